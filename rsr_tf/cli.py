@@ -1,0 +1,128 @@
+"""The `rsr` command. No logic, and nothing heavy imported before it is needed."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from rsr_tf import __version__
+
+
+class Group(click.Group):
+    """Prints a user's mistake as one line and exits with code 2."""
+
+    def invoke(self, context):
+        from rsr_tf.config import UserError
+
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            click.echo(f"rsr: {error}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rsr")
+def main():
+    """Train robust, sparse image classifiers; prune, attack, export and report them.
+
+    CONFIG is a TOML file such as configs/quickstart.toml. A run can be stopped at any moment; the same command goes on
+    where it was.
+    """
+
+
+def stage_options(function):
+    function = click.option("--output", type=click.Path(file_okay=False), help="Run folder [runs/NAME of the config].")(
+        function
+    )
+    function = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")(
+        function
+    )
+    return click.argument("config", type=click.Path())(function)
+
+
+@main.command()
+@stage_options
+def run(config, overrides, output):
+    """The whole job: train, prune, evaluate, export, report."""
+    _experiment(config, overrides, output).run()
+
+
+@main.command()
+@stage_options
+def train(config, overrides, output):
+    """Train the network, and its undefended twin."""
+    _experiment(config, overrides, output).train()
+
+
+@main.command()
+@stage_options
+def prune(config, overrides, output):
+    """Prune the trained network, and fine-tune it if the config says so."""
+    _experiment(config, overrides, output).prune()
+
+
+@main.command()
+@stage_options
+@click.option("--config", "other", type=click.Path(), help="Config for a SavedModel that was not exported by `rsr`.")
+def evaluate(config, overrides, output, other):
+    """Attack the networks of a run, or a SavedModel: CONFIG may be its folder."""
+    if (Path(config) / "saved_model.pb").exists():
+        _evaluate_saved_model(config, other, overrides)
+    else:
+        _experiment(config, overrides, output).evaluate()
+
+
+@main.command()
+@stage_options
+def export(config, overrides, output):
+    """Write the pruned network as a SavedModel."""
+    _experiment(config, overrides, output).export()
+
+
+@main.command()
+@stage_options
+def report(config, overrides, output):
+    """Write report.html."""
+    _experiment(config, overrides, output).report()
+
+
+def _experiment(config, overrides, output):
+    from rsr_tf.config import load_config
+
+    settings = load_config(config, overrides)
+    _start_tensorflow()
+    from rsr_tf.experiment import Experiment
+
+    return Experiment(settings, output or Path("runs") / Path(config).stem)
+
+
+def _evaluate_saved_model(path, config, overrides):
+    from rsr_tf.config import load_config
+
+    settings = load_config(config, overrides) if config else None
+    _start_tensorflow()
+    from rsr_tf.experiment import evaluate_saved_model
+
+    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides), indent=1))
+
+
+def _start_tensorflow():
+    """Import TensorFlow without its page of notices about this machine; say in one line what it runs on."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    standard_error = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # the notices come from C++, before any setting is read
+    try:
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices()
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))

@@ -1,0 +1,212 @@
+"""The configuration of a run: typed, checked before anything starts, read from TOML.
+
+Only `experiment` and `cli` know it; every other module takes plain arguments.
+"""
+
+import difflib
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class UserError(Exception):
+    """A mistake that its maker can mend; the command prints it as one line and exits with code 2."""
+
+
+def _number(value):
+    """A number as it is, a fraction such as "8/255" as the number it means."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError('expected a number or a fraction such as "8/255"') from error
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+PixelDistance = Annotated[Number, Field(gt=0, le=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    name: Literal["digits", "cifar10", "npz"]
+    directory: str = Field("", description="prepared TFDS folder, or the file of an npz data set")
+    validation: Annotated[Number, Field(gt=0, lt=1)] = Field(0.1, description="share of training images held out")
+    crop_and_flip: bool = Field(False, description="random crops (padding 4) and mirror images in training")
+
+
+class Model(Section):
+    name: Literal["small_cnn", "resnet20", "resnet18", "vgg16"]
+    noise: Literal["channel", "layer", "element", "none"] = Field("channel", description="weight noise (Eq. 4)")
+    noise_scale: NotNegative = Field(0.25, description="start value of alpha")
+    lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")
+    width: Positive = Field(1.0, description="factor on the number of filters (Table 2)")
+
+
+class Attack(Section):
+    """The attack of training (Eq. 1 and 2)."""
+
+    epsilon: PixelDistance = Field(8 / 255, description="radius of the linf ball, pixels in [0, 1]")
+    step_size: PixelDistance = Field(2 / 255, description="length of a step")
+    steps: Count = Field(7, description="number of steps; 0 trains without attack")
+    random_start: bool = Field(True, description="start from a random point of the ball")
+    labels: Literal["true", "predicted"] = Field("true", description="labels that the attack works against")
+
+
+class Training(Section):
+    epochs: PositiveCount = Field(160, description="passes over the training images")
+    batch_size: PositiveCount = Field(128, description="images in a step")
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="sgd has Nesterov momentum 0.9")
+    learning_rate: Positive = Field(0.1, description="highest learning rate")
+    schedule: Literal["constant", "steps", "cosine"] = Field(
+        "steps", description="steps: x0.1 at half and at three quarters; cosine: up over 30 %, then down to 0"
+    )
+    weight_decay: NotNegative = Field(0.0, description="decoupled, on everything but alpha")
+    clean_weight: Share = Field(0.5, description="a of Eq. 5")
+    warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="Keras dtype policy"
+    )
+    deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")
+
+
+class Pruning(Section):
+    sparsity: Share | None = Field(None, description="share of weights to prune; this or gamma")
+    gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
+    scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
+    finetune_epochs: Count = Field(0, description="epochs of further training with the mask on")
+    finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of these")
+
+    @model_validator(mode="after")
+    def _one_target(self):
+        if (self.sparsity is None) == (self.gamma is None):
+            raise ValueError(f"give exactly one of sparsity ({self.sparsity}) and gamma ({self.gamma})")
+        return self
+
+
+class Undefended(Section):
+    """The twin without defence, which shows what was gained."""
+
+    epochs: Count = Field(0, description="epochs of plain training of the same network; 0 trains none")
+    learning_rate: Positive = Field(0.1, description="highest learning rate")
+
+
+class Evaluation(Section):
+    epsilon: PixelDistance = Field(8 / 255, description="radius of the linf ball")
+    step_size: PixelDistance = Field(2 / 255, description="length of a PGD step, at most epsilon")
+    steps: PositiveCount = Field(7, description="number of PGD steps")
+    images: Count = Field(1000, description="test images, the first ones; 0 takes all")
+    draws: PositiveCount = Field(5, description="repetitions, each with new noise and a new start")
+    batch_size: PositiveCount = Field(250, description="images attacked at once")
+
+    @model_validator(mode="after")
+    def _step_inside_ball(self):
+        if self.step_size > self.epsilon:
+            raise ValueError(f"step_size ({self.step_size:g}) must be at most epsilon ({self.epsilon:g})")
+        return self
+
+
+class Config(Section):
+    """Everything that a run depends on."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="seed of weights, noise, batches and attack")
+    data: Data
+    model: Model
+    attack: Attack = Attack()
+    training: Training = Training()
+    pruning: Pruning = Pruning(sparsity=0.6)
+    undefended: Undefended = Undefended()
+    evaluation: Evaluation = Evaluation()
+
+
+def load_config(path, overrides=()):
+    """Read and check a config file.
+
+    Args:
+        path: path of a TOML file.
+        overrides: strings `"section.key=value"`, applied on top; the value is TOML, or else taken as a string.
+
+    Returns:
+        A `Config`.
+
+    Raises:
+        UserError: for a file that cannot be read, or for a key or value that is wrong; names the key, what was
+            expected and what was found.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the config {path}: {error}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    return parse_config(values, overrides, source=path)
+
+
+def parse_config(values, overrides=(), *, source):
+    """Check nested dicts of config values; see `load_config`."""
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_explain(error.errors()[0])}") from error
+
+
+def _override(values, override):
+    key, equals, text = override.partition("=")
+    *sections, name = key.strip().split(".")
+    if not (equals and name and all(sections)):
+        raise UserError(f"--set expects section.key=value. Received: {override}")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override}: `{section}` is not a section")
+    try:
+        values[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[name] = text
+
+
+def _explain(error):
+    key = ".".join(str(part) for part in error["loc"]) or "config"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key `{key}`. Expected {_known_keys(error['loc'])}"
+    if error["type"] == "missing":
+        return f"`{key}` is missing"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    received = "" if isinstance(error["input"], dict | Section) else f". Received: {error['input']!r}"
+    return f"`{key}` {message}{received}"
+
+
+def _known_keys(location):
+    section = Config
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"`{close[0]}`?" if close else f"one of {', '.join(known)}"
+
+
+def key_table():
+    """Every config key as `(key, default, description)`, for the README."""
+    rows = [("seed", Config.model_fields["seed"].default, Config.model_fields["seed"].description)]
+    for name, field in Config.model_fields.items():
+        if name == "seed":
+            continue
+        for key, entry in field.annotation.model_fields.items():
+            default = "required" if entry.is_required() else entry.default
+            rows.append((f"{name}.{key}", default, entry.description or ""))
+    return rows

@@ -1,0 +1,154 @@
+"""Between stock Keras layers and noisy ones: `add_noise` to a network of your own, `strip` the noise off again."""
+
+import keras
+import numpy as np
+
+from rsr_tf.layers import FRESH, NoisyConv2D, NoisyConvBlock, NoisyDense, WeightNoise
+
+NOISY_ONLY = ("noise", "noise_scale", "seed")
+STOCK_ONLY = ("lora_rank", "lora_alpha", "quantization_config")
+"""Entries of a layer's config that the other side does not take."""
+
+
+def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
+    """A copy of a functional or Sequential model whose conv and dense layers are noisy (Eq. 4) and can be pruned.
+
+    Weights are kept; all other layers are copied as they are. The result computes what `model` computes, plus noise.
+
+    Args:
+        model: a built functional or Sequential Keras model.
+        kind: granularity of the noise, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`; `"none"` makes a network
+            that can be pruned but draws no noise.
+        lasso: lambda of Eq. 6, as L1 regularizer on every converted kernel; replaces a regularizer that is there.
+            Defaults to `None`: regularizers stay as they are.
+        noise_scale: start value of `alpha`. Defaults to 0.25.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: for a subclassed model, an unknown `kind`, or a negative `lasso` or `noise_scale`.
+    """
+    if lasso is not None and not lasso >= 0:
+        raise ValueError(f"`lasso` must not be negative. Received: lasso={lasso}")
+    noisy = {keras.layers.Conv2D: NoisyConv2D, keras.layers.Dense: NoisyDense}
+
+    def convert(layer):
+        cls = noisy.get(type(layer))
+        if cls is None:
+            return [(layer, _copy(layer))]
+        config = {key: value for key, value in layer.get_config().items() if key not in STOCK_ONLY}
+        if lasso is not None:
+            config["kernel_regularizer"] = keras.regularizers.L1(lasso) if lasso else None
+        return [(layer, cls.from_config({**config, "noise": kind, "noise_scale": noise_scale}))]
+
+    return _rebuild(model, convert)
+
+
+def strip(model):
+    """A copy of a network without noise, made of stock Keras layers alone: "without inference noise" of Table 5.
+
+    Pruned weights are zeros in it. It loads without this package, and it is what a deterministic export is made of.
+
+    Args:
+        model: a built functional or Sequential model, `RSRModel` included.
+
+    Returns:
+        A functional `keras.Model` with the same inputs, outputs and names, not compiled.
+
+    Raises:
+        ValueError: for a subclassed model.
+    """
+
+    def convert(layer):
+        if isinstance(layer, NoisyConvBlock):
+            normalization = {**layer.normalization.get_config(), "name": f"{layer.name}_normalization"}
+            activation = keras.layers.Activation(
+                layer.activation, dtype=layer.dtype_policy, name=f"{layer.name}_activation"
+            )
+            return [
+                (layer.convolution, _stock(layer.convolution, layer.name)),
+                (layer.normalization, keras.layers.BatchNormalization.from_config(normalization)),
+                (None, activation),
+            ]
+        if isinstance(layer, WeightNoise):
+            return [(layer, _stock(layer, layer.name))]
+        return [(layer, _copy(layer))]
+
+    return _rebuild(model, convert)
+
+
+def with_fresh_noise(model):
+    """A copy of a network whose noise is new in every process, whatever seed it was trained with; made for export."""
+
+    def convert(layer):
+        if isinstance(layer, NoisyConvBlock | WeightNoise):
+            return [(layer, type(layer).from_config({**layer.get_config(), "seed": FRESH}))]
+        return [(layer, _copy(layer))]
+
+    return _rebuild(model, convert)
+
+
+def _copy(layer):
+    return type(layer).from_config(layer.get_config())
+
+
+def _stock(layer, name):
+    """The Keras layer that a noisy one extends."""
+    cls = keras.layers.Conv2D if isinstance(layer, NoisyConv2D) else keras.layers.Dense
+    config = {key: value for key, value in layer.get_config().items() if key not in NOISY_ONLY}
+    return cls.from_config({**config, "name": name})
+
+
+def _rebuild(model, convert):
+    """Clone a model layer by layer, where one layer may become several in a row, and carry the weights over.
+
+    Args:
+        model: a functional or Sequential model, nested ones included.
+        convert: function from a layer to what stands in its place: a list of `(source of the weights, new layer)`.
+
+    Returns:
+        A functional `keras.Model`.
+    """
+    if not (isinstance(model, keras.Model) and getattr(model, "inputs", None) and getattr(model, "outputs", None)):
+        raise ValueError(
+            f"`model` must be a built functional or Sequential Keras model. Received: {type(model).__name__} {model}"
+        )
+    carried, rows = [], {}
+
+    def clone(layer):
+        pairs = convert(layer)
+        carried.extend(pairs)
+        new_layers = [new for _, new in pairs]
+        if len(new_layers) == 1:
+            return new_layers[0]
+        row = keras.Sequential(new_layers, name=layer.name)
+        rows[id(row)] = new_layers
+        return row
+
+    def call(layer, *args, **kwargs):
+        """Lay the layers of a row side by side in a functional model; inside a Sequential one the row stays."""
+        first, *rest = rows.get(id(layer), [layer])
+        outputs = first(*args, **kwargs)
+        for next_layer in rest:
+            outputs = next_layer(outputs)
+        return outputs
+
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.input
+    outputs = model.outputs[0] if len(model.outputs) == 1 else model.output
+    plain = keras.Model(inputs, outputs, name=model.name)
+    new_model = keras.models.clone_model(plain, clone_function=clone, call_function=call, recursive=True)
+    for source, new in carried:
+        _carry_weights(source, new)
+    return new_model
+
+
+def _carry_weights(source, new):
+    if not getattr(new, "weights", None):
+        return
+    if type(source) is type(new):
+        new.set_weights(source.get_weights())
+        return
+    new.kernel.assign(np.where(getattr(source, "mask", True), source.kernel, 0))
+    if new.bias is not None:
+        new.bias.assign(source.bias)

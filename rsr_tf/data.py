@@ -1,0 +1,235 @@
+"""Named data sets as arrays, and arrays as `tf.data` pipelines of (float32 pixels in [0,1], int32 labels).
+
+A training batch is a pure function of the seed and the number of the step, so a run that is stopped and started again
+sees the batches that it would have seen.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+JPEG_MARK = b"\xff\xd8"
+"""First bytes of a JPEG file: a copy that is not lossless says so in its title, beside every number from it."""
+CROP_PADDING = 4
+"""Pixels of zero padding round an image before it is cropped (He et al. 2016)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images `(n, h, w, c)`, uint8 or float32 in [0,1], and integer labels `(n,)`."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def first(self, count):
+        """The first `count` examples; all of them for `None`."""
+        return Split(self.images[:count], self.labels[:count])
+
+    def pixels(self):
+        """The images as float32 `(n, h, w, c)` in [0,1]."""
+        return as_pixels(self.images).numpy()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Training, validation and test split of a data set, and the names of its classes."""
+
+    title: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple
+
+    @property
+    def image_shape(self):
+        return self.train.images.shape[1:]
+
+    def pixel_statistics(self):
+        """Mean and standard deviation of the training pixels for each channel, as lists of floats."""
+        scale = 255.0 if self.train.images.dtype == np.uint8 else 1.0
+        axes = (0, 1, 2)
+        mean = self.train.images.mean(axes, dtype=np.float64) / scale
+        std = self.train.images.std(axes, dtype=np.float64) / scale
+        return mean.tolist(), np.maximum(std, 1e-3).tolist()
+
+
+def load(name, *, directory=None, validation=0.1, seed=0):
+    """A data set by name.
+
+    Args:
+        name: `"digits"` (scikit-learn's, no download), `"cifar10"` (TFDS), or `"npz"`, a file of your own.
+        directory: for `"cifar10"`, a folder with a copy prepared by TFDS; without it TFDS downloads. For `"npz"`, the
+            path of a file with arrays `x_train`, `y_train`, `x_test`, `y_test`: images `(n, h, w, c)`, uint8 or float
+            in [0,1].
+        validation: share of the training images that is held out, in (0, 1). Defaults to 0.1.
+        seed: integer that picks the held-out images. Defaults to 0.
+
+    Returns:
+        A `DataSet`.
+
+    Raises:
+        ValueError: for an unknown `name`, a `validation` outside (0, 1), or arrays of the wrong kind.
+        FileNotFoundError: for data that is not there; the message says how to get it.
+    """
+    loaders = {"digits": _digits, "cifar10": _cifar10, "npz": _npz}
+    if name not in loaders:
+        raise ValueError(f"`name` must be one of {tuple(loaders)}. Received: name={name!r}")
+    if not 0 < validation < 1:
+        raise ValueError(f"`validation` must be in (0, 1). Received: validation={validation}")
+    title, train, test, class_names = loaders[name](directory)
+    order = np.random.default_rng(seed).permutation(len(train))
+    held_out = max(1, round(validation * len(train)))
+    validation_split = Split(train.images[order[:held_out]], train.labels[order[:held_out]])
+    train_split = Split(train.images[order[held_out:]], train.labels[order[held_out:]])
+    return DataSet(title, train_split, validation_split, test, tuple(class_names))
+
+
+def _digits(directory):
+    """1,797 images of 8x8, a quarter of each class for the test; the data set itself names no test split."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = (digits.images[..., np.newaxis] / 16).astype(np.float32)
+    labels = digits.target.astype(np.int32)
+    x_train, x_test, y_train, y_test = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
+    return (
+        "scikit-learn digits",
+        Split(x_train, y_train),
+        Split(x_test, y_test),
+        [str(name) for name in digits.target_names],
+    )
+
+
+def _cifar10(directory):
+    import tensorflow_datasets as tfds
+
+    if directory and not (Path(directory).expanduser() / "cifar10").is_dir():
+        raise FileNotFoundError(
+            f"`data.directory` must hold a folder `cifar10` prepared by TFDS. Received: {str(directory)!r}. "
+            "To get one: "
+            f"python -c \"import tensorflow_datasets as tfds; tfds.load('cifar10', data_dir='{directory}')\""
+        )
+    try:
+        options = {"data_dir": directory or None, "download": not directory}
+        splits = tfds.load("cifar10", **options, batch_size=-1)
+        encoded = tfds.load("cifar10", **options, split="test[:1]", decoders={"image": tfds.decode.SkipDecoding()})
+        jpeg = next(iter(encoded))["image"].numpy().startswith(JPEG_MARK)
+    except Exception as error:  # TFDS raises many kinds: no network, no disk, a broken copy
+        raise FileNotFoundError(
+            "CIFAR-10 could not be loaded by TFDS; set `data.directory` to a prepared copy, or see to the network. "
+            f"Received: {type(error).__name__}: {_first_line(error)}"
+        ) from error
+    train, test = (
+        Split(splits[name]["image"].numpy(), splits[name]["label"].numpy().astype(np.int32))
+        for name in ("train", "test")
+    )
+    return "CIFAR-10 (JPEG copy)" if jpeg else "CIFAR-10", train, test, CIFAR10_CLASSES
+
+
+def _npz(directory):
+    path = Path(directory or "").expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`data.directory` must be the path of an .npz file with x_train, y_train, x_test, y_test. "
+            f"Received: {str(directory)!r}"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x_train, y_train, x_test, y_test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(
+            f"`{path}` must hold the arrays x_train, y_train, x_test, y_test. Received: {_first_line(error)}"
+        ) from error
+    train, test = (_checked(*pair, path) for pair in ((x_train, y_train), (x_test, y_test)))
+    return path.stem, train, test, [str(index) for index in range(int(train.labels.max()) + 1)]
+
+
+def _checked(images, labels, path):
+    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{path}` must hold images (n, h, w, c) and as many integer labels (n,). "
+            f"Received: images {images.shape} and labels {labels.shape} of type {labels.dtype}"
+        )
+    return Split(images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int32))
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def as_pixels(images):
+    """Images as float32 in [0,1]: uint8 is divided by 255, float is taken as it is."""
+    return tf.image.convert_image_dtype(images, tf.float32)
+
+
+def training_batches(split, *, batch_size, seed, crop_and_flip=False, start_step=0):
+    """An endless stream of training batches of one fixed shape; every epoch is a new permutation of the images.
+
+    An epoch has `steps_per_epoch(split, batch_size)` steps; the few images that do not fill a last batch are left out,
+    others in every epoch.
+
+    Args:
+        split: the `Split` to draw from.
+        batch_size: images in a batch.
+        seed: integer; batch t is a function of `seed` and t alone.
+        crop_and_flip: random crop of the zero-padded image, and mirror image in half of the cases. Defaults to `False`.
+        start_step: number of the first batch. Defaults to 0.
+
+    Returns:
+        A `tf.data.Dataset` of float32 `(batch_size, h, w, c)` and int32 `(batch_size,)`.
+
+    Raises:
+        ValueError: for a `batch_size` larger than the split.
+    """
+    steps = steps_per_epoch(split, batch_size)
+    images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
+
+    def batch(step):
+        epoch, position = step // steps, step % steps
+        places = tf.range(batch_size, dtype=tf.int64) + position * batch_size
+        shuffle_seed = tf.cast([seed, epoch], tf.int64)
+        chosen = tf.random.experimental.index_shuffle(places, shuffle_seed, tf.constant(len(split) - 1, tf.int64))
+        x = tf.gather(images, chosen)
+        if crop_and_flip:
+            x = _crop_and_flip(x, tf.cast([seed, step], tf.int64))
+        return as_pixels(x), tf.gather(labels, chosen)
+
+    numbers = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    return numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def steps_per_epoch(split, batch_size):
+    """Number of full batches in an epoch.
+
+    Raises:
+        ValueError: for a `batch_size` larger than the split.
+    """
+    if batch_size > len(split):
+        raise ValueError(f"`batch_size` must be at most the {len(split)} training images. Received: {batch_size}")
+    return len(split) // batch_size
+
+
+def batches(split, *, batch_size):
+    """A split in order, for validation: a `tf.data.Dataset` of float32 `(n, h, w, c)` and int32 `(n,)`."""
+    pairs = tf.data.Dataset.from_tensor_slices((split.images, split.labels.astype(np.int32))).batch(batch_size)
+    return pairs.map(lambda x, y: (as_pixels(x), y), deterministic=True).prefetch(2)
+
+
+def _crop_and_flip(images, seed):
+    """The augmentation of He et al. 2016, one draw for each image."""
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    offsets = tf.random.stateless_uniform((2, count), seed, 0, 2 * CROP_PADDING + 1, tf.int32)
+    flips = tf.random.stateless_uniform((count, 1, 1, 1), seed + tf.constant([1, 0], tf.int64), 0, 2, tf.int32)
+    padding = [CROP_PADDING, CROP_PADDING]
+    padded = tf.pad(images, [[0, 0], padding, padding, [0, 0]])
+    rows = offsets[0][:, tf.newaxis] + tf.range(height)
+    columns = offsets[1][:, tf.newaxis] + tf.range(width)
+    cropped = tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+    return tf.where(flips == 1, tf.reverse(cropped, [2]), cropped)

@@ -1,0 +1,110 @@
+"""White-box accuracy with cleverhans' FGSM and PGD (Section 4.1), repeated over draws of noise and attack.
+
+Every attack is one graph over batches of one fixed shape: traced once, whatever the number of images.
+"""
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+
+from rsr_tf.evaluation.scores import Score
+
+PIXELS = {"clip_min": 0.0, "clip_max": 1.0}
+
+
+def as_model_fn(model):
+    """A network as the function that attacks expect: inference mode, one stable callable.
+
+    Args:
+        model: a Keras model, or any callable from images to logits, such as `tf.saved_model.load(path).serve`.
+
+    Returns:
+        A function from float32 `(n, h, w, c)` in [0,1] to float32 `(n, classes)` logits. A noisy network draws new
+        noise at every call.
+
+    Example:
+        >>> model_fn = as_model_fn(model)
+        >>> x_adv = projected_gradient_descent(model_fn, x, 8 / 255, 2 / 255, 7, np.inf, y=y, rand_init=True, **PIXELS)
+    """
+    options = {"training": False} if hasattr(model, "predict_step") else {}
+
+    @tf.function(reduce_retracing=True)
+    def model_fn(x):
+        return tf.cast(model(tf.cast(x, tf.float32), **options), tf.float32)
+
+    return model_fn
+
+
+def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, draws=5, batch_size=250):
+    """Clean, FGSM and PGD accuracy of a network, attacked with true labels (Table 1).
+
+    Args:
+        model_fn: see `as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1].
+        labels: integers `(n,)`.
+        epsilon: radius of the linf ball, in units of pixels in [0,1].
+        step_size: length of a PGD step, at most `epsilon`.
+        steps: number of PGD steps, from a random start.
+        draws: number of repetitions, each with new model noise and a new start. Defaults to 5.
+        batch_size: images attacked at once. Defaults to 250.
+
+    Returns:
+        A dict with a `Score` for each of `"clean"`, `"fgsm"` and `"pgd"`.
+
+    Raises:
+        ValueError: for a `step_size` above `epsilon`, or images and labels of unequal number.
+    """
+    if not step_size <= epsilon:
+        raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
+    if len(images) != len(labels) or len(images) == 0:
+        raise ValueError(f"Images and labels must be equal in number. Received: {len(images)} and {len(labels)}")
+    attacks = {
+        "clean": lambda x, y: x,
+        "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXELS),
+        "pgd": lambda x, y: projected_gradient_descent(
+            model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXELS
+        ),
+    }
+    return {name: _score(model_fn, attack, images, labels, draws, batch_size) for name, attack in attacks.items()}
+
+
+def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps):
+    """PGD images for a look at them.
+
+    Args:
+        As `evaluate_whitebox`.
+
+    Returns:
+        `(x_adv, clean_predictions, adversarial_predictions)` as NumPy arrays `(n, h, w, c)`, `(n,)` and `(n,)`.
+    """
+    x, y = tf.constant(images), tf.constant(labels)
+    x_adv = projected_gradient_descent(model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXELS)
+    return x_adv.numpy(), _classify(model_fn, x).numpy(), _classify(model_fn, x_adv).numpy()
+
+
+def _classify(model_fn, x):
+    return tf.argmax(model_fn(x), axis=-1, output_type=tf.int32)
+
+
+def _score(model_fn, attack, images, labels, draws, batch_size):
+    @tf.function
+    def correct(x, y):
+        return _classify(model_fn, attack(x, y)) == y
+
+    size = min(batch_size, len(images))
+    accuracies = []
+    for _ in range(draws):
+        hits = 0
+        for start in range(0, len(images), size):
+            x, y = images[start : start + size], labels[start : start + size]
+            right = correct(_pad(x, size, tf.float32), _pad(y, size, tf.int32))
+            hits += int(tf.reduce_sum(tf.cast(right[: len(x)], tf.int32)))
+        accuracies.append(hits / len(images))
+    return Score(tuple(accuracies), len(images))
+
+
+def _pad(batch, size, dtype):
+    """Repeat the first entry up to `size`, so that the last batch has the shape of the others."""
+    missing = size - len(batch)
+    return tf.constant(np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]), dtype)

@@ -1,0 +1,89 @@
+"""Weight noise (Eq. 4) and the mask that pruning puts over it (Eq. 7, 8), as pure functions.
+
+    W~ = mask * (W + alpha * eta),    eta ~ N(0, var(W))
+
+Nothing here holds state: a layer owns `alpha`, `mask` and the source of random numbers.
+"""
+
+import tensorflow as tf
+
+KINDS = ("channel", "layer", "element", "none")
+"""Granularity of `alpha`: an entry per filter (the paper), per layer or per weight (its ancestor), or no noise."""
+
+
+def alpha_shape(kernel_shape, kind):
+    """Shape of `alpha` for a kernel whose last axis counts the filters.
+
+    Args:
+        kernel_shape: tuple, for example `(kh, kw, in, out)` or `(in, out)`.
+        kind: one of `KINDS`.
+
+    Returns:
+        A tuple that broadcasts against `kernel_shape`, or `None` for `"none"`.
+
+    Raises:
+        ValueError: for an unknown `kind`.
+    """
+    check_kind(kind)
+    return {
+        "channel": tuple(kernel_shape[-1:]),
+        "layer": (),
+        "element": tuple(kernel_shape),
+        "none": None,
+    }[kind]
+
+
+def check_kind(kind):
+    """Raise `ValueError` unless `kind` is one of `KINDS`."""
+    if kind not in KINDS:
+        raise ValueError(f"`noise` must be one of {KINDS}. Received: noise={kind!r}")
+
+
+def scale_noise(kernel, standard_normal):
+    """`eta` of Eq. 4: standard normal numbers brought to the spread of the kernel.
+
+    The variance is that of the whole kernel, computed now; no gradient flows through it.
+
+    Args:
+        kernel: float tensor of any shape.
+        standard_normal: tensor of the kernel's shape, drawn from N(0, 1).
+
+    Returns:
+        A tensor of the kernel's shape.
+    """
+    return tf.stop_gradient(tf.math.reduce_std(kernel)) * standard_normal
+
+
+def noisy_kernel(kernel, alpha, mask, eta):
+    """Eq. 4 under the mask of Eq. 7 and 8.
+
+    Args:
+        kernel: float tensor `(..., filters)`.
+        alpha: trainable noise scale that broadcasts against `kernel`; the shape `(filters,)` is the paper's.
+        mask: boolean tensor of the kernel's shape; `False` marks a pruned weight.
+        eta: noise of the kernel's shape, see `scale_noise`.
+
+    Returns:
+        A tensor of the kernel's shape: exactly zero, with no gradient, where `mask` is `False`.
+    """
+    return masked_kernel(kernel + alpha * eta, mask)
+
+
+def masked_kernel(kernel, mask):
+    """The kernel with its pruned weights at exactly zero (Eq. 7, 8)."""
+    return tf.where(mask, kernel, tf.zeros_like(kernel))
+
+
+def unseeded_normal(shape):
+    """Standard normal numbers that nobody can foresee or replay, for exported networks.
+
+    A zero pair of seeds makes the operation seed itself from the operating system in every process, whatever the
+    seed of the program that exported it was; `tf.random.normal` would burn that seed into the graph.
+
+    Args:
+        shape: tuple of static dimensions.
+
+    Returns:
+        A float32 tensor of that shape.
+    """
+    return tf.raw_ops.RandomStandardNormal(shape=list(shape), dtype=tf.float32, seed=0, seed2=0)

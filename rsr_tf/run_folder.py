@@ -1,0 +1,120 @@
+"""The folder of a run: what lies where, and writing that leaves the old file or the new one, never half of one."""
+
+import contextlib
+import json
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import tomli_w
+
+
+class RunFolder:
+    """Paths of the artefacts of one run.
+
+    Args:
+        path: the folder; `claim` makes it.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.history = self.path / "history.csv"
+        self.logs = self.path / "logs"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model.keras"
+        self.pruned = self.path / "pruned.keras"
+        self.undefended = self.path / "undefended.keras"
+        self.saved_model = self.path / "saved_model"
+        self.evaluation = self.path / "evaluation.json"
+        self.report = self.path / "report.html"
+
+    def check(self, values):
+        """Raise `ValueError` for a folder that belongs to another config, or holds something else.
+
+        Args:
+            values: the resolved config as nested dicts.
+        """
+        if not self.path.exists():
+            return
+        if not self.config.exists():
+            if not self.path.is_dir() or any(self.path.iterdir()):
+                raise ValueError(f"{self.path} is not a run folder. Choose another --output")
+            return
+        found = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        found.pop("versions", None)
+        difference = _first_difference(found, drop_none(values))
+        if difference:
+            raise ValueError(
+                f"the run folder {self.path} belongs to another config: {difference}. "
+                "Choose another --output, or remove it"
+            )
+
+    def claim(self, values, versions):
+        """Make the folder and write the config into it, with the versions it runs under; once.
+
+        Args:
+            values: the resolved config as nested dicts.
+            versions: dict from package to version.
+        """
+        if not self.config.exists():
+            with replacing(self.config) as temporary:
+                temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
+
+    def read_evaluation(self):
+        return json.loads(self.evaluation.read_text(encoding="utf-8")) if self.evaluation.exists() else {}
+
+    def write_evaluation(self, content):
+        with replacing(self.evaluation) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Write a file or folder under another name, and give it its own once it is whole.
+
+    Args:
+        path: the final `Path`; what stands there survives an error in the block.
+
+    Yields:
+        The temporary `Path` to write, with the same endings.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"partial-{path.name}")
+    _remove(temporary)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def drop_none(values):
+    """TOML has no null: a key without a value is left out."""
+    return {
+        key: drop_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def _first_difference(found, wanted, prefix=""):
+    for key in sorted(found.keys() | wanted.keys()):
+        old, new = found.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            difference = _first_difference(old, new, f"{prefix}{key}.")
+            if difference:
+                return difference
+        elif old != new:
+            return f"`{prefix}{key}` is {old} there and {new} here"
+    return None

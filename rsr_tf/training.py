@@ -1,0 +1,225 @@
+"""Robust Sparse Regularization inside `model.fit`: the loss of Eq. 5 and 6 as the `train_step` of a Keras model."""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+LABEL_SOURCES = ("true", "predicted")
+
+
+@keras.saving.register_keras_serializable("rsr_tf")
+class RSRModel(keras.Model):
+    """A functional Keras model that trains by Robust Sparse Regularization (Eq. 5 and 6, Section 3).
+
+        loss = a * CE(clean) + (1 - a) * CE(adversarial) + sum of the regularization losses
+
+    `fit` attacks every batch in the graph, with the network in inference mode and its noise on; then clean and
+    adversarial images pass in training mode. The lasso is whatever L1 regularizers the layers carry, and is counted
+    once. Weight decay, if the optimizer has any, is kept away from `alpha`.
+
+    Beside the compiled metrics (which see the clean images), `fit` and `evaluate` report `adversarial_accuracy`,
+    `clean_loss`, `adversarial_loss` and `lasso`.
+
+    Args:
+        inputs, outputs: as for `keras.Model`: one image input with pixels in [0,1], one output of logits.
+        attack: function `(model_fn, x, y, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD()`. `None`, the default,
+            trains without adversarial images.
+        clean_weight: a of Eq. 5, in [0, 1]. Defaults to 0.5.
+        attack_labels: `"true"` (default) or `"predicted"`, the network's own labels, which avoids label leaking.
+        warmup_steps: number of optimizer steps of plain training at the start, such as `5 * steps_per_epoch`.
+            Adversarial metrics of training stay at 0 meanwhile; those of validation do not. Defaults to 0.
+        seed: integer for the random starts of the attack. Defaults to a random one.
+        **kwargs: as for `keras.Model`.
+
+    Raises:
+        ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps`, or more than
+            one input or output; by `fit`, for images outside [0,1] or labels out of range in the first batch.
+
+    Example:
+        >>> model = rsr_tf.models.resnet20(noise="channel", lasso=5e-5)
+        >>> rsr = RSRModel(model.inputs, model.outputs, attack=rsr_tf.attacks.PGD())
+        >>> rsr.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        >>> rsr.fit(train, validation_data=validation, epochs=160)
+    """
+
+    def __init__(self, *args, attack=None, clean_weight=0.5, attack_labels="true", warmup_steps=0, seed=None, **kwargs):
+        super().__init__(*(_unpack(tensors) for tensors in args), **kwargs)
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise ValueError(
+                "`RSRModel` takes one input and one output. "
+                f"Received: {len(self.inputs)} inputs and {len(self.outputs)} outputs"
+            )
+        if not 0 <= clean_weight <= 1:
+            raise ValueError(f"`clean_weight` must be in [0, 1]. Received: clean_weight={clean_weight}")
+        if attack_labels not in LABEL_SOURCES:
+            raise ValueError(
+                f"`attack_labels` must be one of {LABEL_SOURCES}. Received: attack_labels={attack_labels!r}"
+            )
+        if not warmup_steps >= 0:
+            raise ValueError(f"`warmup_steps` must not be negative. Received: warmup_steps={warmup_steps}")
+        self.attack = attack
+        self.clean_weight = float(clean_weight)
+        self.attack_labels = attack_labels
+        self.warmup_steps = int(warmup_steps)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.clean_loss = keras.metrics.Mean(name="clean_loss")
+        self.lasso = keras.metrics.Mean(name="lasso")
+        if attack is not None:
+            self.adversarial_loss = keras.metrics.Mean(name="adversarial_loss")
+            self.adversarial_accuracy = keras.metrics.Mean(name="adversarial_accuracy")
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        if getattr(self.optimizer, "weight_decay", None) and not self.optimizer.built:
+            self.optimizer.exclude_from_weight_decay(var_names=["^alpha$"])
+
+    def get_compile_config(self):
+        return super().get_compile_config()
+
+    def compile_from_config(self, config):  # Keras leaves it to whoever overrides `compile`
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        batch = first_batch(x, y)
+        if batch is not None:
+            check_batch(*batch, classes=self.output_shape[-1])
+        return super().fit(x, y, *args, **kwargs)
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = tf.cast(x, tf.float32)
+        if self.attack is not None:
+            x_adv = self._unless_warmup(lambda: self.perturb(x, y), lambda: x)
+        with tf.GradientTape() as tape:
+            logits, loss = self._clean_loss(x, y, sample_weight, training=True)
+            if self.attack is not None:
+                adversarial_loss = self._unless_warmup(
+                    lambda: self._adversarial_loss(x_adv, y, sample_weight, training=True), lambda: loss
+                )
+                loss = self.clean_weight * loss + (1 - self.clean_weight) * adversarial_loss
+            scaled_loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled_loss, weights), weights, strict=True))
+        return self._results(x, y, logits, loss, sample_weight)
+
+    def test_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = tf.cast(x, tf.float32)
+        logits, loss = self._clean_loss(x, y, sample_weight, training=False)
+        if self.attack is not None:
+            adversarial_loss = self._adversarial_loss(self.perturb(x, y), y, sample_weight, training=False)
+            loss = self.clean_weight * loss + (1 - self.clean_weight) * adversarial_loss
+        return self._results(x, y, logits, loss, sample_weight)
+
+    def perturb(self, x, y):
+        """Adversarial images for a batch: the network in inference mode, noise on.
+
+        Args:
+            x: float32 `(n, h, w, c)` in [0,1].
+            y: labels, integers or one-hot.
+
+        Returns:
+            float32 `(n, h, w, c)`.
+        """
+        model_fn = functools.partial(self, training=False)
+        labels = tf.argmax(model_fn(x), axis=-1) if self.attack_labels == "predicted" else y
+        return self.attack(model_fn, x, labels, seed=self.seed_generator)
+
+    def _unless_warmup(self, function, in_warmup):
+        if self.warmup_steps == 0:
+            return function()
+        return tf.cond(self.optimizer.iterations < self.warmup_steps, in_warmup, function)
+
+    def _clean_loss(self, x, y, sample_weight, training):
+        logits = self(x, training=training)
+        loss = self.compute_loss(x, y, logits, sample_weight, training=training)
+        lasso = self._regularization()
+        self.clean_loss.update_state(loss - lasso, tf.shape(x)[0])
+        self.lasso.update_state(lasso)
+        return logits, loss
+
+    def _adversarial_loss(self, x_adv, y, sample_weight, training):
+        """Holds the regularization losses as `_clean_loss` does: the weights a and 1 - a count them once in all."""
+        logits = self(x_adv, training=training)
+        loss = self.compute_loss(x_adv, y, logits, sample_weight, training=training)
+        self.adversarial_loss.update_state(loss - self._regularization(), tf.shape(x_adv)[0])
+        correct = tf.argmax(logits, axis=-1) == class_indices(y, classes=logits.shape[-1])
+        self.adversarial_accuracy.update_state(correct, sample_weight)
+        return loss
+
+    def _regularization(self):
+        return tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses]) if self.losses else tf.constant(0.0)
+
+    def _results(self, x, y, logits, loss, sample_weight):
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, tf.shape(x)[0])
+        return self.compute_metrics(x, y, logits, sample_weight)
+
+    def save_own_variables(self, store):
+        store["seed"] = self.seed_generator.state
+
+    def load_own_variables(self, store):
+        self.seed_generator.state.assign(store["seed"])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "attack": keras.saving.serialize_keras_object(self.attack),
+            "clean_weight": self.clean_weight,
+            "attack_labels": self.attack_labels,
+            "warmup_steps": self.warmup_steps,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        attack = keras.saving.deserialize_keras_object(config["attack"], custom_objects=custom_objects)
+        return super().from_config({**config, "attack": attack}, custom_objects=custom_objects)
+
+
+def _unpack(tensors):
+    """`model.inputs` is a list even of one; the new model is to be called with a tensor."""
+    return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors
+
+
+def class_indices(labels, classes):
+    """Labels as int64 `(n,)`, from integers `(n,)` or `(n, 1)` or from probabilities `(n, classes)`."""
+    if labels.shape.rank == 2 and labels.shape[-1] == classes:
+        return tf.argmax(labels, axis=-1)
+    return tf.cast(tf.reshape(labels, [-1]), tf.int64)
+
+
+def first_batch(x, y):
+    """The first images and labels that `fit(x, y)` would see; `None` where looking would use them up."""
+    if isinstance(x, tf.data.Dataset):
+        x, y, *_ = next(iter(x.take(1)))
+    return (x[:256], y[:256]) if hasattr(x, "shape") and hasattr(y, "shape") else None
+
+
+def check_batch(images, labels, *, classes):
+    """Look for the two mistakes that training would not notice.
+
+    Args:
+        images: array `(n, h, w, c)`.
+        labels: integers `(n,)` or `(n, 1)`, or probabilities `(n, classes)`.
+        classes: number of logits.
+
+    Raises:
+        ValueError: for pixels outside [0, 1] or integer labels outside [0, classes).
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"pixels must be in [0, 1]. Received: images from {low:g} to {high:g} in the first batch")
+    if labels.ndim == 2 and labels.shape[-1] == classes:
+        return
+    if not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(
+            f"labels must be in [0, {classes - 1}], as the network has {classes} logits. "
+            f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
+        )

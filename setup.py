@@ -1,0 +1,32 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="rsr_tf",
+    version="0.1.0",
+    description="Robust and sparse image classifiers by Robust Sparse Regularization, for TensorFlow and Keras 3",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["rsr_tf", "rsr_tf.*"]),
+    package_data={"rsr_tf": ["report.html.jinja"]},
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.12,<3.16",
+        "tensorboard>=2.20",
+        "tensorflow-datasets>=4.9.9",
+        "importlib_resources",  # tensorflow-datasets needs it to prepare a data set and does not ask for it
+        "cleverhans==4.0.0",
+        "numpy>=2.0",
+        "scikit-learn>=1.5",
+        "matplotlib>=3.9",
+        "jinja2>=3.1",
+        "pydantic>=2.9",
+        "tomli-w>=1.0",
+        "click>=8.1",
+    ],
+    extras_require={
+        "cuda": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "test": ["pytest>=8", "ruff>=0.12"],
+        "interop": ["tensorflow-model-optimization==0.8.1"],
+    },
+    entry_points={"console_scripts": ["rsr = rsr_tf.cli:main"]},
+)
