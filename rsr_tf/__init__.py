@@ -1,7 +1,7 @@
 """Robust Sparse Regularization for TensorFlow and Keras 3: networks that are robust to attack, and sparse.
 
 Names are imported when they are first used, so that `rsr --help` and reading a config need no TensorFlow. Import
-`rsr_tf` after `keras`, or touch any name of it, before `keras.models.load_model` meets its layers.
+`rsr_tf` after `keras`, or touch any name of it, before `keras.models.load_model` is to know its layers.
 """
 
 import importlib
@@ -24,22 +24,29 @@ _HOMES = {
     "export_saved_model": "export",
 }
 _MODULES = ("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "training")
+_SERIALIZED = ("attacks", "layers", "training")
+"""Modules with classes that a `.keras` file may name."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 
 
 def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"rsr_tf.{_HOMES[name]}"), name)
+    if name not in _HOMES and name not in _MODULES:
+        raise AttributeError(f"module `rsr_tf` has no attribute `{name}`")
+    _register_classes()
     if name in _MODULES:
         return importlib.import_module(f"rsr_tf.{name}")
-    raise AttributeError(f"module `rsr_tf` has no attribute `{name}`")
+    return getattr(importlib.import_module(f"rsr_tf.{_HOMES[name]}"), name)
 
 
 def __dir__():
     return sorted(__all__)
 
 
-if "keras" in sys.modules:  # make the layers known to `keras.models.load_model`
-    importlib.import_module("rsr_tf.training")
-    importlib.import_module("rsr_tf.layers")
+def _register_classes():
+    for module in _SERIALIZED:
+        importlib.import_module(f"rsr_tf.{module}")
+
+
+if "keras" in sys.modules:
+    _register_classes()

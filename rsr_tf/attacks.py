@@ -19,7 +19,7 @@ def cross_entropy(labels, logits):
     Returns:
         float32 `(n,)`.
     """
-    logits = tf.cast(logits, tf.float32)
+    labels, logits = tf.convert_to_tensor(labels), tf.cast(logits, tf.float32)
     if labels.shape.rank == 2 and labels.shape[-1] == logits.shape[-1]:
         return tf.nn.softmax_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.reshape(labels, [-1]), logits)
@@ -102,6 +102,7 @@ class PGD:
         Returns:
             float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]; no gradient flows through it.
         """
+        x = tf.convert_to_tensor(x, tf.float32)
         start = random_start(x, self.epsilon, seed) if self.random_start else x
 
         def step(index, x_adv):

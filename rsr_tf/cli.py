@@ -126,3 +126,7 @@ def _start_tensorflow():
         os.close(standard_error)
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))
+
+
+if __name__ == "__main__":
+    main()

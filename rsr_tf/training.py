@@ -74,7 +74,8 @@ class RSRModel(keras.Model):
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
         if getattr(self.optimizer, "weight_decay", None) and not self.optimizer.built:
-            self.optimizer.exclude_from_weight_decay(var_names=["^alpha$"])
+            # the TensorFlow optimizer asks by the name of the inner variable, such as "layer/alpha:0"
+            self.optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
 
     def get_compile_config(self):
         return super().get_compile_config()

@@ -1,0 +1,29 @@
+# Sourced by the scripts beside it: makes .venv with the pinned packages, or leaves it as it is when it is up to date.
+# Takes the name of a requirements file.
+
+find_python() {
+    local candidate
+    for candidate in python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "Python 3.11 or newer is needed; none was found on the PATH" >&2
+    return 1
+}
+
+make_environment() {
+    local requirements=$1 python stamp wanted
+    stamp=.venv/installed-$requirements
+    wanted=$(cat requirements*.txt setup.py | cksum)
+    if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+        python=$(find_python)
+        echo "== installing the packages of $requirements into .venv"
+        [ -x .venv/bin/python ] || "$python" -m venv .venv
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+        echo "$wanted" > "$stamp"
+    fi
+    PATH="$PWD/.venv/bin:$PATH"
+}

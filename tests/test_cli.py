@@ -1,0 +1,302 @@
+"""The command as a user meets it: each test runs `rsr` in a process of its own, where that matters."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from rsr_tf.cli import main
+
+REPOSITORY = Path(__file__).parent.parent
+
+TINY = """
+[data]
+name = "digits"
+[model]
+name = "small_cnn"
+width = 0.125
+lasso = 1e-4
+[attack]
+epsilon = 0.2
+step_size = 0.1
+steps = 2
+[training]
+epochs = 3
+batch_size = 256
+learning_rate = 0.05
+deterministic = true
+[pruning]
+sparsity = 0.6
+finetune_epochs = 1
+[undefended]
+epochs = 1
+[evaluation]
+epsilon = 0.2
+step_size = 0.1
+steps = 2
+images = 60
+draws = 2
+batch_size = 50
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def rsr(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "rsr_tf.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def stopped_with_one_line(arguments):
+    """Run the command in this process; its error message, which must be one line."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.output
+    return lines[0]
+
+
+def weights_of(path):
+    return keras.models.load_model(path).get_weights()
+
+
+def test_help_answers_at_once_and_without_tensorflow():
+    started = time.monotonic()
+    result = rsr("--help")
+    assert time.monotonic() - started < 1
+    assert "evaluate" in result.stdout
+    check = "import sys, rsr_tf.cli; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """One whole run, never stopped."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.toml").write_text(TINY)
+    result = rsr("run", folder / "tiny.toml", "--output", folder / "out")
+    assert result.returncode == 0, result.stderr
+    return folder / "out", result
+
+
+def test_run_leaves_every_artefact(finished_run):
+    folder, result = finished_run
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.toml",
+        "history.csv",
+        "logs",
+        "checkpoints",
+        "model.keras",
+        "pruned.keras",
+        "undefended.keras",
+        "saved_model",
+        "evaluation.json",
+        "report.html",
+    }
+    for stage in ("train", "prune", "evaluate", "export", "report"):
+        assert f"== {stage}\n" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_evaluation_holds_every_network_with_and_without_noise(finished_run):
+    evaluation = json.loads((finished_run[0] / "evaluation.json").read_text())
+    networks = evaluation["networks"]
+    assert {name: set(entry["scores"]) for name, entry in networks.items()} == {
+        "undefended": {"stripped"},
+        "before pruning": {"noisy", "stripped"},
+        "after pruning": {"noisy", "stripped"},
+    }
+    for entry in networks.values():
+        for scores in entry["scores"].values():
+            assert {(score["n"], score["draws"]) for score in scores.values()} == {(60, 2)}
+    assert networks["after pruning"]["sparsity"] == pytest.approx(0.6, abs=0.01)
+    assert networks["before pruning"]["sparsity"] == 0
+
+
+def test_logs_hold_losses_accuracies_sparsity_and_histograms(finished_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tags, histograms = set(), set()
+    for path in (finished_run[0] / "logs" / "train").glob("*"):
+        events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+        for tag in events.Tags()["tensors"]:
+            plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
+            (histograms if plugin == "histograms" else tags).add(tag)
+    wanted = ("accuracy", "adversarial_accuracy", "clean_loss", "adversarial_loss", "lasso", "sparsity")
+    assert {f"epoch_{name}" for name in wanted} <= tags
+    assert any("alpha" in tag for tag in histograms)
+    assert any("kernel" in tag for tag in histograms)
+
+
+def test_second_run_changes_nothing_but_the_report(finished_run, tmp_path):
+    folder, _ = finished_run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    result = rsr("run", folder.parent / "tiny.toml", "--output", folder)
+    assert result.returncode == 0, result.stderr
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert {path.name for path in before if before[path] != after.get(path)} == {"report.html"}
+    assert before.keys() == after.keys()
+
+
+def test_run_killed_within_an_epoch_ends_with_the_same_weights_bit_for_bit(finished_run, config, tmp_path):
+    """SIGKILL once the first checkpoint is there and the next epoch has begun; then the same command again."""
+    folder = tmp_path / "out"
+    command = [sys.executable, "-m", "rsr_tf.cli", "train", str(config), "--output", str(folder)]
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    checkpoint = folder / "checkpoints" / "train.weights.h5"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    assert not (folder / "model.keras").exists()
+    again = rsr("run", config, "--output", folder)
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch" in again.stdout
+    for name in ("model.keras", "undefended.keras", "pruned.keras"):
+        for ours, theirs in zip(weights_of(folder / name), weights_of(finished_run[0] / name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (folder / "history.csv").read_text() == (finished_run[0] / "history.csv").read_text()
+
+
+def test_evaluate_takes_a_saved_model(finished_run):
+    result = rsr("evaluate", finished_run[0] / "saved_model", "--set", "evaluation.draws=1")
+    assert result.returncode == 0, result.stderr
+    scores = json.loads(result.stdout[result.stdout.index("{\n") :])
+    assert set(scores) == {"serve", "serve_deterministic"}
+    assert scores["serve_deterministic"]["pgd"]["n"] == 60
+
+
+# A user's mistakes: one line, exit code 2, nothing left behind
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("attack.epsilonn=0.1", "unknown key `attack.epsilonn`. Expected `epsilon`?"),
+        ("training.epochs=many", "`training.epochs` should be a valid integer. Received: 'many'"),
+        ("attack.epsilon=8", "`attack.epsilon` should be less than or equal to 1. Received: 8"),
+        ("model.lasso=-1", "`model.lasso` should be greater than or equal to 0. Received: -1"),
+        ("pruning.sparsity=1.5", "`pruning.sparsity` should be less than or equal to 1. Received: 1.5"),
+        ("model.name=resnet50", "`model.name` should be 'small_cnn', 'resnet20', 'resnet18' or 'vgg16'"),
+        ("data.name=mnist", "`data.name` should be 'digits', 'cifar10' or 'npz'. Received: 'mnist'"),
+        ("data.validation", "--set expects section.key=value. Received: data.validation"),
+    ],
+)
+def test_wrong_config_is_one_line(config, tmp_path, override, message):
+    assert message in stopped_with_one_line(["run", config, "--set", override, "--output", tmp_path / "out"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_config_is_one_line(tmp_path):
+    assert "cannot read the config" in stopped_with_one_line(["run", tmp_path / "none.toml"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.name=cifar10", "data.directory=/nowhere"], "prepared by TFDS. Received: '/nowhere'. To get one:"),
+        (["data.name=npz", "data.directory=/nowhere.npz"], "must be the path of an .npz file"),
+        (["training.batch_size=100000"], "`batch_size` must be at most the 1212 training images. Received: 100000"),
+    ],
+)
+def test_missing_or_small_data_is_one_line(config, tmp_path, overrides, message):
+    options = [argument for override in overrides for argument in ("--set", override)]
+    assert message in stopped_with_one_line(["run", config, *options, "--output", tmp_path / "out"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "label", "message"),
+    [(255.0, 0, "pixels must be in [0, 1]. Received: images from 0 to 255"), (1.0, -1, "labels must be in [0, ")],
+)
+def test_wrong_data_is_one_line(config, tmp_path, pixels, label, message):
+    x, y = np.zeros((40, 8, 8, 1), "float32"), np.arange(40) % 4
+    x[:, 0], y[y == 0] = pixels, label
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    options = [
+        "--set",
+        "data.name=npz",
+        "--set",
+        f"data.directory={tmp_path}/own.npz",
+        "--set",
+        "training.batch_size=8",
+    ]
+    assert message in stopped_with_one_line(["run", config, *options, "--output", tmp_path / "out"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_folder_of_another_config_is_one_line(finished_run):
+    folder, _ = finished_run
+    message = stopped_with_one_line(
+        ["run", folder.parent / "tiny.toml", "--set", "model.lasso=0.5", "--output", folder]
+    )
+    assert "belongs to another config: `model.lasso` is 0.0001 there and 0.5 here" in message
+
+
+def test_stage_without_what_it_needs_is_one_line(config, tmp_path):
+    assert "model.keras is not there; `rsr train`" in stopped_with_one_line(
+        ["prune", config, "--output", tmp_path / "out"]
+    )
+    assert "nothing was evaluated" in stopped_with_one_line(["report", config, "--output", tmp_path / "out"])
+
+
+def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "config.toml").write_text((finished_run[0] / "config.toml").read_text())
+    (folder / "model.keras").write_text("not a model")
+    assert "cannot read the model" in stopped_with_one_line(["prune", config, "--output", folder])
+    (folder / "model.keras").unlink()
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "train.weights.h5").write_text("not weights")
+    assert "cannot read the checkpoint" in stopped_with_one_line(["train", config, "--output", folder])
+
+
+def test_loss_that_is_no_number_stops_the_run_with_the_last_good_checkpoint(config, tmp_path):
+    folder = tmp_path / "out"
+    arguments = ["train", config, "--output", folder, "--set", "training.schedule=constant"]
+    message = stopped_with_one_line([*arguments, "--set", "training.learning_rate=1e30"])
+    assert "training stopped: the loss became" in message
+    assert not (folder / "model.keras").exists()
+
+
+def test_full_disk_is_one_line_and_the_previous_checkpoint_survives(finished_run, config, tmp_path):
+    """A limit on the size of files stands in for the disk: the state of the first epoch fits, nothing after it."""
+    source, _ = finished_run
+    folder = tmp_path / "out"
+    command = "ulimit -f 1; exec " + " ".join(
+        [sys.executable, "-m", "rsr_tf.cli", "train", str(config), "--output", str(folder)]
+    )
+    folder.mkdir()
+    (folder / "config.toml").write_text((source / "config.toml").read_text())
+    (folder / "checkpoints").mkdir()
+    kept = (source / "checkpoints" / "train.weights.h5").read_bytes()
+    (folder / "checkpoints" / "train.weights.h5").write_bytes(kept)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "cannot write to" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert (folder / "checkpoints" / "train.weights.h5").read_bytes() == kept
+    assert [path.name for path in folder.rglob("partial-*")] == []

@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import compiled, silence
+
+import rsr_tf
+from rsr_tf.convert import with_fresh_noise
+from rsr_tf.layers import noisy_layers
+
+
+def stock_network():
+    """Convolution, normalization, a branch, a nested model and a shared dense layer, all of Keras' own."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer="l2")(inputs)
+    x = keras.layers.Add()([x, keras.layers.BatchNormalization()(x)])
+    nested_inputs = keras.Input((8, 8, 4))
+    nested = keras.Model(nested_inputs, keras.layers.Conv2D(4, 3, strides=2)(nested_inputs), name="nested")
+    x = keras.layers.Flatten()(nested(x))
+    x = keras.layers.Dense(6)(x)
+    shared = keras.layers.Dense(6, name="shared")
+    return keras.Model(inputs, keras.layers.Dense(10)(shared(shared(x))))
+
+
+def test_noise_is_added_and_weights_are_kept(images):
+    model = stock_network()
+    noisy = rsr_tf.add_noise(model)
+    assert len(noisy_layers(noisy)) == 5
+    assert np.abs(noisy(images) - noisy(images)).max() > 1e-4
+    np.testing.assert_allclose(silence(noisy)(images), model(images), atol=1e-5)
+
+
+def test_lasso_replaces_the_regularizers_of_the_kernels():
+    model = stock_network()
+    noisy = rsr_tf.add_noise(model, lasso=0.1)
+    expected = 0.1 * sum(np.abs(layer.kernel).sum() for layer in noisy_layers(noisy))
+    assert sum(map(float, noisy.losses)) == pytest.approx(expected, rel=1e-5)
+    assert sum(map(float, rsr_tf.add_noise(model).losses)) == pytest.approx(sum(map(float, model.losses)), rel=1e-6)
+
+
+def test_kind_none_can_be_pruned_and_trained_without_noise(images, labels):
+    model = compiled(rsr_tf.add_noise(stock_network(), kind="none"))
+    rsr_tf.prune(model, sparsity=0.5)
+    model.fit(images, labels, epochs=2, verbose=0)
+    assert rsr_tf.sparsity(model) == pytest.approx(0.5, abs=0.01)
+    np.testing.assert_array_equal(model(images), model(images))
+
+
+def test_sequential_models_are_taken(images):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    noisy = rsr_tf.add_noise(model)
+    np.testing.assert_allclose(rsr_tf.strip(noisy)(images), model(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: rsr_tf.models.small_cnn(lasso=1e-4),
+        lambda: rsr_tf.models.resnet20(input_shape=(8, 8, 1), mean=0.5, std=0.5),
+        lambda: rsr_tf.add_noise(stock_network()),
+    ],
+)
+def test_stripped_network_is_the_masked_one_without_noise(build, images):
+    model = build()
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for weight in layer.weights:
+                weight.assign(tf.random.uniform(weight.shape, 0.8, 1.2))
+    rsr_tf.prune(model, sparsity=0.6)
+    stripped = rsr_tf.strip(model)
+    np.testing.assert_allclose(stripped(images), silence(model)(images), atol=1e-4)
+    assert rsr_tf.sparsity(stripped) == rsr_tf.sparsity(model)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [rsr_tf.models.small_cnn, rsr_tf.models.resnet20, lambda: rsr_tf.add_noise(stock_network())],
+)
+def test_stripped_network_is_made_of_stock_layers(build):
+    for layer in rsr_tf.strip(build())._flatten_layers(include_self=False):
+        assert type(layer).__module__.startswith("keras.")
+
+
+def test_block_inside_a_sequential_model_is_stripped_whole(images):
+    inner = keras.Sequential([keras.Input((8, 8, 1)), rsr_tf.NoisyConvBlock(4, 3, activation="relu")])
+    inputs = keras.Input((8, 8, 1))
+    model = silence(keras.Model(inputs, keras.layers.Flatten()(inner(inputs))))
+    np.testing.assert_allclose(rsr_tf.strip(model)(images), model(images), atol=1e-5)
+
+
+def test_rsr_model_is_stripped_to_a_plain_one(noisy_model, images):
+    model = rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs, attack=rsr_tf.attacks.PGD())
+    stripped = rsr_tf.strip(compiled(model))
+    assert not isinstance(stripped, rsr_tf.RSRModel)
+    np.testing.assert_allclose(stripped(images), silence(model)(images), atol=1e-5)
+
+
+def test_stripped_half_precision_network_stays_in_half_precision(images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = silence(rsr_tf.models.small_cnn())
+    stripped = rsr_tf.strip(model)
+    assert {layer.compute_dtype for layer in stripped.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
+    np.testing.assert_allclose(stripped(images), model(images), atol=0.1)
+
+
+def test_fresh_noise_keeps_weights_masks_and_alpha(noisy_model):
+    rsr_tf.prune(noisy_model, sparsity=0.5)
+    fresh = with_fresh_noise(noisy_model)
+    for old, new in zip(noisy_model.weights, fresh.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert all(layer.seed_generator is None for layer in noisy_layers(fresh))
+
+
+def test_subclassed_model_is_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ValueError, match=r"must be a built functional or Sequential Keras model. Received: Own"):
+        rsr_tf.add_noise(Own())
+    with pytest.raises(ValueError, match=r"must be a built functional or Sequential Keras model. Received: Own"):
+        rsr_tf.strip(Own())
+
+
+def test_negative_lasso_is_refused():
+    with pytest.raises(ValueError, match=r"`lasso` must not be negative. Received: lasso=-1"):
+        rsr_tf.add_noise(stock_network(), lasso=-1)

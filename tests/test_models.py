@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rsr_tf import models
+from rsr_tf.layers import noisy_layers
+
+SMALL = {
+    "small_cnn": lambda **options: models.small_cnn(**options),
+    "resnet20": lambda **options: models.resnet20(**options),
+    "resnet18": lambda **options: models.resnet18(width=0.25, **options),
+    "vgg16": lambda **options: models.vgg16(width=0.25, **options),
+}
+
+
+def capacity(model):
+    """Trainable parameters, the noise scales aside."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights if weight.name != "alpha")
+
+
+@pytest.mark.parametrize(
+    ("build", "count"),
+    [
+        (models.resnet20, 269_722),
+        (models.resnet18, 11_173_962),
+        (models.vgg16, 14_724_042),
+        (lambda: models.vgg16(head="imagenet", noise="none"), 138_357_544),
+    ],
+)
+def test_capacity_is_that_of_table_1(build, count):
+    assert capacity(build()) == count
+
+
+@pytest.mark.parametrize("width", [0.5, 0.25])
+def test_width_scales_every_layer_of_resnet18(width):
+    narrow, full = models.resnet18(width=width), models.resnet18()
+    for a, b in zip(noisy_layers(narrow), noisy_layers(full), strict=True):
+        assert a.kernel.shape[-1] == (10 if "logits" in a.path else width * b.kernel.shape[-1])
+
+
+@pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_logits_are_float32(build, policy):
+    keras.config.set_dtype_policy(policy)
+    model = build()
+    logits = model(tf.zeros((2, *model.input_shape[1:])))
+    assert logits.shape == (2, 10)
+    assert logits.dtype == tf.float32
+
+
+@pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
+def test_lasso_is_on_every_kernel_and_on_nothing_else(build):
+    model = build(lasso=1e-3)
+    expected = 1e-3 * sum(np.abs(layer.kernel).sum() for layer in noisy_layers(model))
+    assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-4)
+    assert build().losses == []
+
+
+@pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("kind", ["channel", "layer", "element", "none"])
+def test_every_kernel_carries_the_noise_that_was_asked_for(build, kind):
+    assert {layer.noise for layer in noisy_layers(build(noise=kind))} == {kind}
+
+
+def test_pixels_are_normalized_inside_without_weights():
+    model = models.resnet20(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    normalize = model.get_layer("normalize")
+    np.testing.assert_allclose(normalize(tf.ones((1, 1, 1, 3)))[0, 0, 0], [1.8, 3.2, 0.35], rtol=1e-6)
+    assert normalize.weights == []
+
+
+def test_resnet20_shortcut_takes_every_other_pixel_and_adds_empty_channels():
+    x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype("float32")
+    shortcut = models._subsample(tf.constant(x), filters=6, strides=2)
+    np.testing.assert_array_equal(shortcut[..., 2:4], x[:, ::2, ::2])
+    assert np.all(np.array(shortcut)[..., [0, 1, 4, 5]] == 0)
+
+
+@pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
+def test_keras_file_round_trip(build, tmp_path):
+    model = build(lasso=1e-4)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = tf.random.uniform((2, *model.input_shape[1:]))
+    np.testing.assert_allclose(model(x), loaded(x), atol=1e-5)
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"`lasso` must not be negative. Received: lasso=-1"):
+        models.resnet20(lasso=-1)
+    with pytest.raises(ValueError, match=r"`head` must be \"cifar\" or \"imagenet\". Received: head='big'"):
+        models.vgg16(head="big")
+    with pytest.raises(ValueError, match="`noise` must be one of"):
+        models.small_cnn(noise="loud")
