@@ -1,6 +1,7 @@
 """What happens beside the training: checkpoints that survive anything, a stop at NaN, numbers for the logs."""
 
 import csv
+import zipfile
 
 import keras
 import numpy as np
@@ -14,9 +15,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     The state is that of weights, optimizer, noise and attack; the epoch follows from the optimizer's count of steps, so
     that no second file can disagree. `keras.callbacks.BackupAndRestore` writes two files, and over the old ones.
+    The format is `.keras`, which Keras puts together in memory: HDF5 writing to a full disk kills the process.
 
     Args:
-        path: `Path` of the file, ending in `.weights.h5`.
+        path: `Path` of the file, ending in `.keras`.
         steps_per_epoch: optimizer steps in an epoch.
     """
 
@@ -39,13 +41,13 @@ class Checkpoint(keras.callbacks.Callback):
         model.optimizer.build(model.trainable_variables)
         try:
             model.load_weights(self.path)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"cannot read the checkpoint {self.path}: {str(error).splitlines()[0]}") from error
         return int(model.optimizer.iterations) // self.steps_per_epoch
 
     def on_epoch_end(self, epoch, logs=None):
         with replacing(self.path) as temporary:
-            self.model.save_weights(temporary)
+            self.model.save(temporary)
 
 
 class NotFiniteError(Exception):

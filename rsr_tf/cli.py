@@ -124,7 +124,8 @@ def _start_tensorflow():
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))
 
 

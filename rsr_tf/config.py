@@ -40,14 +40,14 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    name: Literal["digits", "cifar10", "npz"]
+    name: Literal["digits", "cifar10", "npz"] = Field(description="digits, cifar10 (TFDS), or npz: a file of your own")
     directory: str = Field("", description="prepared TFDS folder, or the file of an npz data set")
     validation: Annotated[Number, Field(gt=0, lt=1)] = Field(0.1, description="share of training images held out")
     crop_and_flip: bool = Field(False, description="random crops (padding 4) and mirror images in training")
 
 
 class Model(Section):
-    name: Literal["small_cnn", "resnet20", "resnet18", "vgg16"]
+    name: Literal["small_cnn", "resnet20", "resnet18", "vgg16"] = Field(description="one of `rsr_tf.models`")
     noise: Literal["channel", "layer", "element", "none"] = Field("channel", description="weight noise (Eq. 4)")
     noise_scale: NotNegative = Field(0.25, description="start value of alpha")
     lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")
@@ -202,11 +202,21 @@ def _known_keys(location):
 
 def key_table():
     """Every config key as `(key, default, description)`, for the README."""
-    rows = [("seed", Config.model_fields["seed"].default, Config.model_fields["seed"].description)]
-    for name, field in Config.model_fields.items():
-        if name == "seed":
-            continue
-        for key, entry in field.annotation.model_fields.items():
-            default = "required" if entry.is_required() else entry.default
-            rows.append((f"{name}.{key}", default, entry.description or ""))
-    return rows
+    seed, *sections = Config.model_fields.items()
+    keys = [seed] + [
+        (f"{section}.{key}", entry)
+        for section, field in sections
+        for key, entry in field.annotation.model_fields.items()
+    ]
+    return [(key, _show_default(entry), entry.description) for key, entry in keys]
+
+
+def _show_default(entry):
+    value = entry.default
+    if entry.is_required():
+        return "required"
+    if value in (8 / 255, 2 / 255):
+        return f"{round(255 * value)}/255"
+    if value is None or value == "":
+        return "none"
+    return str(value).lower()

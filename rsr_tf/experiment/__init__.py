@@ -1,0 +1,6 @@
+"""From a config to a trained, pruned, attacked and exported network: the one place that turns settings into objects."""
+
+from rsr_tf.experiment.assess import evaluate_saved_model
+from rsr_tf.experiment.run import Experiment
+
+__all__ = ["Experiment", "evaluate_saved_model"]

@@ -1,0 +1,139 @@
+"""What a network is worth, as plain numbers for `evaluation.json`: scores under attack, weights, a few images."""
+
+import base64
+import logging
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rsr_tf import evaluation, export, pruning
+from rsr_tf.config import UserError, parse_config
+from rsr_tf.convert import strip
+from rsr_tf.experiment.build import load_data
+from rsr_tf.layers import noisy_layers
+
+log = logging.getLogger(__name__)
+
+HISTOGRAM_EDGES = np.linspace(-0.3, 0.3, 61)
+GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
+
+
+def describe(config, data_set, *, count):
+    """What the scores of a run were measured on, and how: the head of `evaluation.json`."""
+    return {
+        "data": data_set.title,
+        "class_names": list(data_set.class_names),
+        "model": config.model.name,
+        "seed": config.seed,
+        "attack": {**attack_parameters(config), "n": count, "draws": config.evaluation.draws},
+        "training_attack": config.attack.model_dump(),
+        "networks": {},
+    }
+
+
+def test_images(data_set, config):
+    """The test images of the evaluation as float32 in [0,1], and their labels."""
+    test = data_set.test.first(config.evaluation.images or None)
+    return test.pixels(), test.labels
+
+
+def attack_parameters(config):
+    section = config.evaluation
+    return {"epsilon": section.epsilon, "step_size": section.step_size, "steps": section.steps}
+
+
+def attack(model_fn, images, labels, config, title):
+    """The scores of one network as plain numbers; see `rsr_tf.evaluation.evaluate_whitebox`."""
+    section = config.evaluation
+    keras.utils.set_random_seed(config.seed)
+    scores = evaluation.evaluate_whitebox(
+        model_fn, images, labels, draws=section.draws, batch_size=section.batch_size, **attack_parameters(config)
+    )
+    log.info("%s: %s", title, ", ".join(f"{name} {score}" for name, score in scores.items()))
+    return {name: score.as_dict() for name, score in scores.items()}
+
+
+def variants(model):
+    """The network as trained, and without its noise if it has any."""
+    networks = {"noisy": model, "stripped": strip(model)}
+    if not any(layer.alpha is not None for layer in noisy_layers(model)):
+        networks.pop("noisy")
+    return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
+
+
+def weight_statistics(model):
+    """Sparsity, histogram (Fig. 1) and shares of small weights (Fig. 2c) over all conv and dense kernels."""
+    table = pruning.sparsity_table(model)
+    weights = np.concatenate([kernel.ravel() for kernel in pruning.effective_kernels(model).values()])
+    counts, _ = np.histogram(np.clip(weights, HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1]), HISTOGRAM_EDGES)
+    return {
+        "sparsity": table.sparsity,
+        "weights": table.weights,
+        "layers": [
+            {"path": row.path, "shape": list(row.shape), "weights": row.weights, "zeros": row.zeros} for row in table
+        ],
+        "histogram": {"edges": HISTOGRAM_EDGES.tolist(), "counts": counts.tolist()},
+        "share_below": {"gamma": GAMMAS, "share": [float(np.mean(np.abs(weights) < gamma)) for gamma in GAMMAS]},
+        "scores": {},
+    }
+
+
+def attack_examples(networks, images, labels, config):
+    """A few test images, clean and attacked, with what each of some networks makes of them, for the report.
+
+    Args:
+        networks: dict from name to Keras model.
+        images: float32 `(n, h, w, c)` in [0,1].
+        labels: integers `(n,)`.
+        config: a `Config`.
+    """
+    examples = {"labels": [int(label) for label in labels], "clean": [_png(image) for image in images]}
+    for name, network in networks.items():
+        x_adv, clean, adversarial = evaluation.adversarial_examples(
+            evaluation.as_model_fn(network), images, labels, **attack_parameters(config)
+        )
+        examples[name] = {
+            "adversarial": [_png(image) for image in x_adv],
+            "clean_predictions": clean.tolist(),
+            "adversarial_predictions": adversarial.tolist(),
+        }
+    return examples
+
+
+def evaluate_saved_model(path, config=None, overrides=()):
+    """Attack a SavedModel as it would be served: `serve`, and `serve_deterministic` if it has one.
+
+    Args:
+        path: folder of the SavedModel.
+        config: a `Config`; `None` takes the one that was exported with it.
+        overrides: changes to the exported config, as for `rsr_tf.config.load_config`.
+
+    Returns:
+        A dict from the name of the endpoint to its scores as plain numbers.
+
+    Raises:
+        UserError: for a folder that cannot be read, or has no config or no endpoint `serve`.
+    """
+    if config is None:
+        exported = export.read_metadata(path).get("config")
+        if exported is None:
+            raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
+        config = parse_config(exported, overrides, source=path)
+    try:
+        loaded = tf.saved_model.load(path)
+    except Exception as error:  # whatever TensorFlow makes of a broken folder
+        raise UserError(f"cannot read the SavedModel {path}: {type(error).__name__}") from error
+    if not hasattr(loaded, "serve"):
+        raise UserError(f"the SavedModel {path} has no endpoint `serve`")
+    images, labels = test_images(load_data(config), config)
+    endpoints = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
+    return {
+        name: attack(evaluation.as_model_fn(getattr(loaded, name)), images, labels, config, name) for name in endpoints
+    }
+
+
+def _png(image):
+    """An image `(h, w, c)` in [0,1] as a base64 PNG."""
+    pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
+    return base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()

@@ -1,0 +1,90 @@
+"""From the sections of a config to the objects that they describe: data, network, model to train, optimizer."""
+
+import contextlib
+
+import keras
+
+from rsr_tf import attacks, data, models
+from rsr_tf.config import UserError
+from rsr_tf.training import RSRModel, check_batch
+
+
+@contextlib.contextmanager
+def user_errors():
+    """Turn what the user can mend into a `UserError`; anything else is a defect and keeps its traceback."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def load_data(config):
+    """The data set of a config, its first batch looked at.
+
+    Raises:
+        UserError: for data that is missing, or pixels or labels out of range.
+    """
+    section = config.data
+    with user_errors():
+        data_set = data.load(section.name, directory=section.directory, validation=section.validation, seed=config.seed)
+        data.steps_per_epoch(data_set.train, config.training.batch_size)
+        for split in (data_set.train, data_set.test):
+            check_batch(split.first(1024).pixels(), split.labels, classes=len(data_set.class_names))
+    return data_set
+
+
+def build_network(config, data_set, **changes):
+    """The network of a config, always with the same first weights; `changes` go over the model section."""
+    keras.utils.set_random_seed(config.seed)
+    options = config.model.model_dump() | changes
+    mean, std = data_set.pixel_statistics()
+    build = getattr(models, options.pop("name"))
+    return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, **options)
+
+
+def build_rsr_model(config, network, *, warmup_steps):
+    """A network as the model that trains it by the scheme of a config."""
+    section = config.attack
+    attack = None
+    if section.steps:
+        attack = attacks.PGD(
+            epsilon=section.epsilon,
+            step_size=section.step_size,
+            steps=section.steps,
+            random_start=section.random_start,
+        )
+    return RSRModel(
+        network.inputs,
+        network.outputs,
+        attack=attack,
+        clean_weight=config.training.clean_weight,
+        attack_labels=section.labels,
+        warmup_steps=warmup_steps,
+        seed=config.seed,
+        name=network.name,
+    )
+
+
+def build_learning_rate(schedule, peak, steps):
+    """A learning rate, or a Keras schedule of one over a number of optimizer steps; see `training.schedule`."""
+    if schedule == "steps":
+        boundaries = [round(steps * share) for share in (0.5, 0.75)]
+        return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [peak, 0.1 * peak, 0.01 * peak])
+    if schedule == "cosine":
+        rise = max(1, round(0.3 * steps))
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, decay_steps=max(1, steps - rise), warmup_target=peak, warmup_steps=rise
+        )
+    return peak
+
+
+def compile_model(model, config, learning_rate):
+    """Compile a model with the optimizer of a config, new, and cross-entropy."""
+    section = config.training
+    options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
+    if section.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
+    else:
+        optimizer = keras.optimizers.Adam(**options)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
