@@ -28,12 +28,30 @@ def write_report(path, config_text, evaluation, history):
     page = environment.get_template("report.html.jinja").render(
         config=config_text,
         evaluation=evaluation,
+        claim=_claim(evaluation["networks"]),
         rows=[row for name, entry in evaluation["networks"].items() for row in _score_rows(name, entry)],
         curves=[_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
         histogram=_histogram(evaluation["networks"]),
         share_below=_share_below(evaluation["networks"]),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _claim(networks):
+    """The weakest of the measured accuracies of the pruned network, which is what may be said of it, and the twin's."""
+    pruned = networks["after pruning"]
+    twin = networks.get("undefended", {"scores": {}})
+    return {
+        "sparsity": pruned["sparsity"],
+        "clean": _lowest(pruned, ("clean",)),
+        "attacked": _lowest(pruned, ("pgd", "fgsm")),
+        "undefended": _lowest(twin, ("pgd", "fgsm")),
+    }
+
+
+def _lowest(entry, attacks):
+    scores = [scores[attack] for scores in entry["scores"].values() for attack in attacks]
+    return min(scores, key=lambda score: score["mean"], default=None)
 
 
 def _score_rows(name, entry):

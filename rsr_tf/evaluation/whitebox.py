@@ -3,6 +3,7 @@
 Every attack is one graph over batches of one fixed shape: traced once, whatever the number of images.
 """
 
+import keras
 import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
@@ -27,7 +28,7 @@ def as_model_fn(model):
         >>> model_fn = as_model_fn(model)
         >>> x_adv = projected_gradient_descent(model_fn, x, 8 / 255, 2 / 255, 7, np.inf, y=y, rand_init=True, **PIXELS)
     """
-    options = {"training": False} if hasattr(model, "predict_step") else {}
+    options = {"training": False} if isinstance(model, keras.Model) else {}
 
     @tf.function(reduce_retracing=True)
     def model_fn(x):
