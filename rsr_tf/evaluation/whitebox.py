@@ -60,14 +60,56 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
     if len(images) != len(labels) or len(images) == 0:
         raise ValueError(f"Images and labels must be equal in number. Received: {len(images)} and {len(labels)}")
-    attacks = {
+    scores = {}
+    for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
+        accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
+        scores[name] = Score(tuple(accuracy(images, labels) for _ in range(draws)), len(images))
+    return scores
+
+
+def build_attacks(model_fn, *, epsilon, step_size, steps):
+    """cleverhans' attacks on a network, with true labels, as functions from `(images, labels)` to adversarial images.
+
+    Args:
+        As `evaluate_whitebox`.
+
+    Returns:
+        A dict with `"clean"`, which changes nothing, `"fgsm"` and `"pgd"`.
+    """
+    return {
         "clean": lambda x, y: x,
         "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXELS),
         "pgd": lambda x, y: projected_gradient_descent(
             model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXELS
         ),
     }
-    return {name: _score(model_fn, attack, images, labels, draws, batch_size) for name, attack in attacks.items()}
+
+
+def accuracy_under(attack, model_fn, *, batch_size):
+    """The accuracy of a network under an attack, as a function that is traced once for any number of images.
+
+    Args:
+        attack: function from `(images, labels)` to adversarial images.
+        model_fn: see `as_model_fn`.
+        batch_size: images attacked at once; a last short batch is filled up, and what fills it is not counted.
+
+    Returns:
+        A function from images `(n, h, w, c)` and labels `(n,)` to a number in [0, 1].
+    """
+
+    @tf.function
+    def correct(x, y):
+        return _classify(model_fn, attack(x, y)) == y
+
+    def accuracy(images, labels):
+        hits = 0
+        for start in range(0, len(images), batch_size):
+            x, y = images[start : start + batch_size], labels[start : start + batch_size]
+            right = correct(_pad(x, batch_size, tf.float32), _pad(y, batch_size, tf.int32))
+            hits += int(tf.reduce_sum(tf.cast(right[: len(x)], tf.int32)))
+        return hits / len(images)
+
+    return accuracy
 
 
 def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps):
@@ -80,29 +122,12 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
         `(x_adv, clean_predictions, adversarial_predictions)` as NumPy arrays `(n, h, w, c)`, `(n,)` and `(n,)`.
     """
     x, y = tf.constant(images), tf.constant(labels)
-    x_adv = projected_gradient_descent(model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXELS)
+    x_adv = build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps)["pgd"](x, y)
     return x_adv.numpy(), _classify(model_fn, x).numpy(), _classify(model_fn, x_adv).numpy()
 
 
 def _classify(model_fn, x):
     return tf.argmax(model_fn(x), axis=-1, output_type=tf.int32)
-
-
-def _score(model_fn, attack, images, labels, draws, batch_size):
-    @tf.function
-    def correct(x, y):
-        return _classify(model_fn, attack(x, y)) == y
-
-    size = min(batch_size, len(images))
-    accuracies = []
-    for _ in range(draws):
-        hits = 0
-        for start in range(0, len(images), size):
-            x, y = images[start : start + size], labels[start : start + size]
-            right = correct(_pad(x, size, tf.float32), _pad(y, size, tf.int32))
-            hits += int(tf.reduce_sum(tf.cast(right[: len(x)], tf.int32)))
-        accuracies.append(hits / len(images))
-    return Score(tuple(accuracies), len(images))
 
 
 def _pad(batch, size, dtype):

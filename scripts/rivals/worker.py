@@ -1,0 +1,32 @@
+"""One rival in a process of its own: reads a line for each request, answers with the seconds that a step took."""
+
+import importlib
+import json
+import resource
+import sys
+import time
+
+
+def main():
+    name, settings = sys.argv[1], json.loads(sys.argv[2])
+    try:
+        step = importlib.import_module(f"rivals.{name}").build(settings)
+        step()  # traces and warms up
+        step()
+    except ImportError as error:
+        answer({"missing": str(error)})
+        return
+    answer({"ready": True})
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - started
+        answer({"seconds": seconds, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+
+
+def answer(content):
+    print("ANSWER " + json.dumps(content), flush=True)
+
+
+if __name__ == "__main__":
+    main()
