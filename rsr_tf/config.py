@@ -62,6 +62,9 @@ class Attack(Section):
     steps: Count = Field(7, description="number of steps; 0 trains without attack")
     random_start: bool = Field(True, description="start from a random point of the ball")
     labels: Literal["true", "predicted"] = Field("true", description="labels that the attack works against")
+    overfitting_watch: Literal["off", "warn", "multi-step"] = Field(
+        "off", description="for one-step training: warn of catastrophic overfitting, or go on with 7 steps"
+    )
 
 
 class Training(Section):

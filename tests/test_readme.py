@@ -1,6 +1,12 @@
-"""What the README says about the config is what the config is."""
+"""What the README says is so: its table of config keys, its Python example, the configs it names."""
 
+import re
 from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
 
 from rsr_tf.config import key_table, load_config
 
@@ -19,3 +25,22 @@ def test_every_config_of_the_repository_is_valid():
     for path in paths:
         load_config(path)
         assert path.read_text().startswith("# "), "the first comment says command, time and result"
+
+
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so for every tf.data set
+def test_readme_example_runs_as_it_stands(images, labels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    names = {
+        "my_keras_model": keras.Sequential(
+            [keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10)]
+        ),
+        "train": batches,
+        "validation": batches,
+        "x": tf.constant(images),
+        "y": labels,
+    }
+    exec(example.replace("epochs=160", "epochs=1, verbose=0"), names)
+    assert np.abs(names["x_adv"] - images).max() <= 8 / 255 + 1e-6
+    assert (tmp_path / "saved_model" / "saved_model.pb").exists()

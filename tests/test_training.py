@@ -175,6 +175,38 @@ def test_noise_scale_is_trained(noisy_model, images, labels):
     assert all(np.all(layer.alpha != 0.25) for layer in noisy_layers(model))
 
 
+# Fast paths compute what the slow ones compute
+
+
+def test_compiled_by_xla_it_computes_the_same(images, labels):
+    networks = [tiny_network(noise="none", lasso=1e-3) for _ in range(2)]
+    networks[1].set_weights(networks[0].get_weights())
+    logs = []
+    for network, jit_compile in zip(networks, (False, True), strict=True):
+        model = compiled(rsr_tf.RSRModel(network.inputs, network.outputs, attack=PGD), jit_compile=jit_compile)
+        logs.append(model.train_on_batch(images, labels, return_dict=True))
+    for name, value in logs[0].items():
+        assert logs[1][name] == pytest.approx(value, rel=1e-4), name
+    assert_same_training(*(network.get_weights() for network in networks), atol=1e-4)
+
+
+def test_bfloat16_gradients_of_the_image_have_the_signs_of_float32(labels):
+    """On at least 95 % of the pixels whose float32 gradient is not tiny: the rest is what rounding may turn."""
+    x = tf.random.uniform((16, 32, 32, 3), seed=0)
+    gradients = []
+    weights = None
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        model = rsr_tf.models.resnet20(noise="none")
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        gradients.append(np.array(rsr_tf.attacks.input_gradient(model, rsr_tf.attacks.cross_entropy, x, labels)))
+    exact, rounded = gradients
+    matters = np.abs(exact) > 0.1 * np.abs(exact).mean()
+    assert matters.mean() > 0.5
+    assert np.mean(np.sign(exact[matters]) == np.sign(rounded[matters])) >= 0.95
+
+
 # Saving
 
 

@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from rsr_tf import attacks, data, models
+from rsr_tf.callbacks import OverfittingWatch
 from rsr_tf.config import UserError
 from rsr_tf.training import RSRModel, check_batch
 
@@ -63,6 +64,18 @@ def build_rsr_model(config, network, *, warmup_steps):
         seed=config.seed,
         name=network.name,
     )
+
+
+def build_overfitting_watch(config, data_set):
+    """The watch that a config asks for, in a list for `fit`; an empty list if it asks for none."""
+    section = config.attack
+    if section.overfitting_watch == "off":
+        return []
+    held_out = data_set.validation.first(256)
+    fallback = None
+    if section.overfitting_watch == "multi-step":
+        fallback = attacks.PGD(epsilon=section.epsilon, step_size=section.epsilon / 4, steps=7)
+    return [OverfittingWatch(held_out.pixels(), held_out.labels, epsilon=section.epsilon, fallback=fallback)]
 
 
 def build_learning_rate(schedule, peak, steps):

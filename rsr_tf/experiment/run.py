@@ -163,8 +163,13 @@ class Experiment:
             crop_and_flip=self.config.data.crop_and_flip,
             start_step=epoch * steps,
         )
+        watch = build.build_overfitting_watch(self.config, self._data_set) if model.attack is not None else []
+        done = [row for row in read_history(self.folder.history) if row["stage"] == stage][:epoch]
+        if watch and any(row.get("multi_step") == "1.0" for row in done):
+            model.attack = watch[0].fallback  # the run that goes on had left one-step training
         callbacks = [
             StopAtNaN(),
+            *watch,
             SparsityLog(),
             History(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
