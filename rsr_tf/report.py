@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("svg")
 
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 
 INK = {"undefended": "#9a3412", "before pruning": "#1d4ed8", "after pruning": "#047857"}
 STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "undefended twin"}
@@ -73,6 +74,7 @@ def _curves(history, stage):
                     axes.plot(
                         epochs, values, style, color=ink, label=label + held_out, marker="." if len(epochs) < 9 else ""
                     )
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.set(xlabel="epoch", title=f"{STAGES[stage]}: {quantity}")
         axes.legend(frameon=False, fontsize=8)
         _tidy(axes)

@@ -30,11 +30,12 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.json"
         self.report = self.path / "report.html"
 
-    def check(self, values):
+    def check(self, values, complete=lambda stored: stored):
         """Raise `ValueError` for a folder that belongs to another config, or holds something else.
 
         Args:
             values: the resolved config as nested dicts.
+            complete: function that gives a stored config the keys it lacks, for a folder of an earlier version.
         """
         if not self.path.exists():
             return
@@ -44,7 +45,7 @@ class RunFolder:
             return
         found = tomllib.loads(self.config.read_text(encoding="utf-8"))
         found.pop("versions", None)
-        difference = _first_difference(found, drop_none(values))
+        difference = _first_difference(drop_none(complete(found)), drop_none(values))
         if difference:
             raise ValueError(
                 f"the run folder {self.path} belongs to another config: {difference}. "

@@ -15,7 +15,8 @@ from rsr_tf.layers import noisy_layers
 
 log = logging.getLogger(__name__)
 
-HISTOGRAM_EDGES = np.linspace(-0.3, 0.3, 61)
+HISTOGRAM_EDGES = np.linspace(-0.305, 0.305, 62)
+"""Edges of Fig. 1, one bin in the middle of which is zero."""
 GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from rsr_tf import data, export, pruning
 from rsr_tf.callbacks import Checkpoint, History, NotFiniteError, SparsityLog, StopAtNaN, read_history
-from rsr_tf.config import UserError
+from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
 from rsr_tf.report import write_report
 from rsr_tf.run_folder import RunFolder, drop_none, replacing
@@ -44,7 +44,9 @@ class Experiment:
         self.config = config
         self.folder = RunFolder(folder)
         with build.user_errors():
-            self.folder.check(config.model_dump())
+            self.folder.check(
+                config.model_dump(), lambda stored: parse_config(stored, source=self.folder.config).model_dump()
+            )
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         if config.training.deterministic:
