@@ -17,43 +17,55 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the whole state of training at the end of the last epoch in one file, replaced in one step.
+    """Keeps the whole state of training at the end of the last epoch, in one file that is replaced in one step.
 
-    The state is that of weights, optimizer, noise and attack; the epoch follows from the optimizer's count of steps, so
+    The state is that of weights, optimizer, noise and attack; the name of the file holds the number of epochs done, so
     that no second file can disagree. `keras.callbacks.BackupAndRestore` writes two files, and over the old ones.
     The format is `.keras`, which Keras puts together in memory: HDF5 writing to a full disk kills the process.
 
     Args:
-        path: `Path` of the file, ending in `.keras`.
-        steps_per_epoch: optimizer steps in an epoch.
+        folder: `Path` of the folder for the file, `STAGE-EPOCHS.keras`.
+        stage: name of the training, such as `"train"`.
     """
 
-    def __init__(self, path, steps_per_epoch):
+    def __init__(self, folder, stage):
         super().__init__()
-        self.path = path
-        self.steps_per_epoch = steps_per_epoch
+        self.folder = folder
+        self.stage = stage
 
     def restore(self, model):
         """Bring a compiled model to the saved state, if there is one.
 
         Returns:
-            The number of the epoch to go on with; 0 without a file.
+            The number of epochs that are done; 0 without a file.
 
         Raises:
             ValueError: for a file that does not fit the model or cannot be read.
         """
-        if not self.path.exists():
+        saved = self._files()
+        if not saved:
             return 0
         model.optimizer.build(model.trainable_variables)
         try:
-            model.load_weights(self.path)
+            model.load_weights(saved[-1])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"cannot read the checkpoint {self.path}: {str(error).splitlines()[0]}") from error
-        return int(model.optimizer.iterations) // self.steps_per_epoch
+            raise ValueError(f"cannot read the checkpoint {saved[-1]}: {str(error).splitlines()[0]}") from error
+        return _epochs_done(saved[-1])
 
     def on_epoch_end(self, epoch, logs=None):
-        with replacing(self.path) as temporary:
+        earlier = self._files()
+        with replacing(self.folder / f"{self.stage}-{epoch + 1:04d}.keras") as temporary:
             self.model.save(temporary)
+        for path in earlier:
+            if _epochs_done(path) != epoch + 1:
+                path.unlink()
+
+    def _files(self):
+        return sorted(self.folder.glob(f"{self.stage}-*.keras"), key=_epochs_done)
+
+
+def _epochs_done(path):
+    return int(path.stem.rpartition("-")[2])
 
 
 class NotFiniteError(Exception):
@@ -61,7 +73,7 @@ class NotFiniteError(Exception):
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training at once when the loss is no number, before a checkpoint could be replaced by a ruined one.
+    """Ends training at once when the loss or a weight is no number; to be listed before the checkpoint.
 
     Raises:
         NotFiniteError: from within `fit`; `keras.callbacks.TerminateOnNaN` would let the epoch end and be saved.
@@ -70,6 +82,12 @@ class StopAtNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if not np.isfinite(logs["loss"]):
             raise NotFiniteError(f"the loss became {logs['loss']} at step {batch}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """The last update of an epoch has no loss after it: look at what it left."""
+        for weight in self.model.weights:
+            if not np.all(np.isfinite(weight.numpy())):
+                raise NotFiniteError(f"the weight {weight.path} is no longer finite after epoch {epoch + 1}")
 
 
 class SparsityLog(keras.callbacks.Callback):
@@ -84,8 +102,7 @@ class OverfittingWatch(keras.callbacks.Callback):
 
     The network learns to mask the single step: accuracy under FGSM rises while accuracy under PGD collapses. At the end
     of every epoch both are measured on held-out images and logged as `watch_fgsm_accuracy` and `watch_pgd_accuracy`. It
-    counts as collapse when the latter falls below half of the best so far while the former does not fall. A restarted
-    run learns the best anew.
+    counts as collapse when the latter falls below half of the best so far while the former does not fall.
 
     Args:
         images: float32 `(n, h, w, c)` in [0,1], held out; a batch is enough.
@@ -125,9 +142,13 @@ class OverfittingWatch(keras.callbacks.Callback):
         fgsm, pgd = accuracies.values()
         if pgd < 0.5 * self.best_pgd and fgsm >= self.last_fgsm:
             self._report_collapse(epoch, fgsm, pgd)
-        self.best_pgd, self.last_fgsm = max(self.best_pgd, pgd), fgsm
+        self.remember(fgsm, pgd)
         if self.fallback is not None:
             logs["multi_step"] = float(self.model.attack is self.fallback)
+
+    def remember(self, fgsm, pgd):
+        """Take the accuracies of an epoch as those that the next is held against; for a run that goes on, too."""
+        self.best_pgd, self.last_fgsm = max(self.best_pgd, pgd), fgsm
 
     def _report_collapse(self, epoch, fgsm, pgd):
         log.warning(
@@ -143,7 +164,7 @@ class OverfittingWatch(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
 
 
-class History(keras.callbacks.Callback):
+class HistoryFile(keras.callbacks.Callback):
     """One row for each epoch in a CSV file; a restarted run drops the rows of epochs that it does again.
 
     Args:

@@ -48,21 +48,21 @@ def stage_options(function):
 @stage_options
 def run(config, overrides, output):
     """The whole job: train, prune, evaluate, export, report."""
-    _experiment(config, overrides, output).run()
+    _run("run", config, overrides, output)
 
 
 @main.command()
 @stage_options
 def train(config, overrides, output):
     """Train the network, and its undefended twin."""
-    _experiment(config, overrides, output).train()
+    _run("train", config, overrides, output)
 
 
 @main.command()
 @stage_options
 def prune(config, overrides, output):
     """Prune the trained network, and fine-tune it if the config says so."""
-    _experiment(config, overrides, output).prune()
+    _run("prune", config, overrides, output)
 
 
 @main.command()
@@ -71,48 +71,54 @@ def prune(config, overrides, output):
 def evaluate(config, overrides, output, other):
     """Attack the networks of a run, or a SavedModel: CONFIG may be its folder."""
     if (Path(config) / "saved_model.pb").exists():
-        _evaluate_saved_model(config, other, overrides)
+        _evaluate_saved_model(config, other, overrides, output)
+    elif other:
+        raise click.UsageError("--config goes with the folder of a SavedModel")
     else:
-        _experiment(config, overrides, output).evaluate()
+        _run("evaluate", config, overrides, output)
 
 
 @main.command()
 @stage_options
 def export(config, overrides, output):
     """Write the pruned network as a SavedModel."""
-    _experiment(config, overrides, output).export()
+    _run("export", config, overrides, output)
 
 
 @main.command()
 @stage_options
 def report(config, overrides, output):
     """Write report.html."""
-    _experiment(config, overrides, output).report()
+    _run("report", config, overrides, output)
 
 
-def _experiment(config, overrides, output):
+def _run(stage, config, overrides, output):
     from rsr_tf.config import load_config
 
     settings = load_config(config, overrides)
     _start_tensorflow()
     from rsr_tf.experiment import Experiment
 
-    return Experiment(settings, output or Path("runs") / Path(config).stem)
+    with Experiment(settings, output or Path("runs") / Path(config).stem) as experiment:
+        getattr(experiment, stage)()
 
 
-def _evaluate_saved_model(path, config, overrides):
+def _evaluate_saved_model(path, config, overrides, output):
     from rsr_tf.config import load_config
 
+    if output:
+        raise click.UsageError("--output goes with a config; the scores of a SavedModel are printed as JSON")
+
     settings = load_config(config, overrides) if config else None
-    _start_tensorflow()
+    _start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 
     click.echo(json.dumps(evaluate_saved_model(path, settings, overrides), indent=1))
 
 
-def _start_tensorflow():
+def _start_tensorflow(log_to=sys.stdout):
     """Import TensorFlow without its page of notices about this machine; say in one line what it runs on."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=log_to)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:

@@ -21,7 +21,7 @@ def _number(value):
     if isinstance(value, str):
         try:
             return float(Fraction(value))
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
             raise ValueError('expected a number or a fraction such as "8/255"') from error
     return value
 
@@ -51,7 +51,7 @@ class Model(Section):
     noise: Literal["channel", "layer", "element", "none"] = Field("channel", description="weight noise (Eq. 4)")
     noise_scale: NotNegative = Field(0.25, description="start value of alpha")
     lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")
-    width: Positive = Field(1.0, description="factor on the number of filters (Table 2)")
+    width: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="factor on the number of filters (Table 2)")
 
 
 class Attack(Section):
@@ -85,11 +85,16 @@ class Training(Section):
 
 
 class Pruning(Section):
-    sparsity: Share | None = Field(None, description="share of weights to prune; this or gamma")
+    sparsity: Share | None = Field(0.6, description="share of weights to prune; this or gamma")
     gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
     scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
     finetune_epochs: Count = Field(0, description="epochs of further training with the mask on")
     finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of these")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gamma_alone(cls, values):
+        return {"sparsity": None, **values} if isinstance(values, dict) and "gamma" in values else values
 
     @model_validator(mode="after")
     def _one_target(self):
@@ -128,7 +133,7 @@ class Config(Section):
     model: Model
     attack: Attack = Attack()
     training: Training = Training()
-    pruning: Pruning = Pruning(sparsity=0.6)
+    pruning: Pruning = Pruning()
     undefended: Undefended = Undefended()
     evaluation: Evaluation = Evaluation()
 
@@ -177,6 +182,8 @@ def _override(values, override):
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {override}: `{section}` is not a section")
+    if sections == ["pruning"]:  # one target in place of the other
+        values.pop({"gamma": "sparsity", "sparsity": "gamma"}.get(name), None)
     try:
         values[name] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

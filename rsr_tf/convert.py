@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from rsr_tf.layers import FRESH, NoisyConv2D, NoisyConvBlock, NoisyDense, WeightNoise
+from rsr_tf.layers import FRESH, NoisyConv2D, NoisyConvBlock, NoisyDense, WeightNoise, noisy_layers
 
 NOISY_ONLY = ("noise", "noise_scale", "seed")
 STOCK_ONLY = ("lora_rank", "lora_alpha", "quantization_config")
@@ -27,10 +27,19 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
         A functional `keras.Model`.
 
     Raises:
-        ValueError: for a subclassed model, an unknown `kind`, or a negative `lasso` or `noise_scale`.
+        ValueError: for a subclassed or an already noisy model, an unknown `kind`, or a negative `lasso` or
+            `noise_scale`.
+
+    Example:
+        >>> noisy = add_noise(my_keras_model, kind="channel", lasso=5e-5)
     """
     if lasso is not None and not lasso >= 0:
         raise ValueError(f"`lasso` must not be negative. Received: lasso={lasso}")
+    _check_model(model)
+    if noisy_layers(model):
+        raise ValueError(
+            f"`model` must not be noisy yet; `add_noise(strip(model), ...)` changes its noise. Received: {model.name!r}"
+        )
     noisy = {keras.layers.Conv2D: NoisyConv2D, keras.layers.Dense: NoisyDense}
 
     def convert(layer):
@@ -58,6 +67,9 @@ def strip(model):
 
     Raises:
         ValueError: for a subclassed model.
+
+    Example:
+        >>> strip(rsr_tf.models.resnet20()).save("deterministic.keras")
     """
 
     def convert(layer):
@@ -110,10 +122,7 @@ def _rebuild(model, convert):
     Returns:
         A functional `keras.Model`.
     """
-    if not (isinstance(model, keras.Model) and getattr(model, "inputs", None) and getattr(model, "outputs", None)):
-        raise ValueError(
-            f"`model` must be a built functional or Sequential Keras model. Received: {type(model).__name__} {model}"
-        )
+    _check_model(model)
     carried, rows = [], {}
 
     def clone(layer):
@@ -143,11 +152,20 @@ def _rebuild(model, convert):
     return new_model
 
 
+def _check_model(model):
+    if not (isinstance(model, keras.Model) and getattr(model, "inputs", None) and getattr(model, "outputs", None)):
+        raise ValueError(
+            f"`model` must be a built functional or Sequential Keras model. Received: {type(model).__name__} {model}"
+        )
+
+
 def _carry_weights(source, new):
     if not getattr(new, "weights", None):
         return
     if type(source) is type(new):
         new.set_weights(source.get_weights())
+        if hasattr(new, "finalize_state"):  # preprocessing layers compute with constants made from their weights
+            new.finalize_state()
         return
     new.kernel.assign(np.where(getattr(source, "mask", True), source.kernel, 0))
     if new.bias is not None:

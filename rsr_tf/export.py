@@ -23,6 +23,7 @@ def export_saved_model(model, path, *, metadata=None):
 
     `serving_default` (attribute `serve`) is the noisy network, `serve_deterministic` the stripped one. Both take
     float32 `(n, h, w, c)` in [0,1], for any n, and return logits. `tf.saved_model.load` needs no part of this package.
+    Noise without a seed does not run in a process that has TensorFlow's op determinism on; `serve_deterministic` does.
 
     Args:
         model: a noisy Keras model, `RSRModel` included.
@@ -31,6 +32,10 @@ def export_saved_model(model, path, *, metadata=None):
 
     Raises:
         ValueError: if `path` exists, or for a subclassed model.
+
+    Example:
+        >>> export_saved_model(model, "saved_model")
+        >>> logits = tf.saved_model.load("saved_model").serve(pixels)
     """
     path = Path(path)
     if path.exists():

@@ -264,3 +264,15 @@ def noisy_layers(model):
         A list of `NoisyConv2D` and `NoisyDense` layers.
     """
     return [layer for layer in model._flatten_layers() if isinstance(layer, WeightNoise)]
+
+
+def by_path(layers):
+    """Layers as a dict by path; where nested models repeat a path, the later ones get a number."""
+    named = {}
+    for layer in layers:
+        path, number = layer.path, 1
+        while path in named:
+            number += 1
+            path = f"{layer.path}#{number}"
+        named[path] = layer
+    return named

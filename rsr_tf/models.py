@@ -22,7 +22,7 @@ VGG16_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 def small_cnn(
     input_shape=(8, 8, 1), classes=10, *, noise="channel", noise_scale=0.25, lasso=0.0, width=1.0, mean=0.5, std=0.5
 ):
-    """A small convolutional network for small images: three blocks and a dense layer, 37 thousand weights.
+    """A small convolutional network for small images: three blocks and a dense layer, 28,842 parameters.
 
     Args:
         input_shape: `(h, w, channels)`. Defaults to `(8, 8, 1)`, scikit-learn's digits.

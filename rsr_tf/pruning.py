@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from rsr_tf.layers import noisy_layers
+from rsr_tf.layers import by_path, noisy_layers
 
 SCOPES = ("global", "layer")
 
@@ -34,7 +34,7 @@ def threshold_mask(kernel, gamma):
 def gamma_for_sparsity(magnitudes, sparsity):
     """The threshold under which a wanted share of weights lies: the smallest magnitude that survives.
 
-    Weights of equal magnitude live or die together, so with ties fewer than the wanted share may go, never more.
+    Weights of equal magnitude live or die together, so with ties fewer than the wanted share lie under it, never more.
 
     Args:
         magnitudes: non-negative array of any shape.
@@ -55,7 +55,8 @@ def prune(model, *, sparsity=None, gamma=None, scope="global"):
 
     Args:
         model: a model with noisy layers; see `rsr_tf.add_noise` for any other.
-        sparsity: share of conv and dense weights to prune, in [0, 1].
+        sparsity: share of conv and dense weights to prune, in [0, 1]. With ties among the weights it may be less;
+            weights that are zero already always go, should they be more.
         gamma: threshold on the magnitude of a weight, instead of `sparsity`.
         scope: with `sparsity`, `"global"` (default) finds one threshold for the network, `"layer"` one for each layer.
 
@@ -72,18 +73,18 @@ def prune(model, *, sparsity=None, gamma=None, scope="global"):
         0.6
     """
     check_target(sparsity, gamma, scope)
-    layers = noisy_layers(model)
+    layers = by_path(noisy_layers(model))
     if not layers:
         raise ValueError(
             "`model` must have noisy layers to prune; `rsr_tf.add_noise(model, kind='none')` gives it some without "
             f"noise. Received: model={model.name!r}"
         )
-    kernels = {layer.path: _surviving_kernel(layer) for layer in layers}
+    kernels = {path: _surviving_kernel(layer) for path, layer in layers.items()}
     gammas = _thresholds(kernels, sparsity, gamma, scope)
-    for layer in layers:
-        mask = threshold_mask(kernels[layer.path], gammas[layer.path])
+    for path, layer in layers.items():
+        mask = threshold_mask(kernels[path], gammas[path])
         layer.mask.assign(mask)
-        layer.kernel.assign(kernels[layer.path] * mask)
+        layer.kernel.assign(kernels[path] * mask)
     return gammas
 
 
@@ -177,10 +178,11 @@ def sparsity(model):
 
 def effective_kernels(model):
     """The conv and dense kernels of a model as NumPy arrays by layer path, pruned weights at zero."""
+    with_kernel = [
+        layer for layer in model._flatten_layers() if isinstance(getattr(layer, "kernel", None), keras.Variable)
+    ]
     return {
-        layer.path: np.where(getattr(layer, "mask", True), layer.kernel, 0)
-        for layer in model._flatten_layers()
-        if isinstance(getattr(layer, "kernel", None), keras.Variable)
+        path: np.where(getattr(layer, "mask", True), layer.kernel, 0) for path, layer in by_path(with_kernel).items()
     }
 
 

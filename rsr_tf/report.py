@@ -68,7 +68,7 @@ def _curves(history, stage):
         clean = "accuracy" if quantity == "accuracy" else "clean_loss"
         for key, label, ink in ((clean, "clean", "#1d4ed8"), (f"adversarial_{quantity}", "adversarial", "#9a3412")):
             for prefix, style in (("", "-"), ("val_", ":")):
-                values = [float(row[prefix + key]) for row in rows if row.get(prefix + key)]
+                values = [_value(row, prefix + key) for row in rows if row.get(prefix + key)]
                 if len(values) == len(epochs):
                     held_out = ", validation" if prefix else ", training"
                     axes.plot(
@@ -80,6 +80,12 @@ def _curves(history, stage):
         _tidy(axes)
     accuracy.set_ylim(0, 1)
     return _svg(figure)
+
+
+def _value(row, key):
+    """A number of the history; none for the adversarial quantities of a warm-up epoch, whose loss is exactly 0."""
+    unattacked = key.startswith("adversarial") and float(row["adversarial_loss"]) == 0
+    return float("nan") if unattacked else float(row[key])
 
 
 def _histogram(networks):

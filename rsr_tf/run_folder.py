@@ -9,6 +9,14 @@ from pathlib import Path
 
 import tomli_w
 
+try:
+    import fcntl
+except ImportError:  # Windows: two processes in one folder go unnoticed
+    fcntl = None
+
+PARTIAL = "partial-"
+"""How the name of a file begins while it is being written."""
+
 
 class RunFolder:
     """Paths of the artefacts of one run.
@@ -29,6 +37,7 @@ class RunFolder:
         self.saved_model = self.path / "saved_model"
         self.evaluation = self.path / "evaluation.json"
         self.report = self.path / "report.html"
+        self._lock_descriptor = None
 
     def check(self, values, complete=lambda stored: stored):
         """Raise `ValueError` for a folder that belongs to another config, or holds something else.
@@ -40,7 +49,7 @@ class RunFolder:
         if not self.path.exists():
             return
         if not self.config.exists():
-            if not self.path.is_dir() or any(self.path.iterdir()):
+            if not self.path.is_dir() or any(not _is_partial(path) for path in self.path.iterdir()):
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
         found = tomllib.loads(self.config.read_text(encoding="utf-8"))
@@ -51,6 +60,7 @@ class RunFolder:
                 f"the run folder {self.path} belongs to another config: {difference}. "
                 "Choose another --output, or remove it"
             )
+        self._lock()
 
     def claim(self, values, versions):
         """Make the folder and write the config into it, with the versions it runs under; once.
@@ -59,9 +69,29 @@ class RunFolder:
             values: the resolved config as nested dicts.
             versions: dict from package to version.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()
         if not self.config.exists():
             with replacing(self.config) as temporary:
                 temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
+
+    def _lock(self):
+        """Keep other processes out of the folder until this one ends; raise `ValueError` if one is in it."""
+        if fcntl is None or self._lock_descriptor is not None or not self.path.is_dir():
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise ValueError(f"another `rsr` is at work in the run folder {self.path}") from error
+        self._lock_descriptor = descriptor
+
+    def release(self):
+        """Let other processes in again."""
+        if self._lock_descriptor is not None:
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = None
 
     def read_evaluation(self):
         return json.loads(self.evaluation.read_text(encoding="utf-8")) if self.evaluation.exists() else {}
@@ -83,7 +113,7 @@ def replacing(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"partial-{path.name}")
+    temporary = path.with_name(PARTIAL + path.name)
     _remove(temporary)
     try:
         yield temporary
@@ -91,6 +121,10 @@ def replacing(path):
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _is_partial(path):
+    return path.name.startswith(PARTIAL)
 
 
 def _remove(path):

@@ -17,10 +17,10 @@ class RSRModel(keras.Model):
 
     `fit` attacks every batch in the graph, with the network in inference mode and its noise on; then clean and
     adversarial images pass in training mode. The lasso is whatever L1 regularizers the layers carry, and is counted
-    once. Weight decay, if the optimizer has any, is kept away from `alpha`.
+    once. Weight decay, if the optimizer has any, is kept away from `alpha`; `compile` wants an optimizer that is new.
 
-    Beside the compiled metrics (which see the clean images), `fit` and `evaluate` report `adversarial_accuracy`,
-    `clean_loss`, `adversarial_loss` and `lasso`.
+    Beside the compiled metrics (which see the clean images), `fit` and `evaluate` report `adversarial_accuracy` (as
+    unweighted as Keras' `metrics`), `clean_loss`, `adversarial_loss` and `lasso`.
 
     Args:
         inputs, outputs: as for `keras.Model`: one image input with pixels in [0,1], one output of logits.
@@ -28,14 +28,16 @@ class RSRModel(keras.Model):
             trains without adversarial images.
         clean_weight: a of Eq. 5, in [0, 1]. Defaults to 0.5.
         attack_labels: `"true"` (default) or `"predicted"`, the network's own labels, which avoids label leaking.
-        warmup_steps: number of optimizer steps of plain training at the start, such as `5 * steps_per_epoch`.
+        warmup_steps: number of steps of plain training at the start, such as `5 * steps_per_epoch`, counted by the
+            optimizer: compiled with a new one, the model warms up again.
             Adversarial metrics of training stay at 0 meanwhile; those of validation do not. Defaults to 0.
         seed: integer for the random starts of the attack. Defaults to a random one.
         **kwargs: as for `keras.Model`.
 
     Raises:
         ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps`, or more than
-            one input or output; by `fit`, for images outside [0,1] or labels out of range in the first batch.
+            one input or output; by `fit`, for images outside [0,1] or labels out of range in the first batch of arrays
+            or of a `tf.data.Dataset`.
 
     Example:
         >>> model = rsr_tf.models.resnet20(noise="channel", lasso=5e-5)
@@ -73,12 +75,10 @@ class RSRModel(keras.Model):
 
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
-        if getattr(self.optimizer, "weight_decay", None) and not self.optimizer.built:
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a LossScaleOptimizer
+        if getattr(optimizer, "weight_decay", None) and not optimizer.built:
             # the TensorFlow optimizer asks by the name of the inner variable, such as "layer/alpha:0"
-            self.optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
-
-    def get_compile_config(self):
-        return super().get_compile_config()
+            optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
 
     def compile_from_config(self, config):  # Keras leaves it to whoever overrides `compile`
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -139,7 +139,7 @@ class RSRModel(keras.Model):
         logits = self(x, training=training)
         loss = self.compute_loss(x, y, logits, sample_weight, training=training)
         lasso = self._regularization()
-        self.clean_loss.update_state(loss - lasso, tf.shape(x)[0])
+        self.clean_loss.update_state(_unscaled(loss) - lasso, tf.shape(x)[0])
         self.lasso.update_state(lasso)
         return logits, loss
 
@@ -147,9 +147,9 @@ class RSRModel(keras.Model):
         """Holds the regularization losses as `_clean_loss` does: the weights a and 1 - a count them once in all."""
         logits = self(x_adv, training=training)
         loss = self.compute_loss(x_adv, y, logits, sample_weight, training=training)
-        self.adversarial_loss.update_state(loss - self._regularization(), tf.shape(x_adv)[0])
+        self.adversarial_loss.update_state(_unscaled(loss) - self._regularization(), tf.shape(x_adv)[0])
         correct = tf.argmax(logits, axis=-1) == class_indices(y, classes=logits.shape[-1])
-        self.adversarial_accuracy.update_state(correct, sample_weight)
+        self.adversarial_accuracy.update_state(correct)
         return loss
 
     def _regularization(self):
@@ -158,14 +158,15 @@ class RSRModel(keras.Model):
     def _results(self, x, y, logits, loss, sample_weight):
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(loss, tf.shape(x)[0])
+                metric.update_state(_unscaled(loss), tf.shape(x)[0])
         return self.compute_metrics(x, y, logits, sample_weight)
 
     def save_own_variables(self, store):
         store["seed"] = self.seed_generator.state
 
     def load_own_variables(self, store):
-        self.seed_generator.state.assign(store["seed"])
+        if "seed" in store:  # weights of the plain network have none
+            self.seed_generator.state.assign(store["seed"])
 
     def get_config(self):
         return {
@@ -183,22 +184,49 @@ class RSRModel(keras.Model):
         return super().from_config({**config, "attack": attack}, custom_objects=custom_objects)
 
 
+def _unscaled(loss):
+    """`compute_loss` divides by the number of replicas of a `tf.distribute` strategy; metrics want the loss itself."""
+    return loss * tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def _unpack(tensors):
     """`model.inputs` is a list even of one; the new model is to be called with a tensor."""
     return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors
 
 
 def class_indices(labels, classes):
-    """Labels as int64 `(n,)`, from integers `(n,)` or `(n, 1)` or from probabilities `(n, classes)`."""
+    """Labels as class numbers.
+
+    Args:
+        labels: tensor of integers `(n,)` or `(n, 1)`, or of probabilities `(n, classes)`.
+        classes: number of logits.
+
+    Returns:
+        int64 `(n,)`.
+    """
     if labels.shape.rank == 2 and labels.shape[-1] == classes:
         return tf.argmax(labels, axis=-1)
     return tf.cast(tf.reshape(labels, [-1]), tf.int64)
 
 
 def first_batch(x, y):
-    """The first images and labels that `fit(x, y)` would see; `None` where looking would use them up."""
+    """The first images and labels that `fit(x, y)` would see.
+
+    Args:
+        x: array of images, or a `tf.data.Dataset` of `(images, labels, ...)`, whose first batch is read one time more.
+        y: array of labels, beside an array of images.
+
+    Returns:
+        `(images, labels)`, or `None` for a generator and the like, where looking would use them up.
+
+    Raises:
+        ValueError: for a data set without labels.
+    """
     if isinstance(x, tf.data.Dataset):
-        x, y, *_ = next(iter(x.take(1)))
+        batch = next(iter(x.take(1)))
+        if not (isinstance(batch, tuple) and len(batch) >= 2):
+            raise ValueError(f"the data set must give (images, labels, ...). Received: {x.element_spec}")
+        x, y, *_ = batch
     return (x[:256], y[:256]) if hasattr(x, "shape") and hasattr(y, "shape") else None
 
 

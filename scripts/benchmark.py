@@ -41,9 +41,11 @@ class Worker:
     def __init__(self, contender, python):
         command = [python, "-m", "rivals.worker", contender.module, json.dumps(contender.settings)]
         self.title = contender.title
-        self.process = subprocess.Popen(
-            command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self.complaints = Path(tempfile.mkstemp(prefix="rival-")[1])
+        with open(self.complaints, "w") as complaints:
+            self.process = subprocess.Popen(
+                command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+            )
         self.greeting = self._answer()
 
     def step(self):
@@ -54,12 +56,13 @@ class Worker:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.complaints.unlink()
 
     def _answer(self):
         for line in self.process.stdout:
             if line.startswith("ANSWER "):
                 return json.loads(line.removeprefix("ANSWER "))
-        raise RuntimeError(f"{self.title} died:\n{self.process.stderr.read()[-2000:]}")
+        raise RuntimeError(f"{self.title} died:\n{self.complaints.read_text()[-2000:]}")
 
 
 def measure(contenders, rounds, python):

@@ -162,14 +162,14 @@ def test_run_killed_within_an_epoch_ends_with_the_same_weights_bit_for_bit(finis
     command = [sys.executable, "-m", "rsr_tf.cli", "train", str(config), "--output", str(folder)]
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    checkpoint = folder / "checkpoints" / "train.keras"
+    checkpoints = folder / "checkpoints"
     deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
+    while not list(checkpoints.glob("train-*.keras")) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert checkpoint.exists()
+    assert len(list(checkpoints.glob("train-*.keras"))) == 1
     assert not (folder / "model.keras").exists()
     again = rsr("run", config, "--output", folder)
     assert again.returncode == 0, again.stderr
@@ -270,7 +270,7 @@ def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     assert "cannot read the model" in stopped_with_one_line(["prune", config, "--output", folder])
     (folder / "model.keras").unlink()
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "train.keras").write_text("not a checkpoint")
+    (folder / "checkpoints" / "train-0003.keras").write_text("not a checkpoint")
     assert "cannot read the checkpoint" in stopped_with_one_line(["train", config, "--output", folder])
 
 
@@ -292,11 +292,11 @@ def test_full_disk_is_one_line_and_the_previous_checkpoint_survives(finished_run
     folder.mkdir()
     (folder / "config.toml").write_text((source / "config.toml").read_text())
     (folder / "checkpoints").mkdir()
-    kept = (source / "checkpoints" / "train.keras").read_bytes()
-    (folder / "checkpoints" / "train.keras").write_bytes(kept)
+    kept = (source / "checkpoints" / "train-0003.keras").read_bytes()
+    (folder / "checkpoints" / "train-0003.keras").write_bytes(kept)
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.returncode == 2, result.stderr
     assert "cannot write to" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
-    assert (folder / "checkpoints" / "train.keras").read_bytes() == kept
+    assert (folder / "checkpoints" / "train-0003.keras").read_bytes() == kept
     assert [path.name for path in folder.rglob("partial-*")] == []

@@ -113,6 +113,20 @@ def test_fresh_noise_keeps_weights_masks_and_alpha(noisy_model):
     assert all(layer.seed_generator is None for layer in noisy_layers(fresh))
 
 
+def test_adapted_normalization_keeps_its_statistics(images):
+    normalization = keras.layers.Normalization()
+    normalization.adapt(3 * images + 1)
+    model = keras.Sequential([keras.Input((8, 8, 1)), normalization, keras.layers.Flatten(), keras.layers.Dense(3)])
+    noisy = rsr_tf.add_noise(model, kind="none")
+    np.testing.assert_allclose(noisy(images), model(images), atol=1e-5)
+    np.testing.assert_allclose(rsr_tf.strip(noisy)(images), model(images), atol=1e-5)
+
+
+def test_noisy_model_is_refused_with_the_way_out(noisy_model):
+    with pytest.raises(ValueError, match=r"must not be noisy yet; `add_noise\(strip\(model\), ...\)`"):
+        rsr_tf.add_noise(noisy_model, kind="none")
+
+
 def test_subclassed_model_is_refused():
     class Own(keras.Model):
         def call(self, x):

@@ -148,6 +148,24 @@ def test_stripped_network_has_the_same_sparsity():
     assert rsr_tf.sparsity(rsr_tf.strip(model)) == rsr_tf.sparsity(model) > 0.69
 
 
+def test_nested_models_with_layers_of_one_name_are_pruned_each(images):
+    def branch(scale):
+        inputs = keras.Input((4,))
+        layer = rsr_tf.NoisyDense(4, name="same")
+        model = keras.Model(inputs, layer(inputs), name=f"branch{scale}")
+        layer.kernel.assign(scale * np.arange(1.0, 17).reshape(4, 4))
+        return model
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, branch(100)(branch(1)(inputs)))
+    before = [np.array(layer.kernel) for layer in noisy_layers(model)]
+    gammas = rsr_tf.prune(model, sparsity=0.0)
+    for layer, kernel in zip(noisy_layers(model), before, strict=True):
+        np.testing.assert_array_equal(layer.kernel, kernel)
+    assert sorted(gammas) == ["same", "same#2"]
+    assert rsr_tf.sparsity_table(model).weights == 32
+
+
 # Mistakes
 
 

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -109,11 +113,12 @@ def test_one_hot_labels_train_like_integers(images, labels):
     )
 
 
-def test_zero_sample_weight_takes_an_example_out_of_the_loss_and_accuracy(images, labels):
+def test_zero_sample_weight_takes_an_example_out_of_the_loss(images, labels):
     model = rsr_model()
     logs = model.evaluate(images, labels, sample_weight=np.r_[np.ones(8), np.zeros(8)], verbose=0, return_dict=True)
     x_adv = PGD(model, images, labels)
-    assert logs["adversarial_accuracy"] == pytest.approx(np.mean(np.argmax(model(x_adv[:8]), -1) == labels[:8]))
+    for name, x in (("accuracy", images), ("adversarial_accuracy", x_adv)):  # as unweighted as Keras' `metrics`
+        assert logs[name] == pytest.approx(np.mean(np.argmax(model(x), -1) == labels))
     assert logs["clean_loss"] == pytest.approx(cross_entropy(model(images[:8]), labels[:8]).sum() / 16, rel=1e-5)
 
 
@@ -207,6 +212,47 @@ def test_bfloat16_gradients_of_the_image_have_the_signs_of_float32(labels):
     assert np.mean(np.sign(exact[matters]) == np.sign(rounded[matters])) >= 0.95
 
 
+def test_two_replicas_report_the_losses_that_one_reports(images, labels):
+    """In a process of its own: logical devices must be made before TensorFlow starts."""
+    script = """
+import numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras, rsr_tf
+from conftest import compiled, tiny_network
+x, y = np.random.default_rng(0).uniform(size=(16, 8, 8, 1)).astype("float32"), np.arange(16) % 10
+logs = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        network = tiny_network(noise="none", lasso=1e-3)
+        attack = rsr_tf.attacks.PGD(epsilon=0.1, step_size=0.05, steps=2, random_start=False)
+        model = compiled(rsr_tf.RSRModel(network.inputs, network.outputs, attack=attack))
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+        logs.append(model.evaluate(data, verbose=0, return_dict=True))
+for name, value in logs[0].items():
+    np.testing.assert_allclose(logs[1][name], value, rtol=1e-4, err_msg=name)
+print("the same")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    assert "the same" in result.stdout, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_decay_spares_alpha_under_loss_scaling_too(images, labels, policy):
+    keras.config.set_dtype_policy(policy)
+    network = rsr_tf.models.small_cnn()
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    model = rsr_model(network, optimizer=optimizer)
+    decayed = {weight.name for weight in model.trainable_weights if optimizer._use_weight_decay(weight.value)}
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    assert "kernel" in decayed
+    assert "alpha" not in decayed
+
+
 # Saving
 
 
@@ -232,6 +278,15 @@ def test_it_wraps_a_network_without_changing_it(noisy_model, images):
     model = rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs)
     assert len(model.get_weights()) == len(noisy_model.get_weights())
     np.testing.assert_allclose(silence(model)(images), noisy_model(images), atol=1e-6)
+
+
+def test_it_loads_the_weights_of_its_plain_network(noisy_model, images, tmp_path):
+    noisy_model.save_weights(tmp_path / "plain.weights.h5")
+    other = tiny_network()
+    model = rsr_tf.RSRModel(other.inputs, other.outputs)
+    model.load_weights(tmp_path / "plain.weights.h5")
+    for old, new in zip(noisy_model.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 # Mistakes
@@ -267,6 +322,11 @@ def test_fit_refuses_pixels_outside_the_unit_interval(images, labels, as_dataset
 def test_fit_refuses_labels_that_have_no_logit(images, labels):
     with pytest.raises(ValueError, match=r"labels must be in \[0, 9\], .* Received: labels from .* to 1\d"):
         rsr_model().fit(images, labels + 5)
+
+
+def test_fit_refuses_a_data_set_without_labels(images):
+    with pytest.raises(ValueError, match=r"must give \(images, labels, ...\). Received: TensorSpec"):
+        rsr_model().fit(tf.data.Dataset.from_tensor_slices(images).batch(4))
 
 
 def test_not_a_number_is_no_pixel(labels):

@@ -20,12 +20,25 @@ HISTOGRAM_EDGES = np.linspace(-0.305, 0.305, 62)
 GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
 
 
+def scheme_name(config):
+    """What Table 1 calls the settings of a config."""
+    noisy, lasso = config.model.noise != "none", config.model.lasso > 0
+    if not config.attack.steps:
+        return "training without attack"
+    if config.model.noise == "layer" and not lasso:
+        return "PNI"
+    return {(True, True): "RSR", (True, False): "CNI", (False, True): "Lasso", (False, False): "PGD training"}[
+        noisy, lasso
+    ]
+
+
 def describe(config, data_set, *, count):
     """What the scores of a run were measured on, and how: the head of `evaluation.json`."""
     return {
         "data": data_set.title,
         "class_names": list(data_set.class_names),
         "model": config.model.name,
+        "scheme": scheme_name(config),
         "seed": config.seed,
         "attack": {**attack_parameters(config), "n": count, "draws": config.evaluation.draws},
         "training_attack": config.attack.model_dump(),
@@ -125,9 +138,13 @@ def evaluate_saved_model(path, config=None, overrides=()):
         loaded = tf.saved_model.load(path)
     except Exception as error:  # whatever TensorFlow makes of a broken folder
         raise UserError(f"cannot read the SavedModel {path}: {type(error).__name__}") from error
-    if not hasattr(loaded, "serve"):
+    if not (hasattr(loaded, "serve") and "serving_default" in loaded.signatures):
         raise UserError(f"the SavedModel {path} has no endpoint `serve`")
     images, labels = test_images(load_data(config), config)
+    _, inputs = loaded.signatures["serving_default"].structured_input_signature
+    (spec,) = inputs.values()
+    if not spec.shape.is_compatible_with(images.shape):
+        raise UserError(f"{path} takes images of shape {spec.shape[1:]}; those of the data are {images.shape[1:]}")
     endpoints = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
     return {
         name: attack(evaluation.as_model_fn(getattr(loaded, name)), images, labels, config, name) for name in endpoints

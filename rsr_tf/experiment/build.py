@@ -16,7 +16,12 @@ def user_errors():
     try:
         yield
     except (FileNotFoundError, ValueError) as error:
-        raise UserError(str(error)) from error
+        raise UserError(first_line(error)) from error
+
+
+def first_line(error):
+    """The first line of an error's message, or its kind if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def load_data(config):
@@ -66,16 +71,28 @@ def build_rsr_model(config, network, *, warmup_steps):
     )
 
 
-def build_overfitting_watch(config, data_set):
-    """The watch that a config asks for, in a list for `fit`; an empty list if it asks for none."""
+def build_overfitting_watch(config, data_set, model, history):
+    """The watch that a config asks for, in a list for `fit`; an empty list if it asks for none.
+
+    Args:
+        config: a `Config`.
+        data_set: a `DataSet`; the watch looks at the first of its validation images.
+        model: the `RSRModel` to train. It gets the fallback attack if the run that goes on had come to it.
+        history: rows of the epochs that are done.
+    """
     section = config.attack
-    if section.overfitting_watch == "off":
+    if section.overfitting_watch == "off" or model.attack is None:
         return []
     held_out = data_set.validation.first(256)
     fallback = None
     if section.overfitting_watch == "multi-step":
         fallback = attacks.PGD(epsilon=section.epsilon, step_size=section.epsilon / 4, steps=7)
-    return [OverfittingWatch(held_out.pixels(), held_out.labels, epsilon=section.epsilon, fallback=fallback)]
+    watch = OverfittingWatch(held_out.pixels(), held_out.labels, epsilon=section.epsilon, fallback=fallback)
+    for row in history:
+        watch.remember(float(row["watch_fgsm_accuracy"]), float(row["watch_pgd_accuracy"]))
+        if row.get("multi_step") == "1.0":
+            model.attack = fallback
+    return [watch]
 
 
 def build_learning_rate(schedule, peak, steps):

@@ -5,9 +5,11 @@ it was; within a training, at the end of the last whole epoch.
 """
 
 import contextlib
+import errno
 import functools
 import importlib.metadata
 import logging
+import os
 import sys
 import time
 
@@ -15,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import data, export, pruning
-from rsr_tf.callbacks import Checkpoint, History, NotFiniteError, SparsityLog, StopAtNaN, read_history
+from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
 from rsr_tf.report import write_report
@@ -24,12 +26,13 @@ from rsr_tf.run_folder import RunFolder, drop_none, replacing
 log = logging.getLogger(__name__)
 
 VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 EXAMPLES = 8
 """Images in the strip of the report."""
 
 
 class Experiment:
-    """One run: a config, and the folder that holds its artefacts.
+    """One run: a config, and the folder that holds its artefacts; no other process may use it meanwhile.
 
     Args:
         config: a `rsr_tf.config.Config`.
@@ -52,6 +55,12 @@ class Experiment:
         if config.training.deterministic:
             tf.config.experimental.enable_op_determinism()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.folder.release()
+
     def run(self):
         """All stages in their order."""
         for stage in (self.train, self.prune, self.evaluate, self.export, self.report):
@@ -64,10 +73,11 @@ class Experiment:
         """Train the network, and its undefended twin if the config asks for one."""
         section, twin = self.config.training, self.config.undefended
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
-        with self._disk_errors():  # only now, so that a run without data leaves nothing behind
+        with build.user_errors():
+            network = build.build_network(self.config, self._data_set)
+        with self._disk_errors():  # only now, so that a run that cannot start leaves nothing behind
             self.folder.claim(self.config.model_dump(), _versions())
         if not self.folder.model.exists():
-            network = build.build_network(self.config, self._data_set)
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             model = build.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
             self._fit(model, "train", self.folder.model, epochs=section.epochs, peak=section.learning_rate)
@@ -137,7 +147,9 @@ class Experiment:
         if "examples" not in content:
             raise UserError(f"nothing was evaluated in {self.folder.path} yet; `rsr evaluate` does it")
         with self._disk_errors(), replacing(self.folder.report) as temporary:
-            write_report(temporary, self.folder.config.read_text(), content, read_history(self.folder.history))
+            write_report(
+                temporary, self.folder.config.read_text(encoding="utf-8"), content, read_history(self.folder.history)
+            )
         log.info("report: %s", self.folder.report)
 
     @functools.cached_property
@@ -153,7 +165,7 @@ class Experiment:
         section, steps = self.config.training, self._steps_per_epoch
         rate = build.build_learning_rate(schedule or section.schedule, peak, epochs * steps)
         build.compile_model(model, self.config, rate)
-        checkpoint = Checkpoint(self.folder.checkpoints / f"{stage}.keras", steps)
+        checkpoint = Checkpoint(self.folder.checkpoints, stage)
         with build.user_errors():
             epoch = checkpoint.restore(model)
         if epoch:
@@ -165,15 +177,13 @@ class Experiment:
             crop_and_flip=self.config.data.crop_and_flip,
             start_step=epoch * steps,
         )
-        watch = build.build_overfitting_watch(self.config, self._data_set) if model.attack is not None else []
         done = [row for row in read_history(self.folder.history) if row["stage"] == stage][:epoch]
-        if watch and any(row.get("multi_step") == "1.0" for row in done):
-            model.attack = watch[0].fallback  # the run that goes on had left one-step training
+        watch = build.build_overfitting_watch(self.config, self._data_set, model, done)
         callbacks = [
             StopAtNaN(),
             *watch,
             SparsityLog(),
-            History(self.folder.history, stage),
+            HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,
         ]
@@ -201,7 +211,7 @@ class Experiment:
         try:
             return keras.models.load_model(path)
         except Exception as error:  # whatever a broken file makes of zipfile, h5py and Keras
-            raise UserError(f"cannot read the model {path}: {_first_line(error)}") from error
+            raise UserError(f"cannot read the model {path}: {build.first_line(error)}") from error
 
     def _network_paths(self):
         twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
@@ -213,13 +223,14 @@ class Experiment:
 
     @contextlib.contextmanager
     def _disk_errors(self):
+        """Turn what a disk refuses into a `UserError`; TensorFlow's writers name it in the message alone."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            full = "No space left on device"
-            if isinstance(error, tf.errors.OpError) and full not in str(error):
+            reasons = [os.strerror(number) for number in DISK_ERRORS]
+            reason = next((reason for reason in reasons if reason in str(error)), None)
+            if reason is None:
                 raise
-            reason = full if full in str(error) else _first_line(error)
             raise UserError(f"cannot write to {self.folder.path}: {reason}. What was saved before is intact") from error
 
 
@@ -235,7 +246,3 @@ def _divergence():
 
 def _versions():
     return {name: importlib.metadata.version(name) for name in VERSIONED}
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,139 @@
+"""Who may import whom (shared design, section 2), read from the source of every module."""
+
+import ast
+import graphlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rsr_tf"
+
+ALLOWED = {
+    "rsr_tf": set(),  # `__init__` imports on demand
+    "noise": set(),
+    "batch_norm": set(),
+    "attacks": set(),
+    "data": set(),
+    "config": set(),
+    "run_folder": set(),
+    "report": set(),
+    "layers": {"noise", "batch_norm"},
+    "models": {"layers"},
+    "training": {"attacks"},
+    "pruning": {"layers"},
+    "convert": {"layers"},
+    "export": {"layers", "convert"},
+    "callbacks": {"attacks", "pruning", "run_folder"},
+    "evaluation": {"attacks"},
+    "cli": {"config", "experiment"},
+    "experiment": {
+        *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
+        *("pruning", "convert", "export", "callbacks", "evaluation"),
+    },
+}
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
+
+
+def component(module):
+    """`rsr_tf.evaluation.scores` -> `evaluation`; the package itself is `rsr_tf`."""
+    return module.split(".")[1] if "." in module else module
+
+
+def imported_modules(module):
+    """The modules of this package that a module imports, anywhere in its source; names of variables left out."""
+    for node in ast.walk(TREES[module]):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            members = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [member if member in PATHS else node.module for member in members]
+        yield from (name for name in names if name and name.split(".")[0] == "rsr_tf")
+
+
+IMPORTS = {module: set(imported_modules(module)) for module in PATHS}
+
+
+def test_every_module_has_a_rule():
+    assert {component(module) for module in PATHS} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_module_imports_only_whom_it_may_know(module):
+    own = component(module)
+    known = {component(other) for other in IMPORTS[module]} - {own, "rsr_tf"}
+    assert known <= ALLOWED[own]
+
+
+def test_imports_are_seen_where_they_are():
+    """The test above is worth something only if it finds what is plainly there."""
+    assert {"rsr_tf.noise", "rsr_tf.batch_norm"} <= IMPORTS["rsr_tf.layers"]
+    assert "rsr_tf.experiment" in IMPORTS["rsr_tf.cli"]
+    assert "rsr_tf.evaluation.scores" in IMPORTS["rsr_tf.evaluation"]
+    assert "rsr_tf.report" in IMPORTS["rsr_tf.experiment.run"]
+
+
+def test_imports_are_absolute():
+    relative = [
+        f"{PATHS[module].name}:{node.lineno}"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+def test_imports_have_no_cycle():
+    graphlib.TopologicalSorter({module: others - {"rsr_tf"} for module, others in IMPORTS.items()}).prepare()
+
+
+def test_package_root_is_imported_for_its_version_alone():
+    taken = [
+        alias.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "rsr_tf"
+        for alias in node.names
+        if f"rsr_tf.{alias.name}" not in PATHS
+    ]
+    assert set(taken) <= {"__version__"}
+
+
+def test_package_imports_nothing_of_its_own_by_statement():
+    assert IMPORTS["rsr_tf"] == set()
+
+
+def test_package_command_and_config_import_no_tensorflow_and_nothing_early():
+    script = """
+import json, sys
+import rsr_tf
+alone = sorted(name for name in sys.modules if name.startswith("rsr_tf."))
+import rsr_tf.cli, rsr_tf.config
+print(json.dumps([alone, sorted(sys.modules)]))
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    alone, modules = json.loads(result.stdout)
+    assert alone == []
+    assert {"rsr_tf.cli", "rsr_tf.config"} <= set(modules)
+    assert not {"tensorflow", "keras", "numpy", "cleverhans", "matplotlib", "sklearn"} & set(modules)
+
+
+def test_library_has_no_assert():
+    found = [
+        f"{PATHS[module].name}:{node.lineno}"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+    ]
+    assert found == []

@@ -1,0 +1,232 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rsr_tf.evaluation import Score, accuracy_under, adversarial_examples, as_model_fn, evaluate_whitebox
+from rsr_tf.evaluation.scores import wilson_interval
+
+EPSILON = 0.1
+ATTACK = {"epsilon": EPSILON, "step_size": 0.05, "steps": 5}  # five steps cross the whole ball, whatever the start
+PIXELS, CLASSES = (2, 3, 1), 2
+
+
+@pytest.fixture
+def linear():
+    """A linear classifier of two classes, with images that keep a distance of epsilon from 0 and 1.
+
+    Its worst case is known: the attack moves each pixel by epsilon against the sign of its weight, which lowers the
+    margin of an image by epsilon * |w_y - w_other|_1 (Goodfellow et al. 2015).
+    """
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(6, CLASSES)).astype("float32")
+    images = random.uniform(0.2, 0.8, (37, *PIXELS)).astype("float32")
+    labels = random.integers(0, CLASSES, 37).astype("int32")
+    labels[:30] = (images.reshape(37, 6) @ weights).argmax(1)[:30]
+    return weights, images, labels
+
+
+def model_fn_of(weights):
+    return lambda x: tf.reshape(x, (-1, len(weights))) @ weights
+
+
+def margins(weights, images, labels):
+    difference = weights[:, labels] - weights[:, 1 - labels]
+    return (images.reshape(len(images), -1).T * difference).sum(0), np.abs(difference).sum(0)
+
+
+def exact_accuracies(weights, images, labels):
+    """Clean and worst-case accuracy by formula; no margin is so small that rounding could decide."""
+    margin, reach = margins(weights, images, labels)
+    worst = margin - EPSILON * reach
+    assert min(np.abs(margin).min(), np.abs(worst).min()) > 1e-4
+    return np.mean(margin > 0), np.mean(worst > 0)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [  # Newcombe 1998, Table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_is_that_of_the_textbook(hits, n, low, high):
+    assert wilson_interval(hits / n, n) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_wilson_interval_stays_within_0_and_1(share):
+    low, high = wilson_interval(share, 3)
+    assert 0 <= low < high <= 1
+    assert share in (low, high)
+
+
+def test_score_has_the_mean_and_sample_deviation_of_its_draws():
+    score = Score((0.5, 0.6, 0.7), 100)
+    assert score.mean == pytest.approx(0.6)
+    assert score.std == pytest.approx(0.1)
+    assert score.interval == wilson_interval(score.mean, 100)
+
+
+def test_score_of_one_draw_has_no_deviation():
+    assert Score((0.25,), 4).std == 0
+
+
+def test_score_says_its_number_of_images_and_draws():
+    assert str(Score((0.5, 0.6, 0.7), 100)) == "60.0% ± 10.0% (n=100, 3 draws)"
+
+
+def test_score_as_dict_is_plain_numbers():
+    score = Score((0.5, 0.75), 8)
+    assert score.as_dict() == {
+        "mean": 0.625,
+        "std": pytest.approx(0.1767767),
+        "interval": list(wilson_interval(0.625, 8)),
+        "n": 8,
+        "draws": 2,
+        "accuracies": [0.5, 0.75],
+    }
+
+
+@pytest.mark.parametrize("batch_size", [37, 10, 250])
+def test_accuracies_of_a_linear_classifier_are_the_exact_ones(linear, batch_size):
+    weights, images, labels = linear
+    clean, worst = exact_accuracies(weights, images, labels)
+    assert 0.1 < worst < clean - 0.1 < 0.9
+    scores = evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, draws=2, batch_size=batch_size)
+    assert scores["clean"].accuracies == pytest.approx((clean, clean))
+    assert scores["fgsm"].accuracies == pytest.approx((worst, worst))
+    assert scores["pgd"].accuracies == pytest.approx((worst, worst))
+    assert {score.n for score in scores.values()} == {37}
+
+
+@pytest.mark.parametrize("right", [[0], [1, 2, 3, 4, 5, 6], [6], range(7)])
+def test_what_fills_up_the_last_batch_is_not_counted(right):
+    """Labels are right at the given places alone, the first image, which is what fills up, among them or not."""
+    images = np.eye(7, dtype="float32").reshape(7, 7, 1, 1)
+    labels = np.array([index if index in right else (index + 1) % 7 for index in range(7)])
+    accuracy = accuracy_under(lambda x, y: x, lambda x: tf.reshape(x, (-1, 7)), batch_size=5)
+    assert accuracy(images, labels) == pytest.approx(len(right) / 7)
+
+
+def test_draws_of_a_deterministic_network_agree_on_clean_images(linear):
+    weights, images, labels = linear
+    scores = evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, draws=4)
+    assert len(scores["clean"].accuracies) == 4
+    assert scores["clean"].std == 0
+
+
+def test_every_draw_sees_new_noise(linear):
+    weights, images, labels = linear
+    coin = np.stack([np.ones(37), np.zeros(37)], 1).astype("float32")
+
+    def random_model_fn(x):
+        return model_fn_of(weights)(x) + 100 * tf.random.uniform(()) * coin[:1] - 50 * coin[:1]
+
+    scores = evaluate_whitebox(random_model_fn, images, labels, **ATTACK, draws=6)
+    assert len(set(scores["clean"].accuracies)) > 1
+
+
+def test_more_batches_and_draws_do_not_trace_the_network_again(linear):
+    weights, images, labels = linear
+    calls = []
+
+    def counted(x):
+        calls.append(x.shape)
+        return model_fn_of(weights)(x)
+
+    counts = []
+    for n, draws in ((10, 1), (37, 3)):
+        calls.clear()
+        evaluate_whitebox(counted, images[:n], labels[:n], **ATTACK, draws=draws, batch_size=10)
+        counts.append(len(calls))
+    assert counts[1] <= counts[0] <= 4  # a prediction for each attack, and one gradient, which cleverhans keeps
+    assert set(calls) == {(10, *PIXELS)}
+
+
+def test_step_size_beyond_epsilon_is_refused(linear):
+    weights, images, labels = linear
+    with pytest.raises(ValueError, match=r"`step_size` must be at most `epsilon`=0\.1\. Received: step_size=0\.2"):
+        evaluate_whitebox(model_fn_of(weights), images, labels, epsilon=0.1, step_size=0.2, steps=1)
+
+
+@pytest.mark.parametrize(("n_images", "n_labels"), [(0, 0), (5, 4), (0, 5)])
+def test_no_images_or_labels_of_another_number_are_refused(linear, n_images, n_labels):
+    weights, images, labels = linear
+    with pytest.raises(ValueError, match=f"must be equal in number. Received: {n_images} and {n_labels}"):
+        evaluate_whitebox(model_fn_of(weights), images[:n_images], labels[:n_labels], **ATTACK)
+
+
+def test_adversarial_examples_go_to_the_corner_of_the_ball_that_hurts_most(linear):
+    weights, images, labels = linear
+    x_adv, clean, adversarial = adversarial_examples(model_fn_of(weights), images, labels, **ATTACK)
+    direction = np.sign(weights[:, 1 - labels] - weights[:, labels]).T.reshape(images.shape)
+    np.testing.assert_allclose(x_adv, images + EPSILON * direction, atol=1e-6)
+    margin, reach = margins(weights, images, labels)
+    np.testing.assert_array_equal(clean == labels, margin > 0)
+    np.testing.assert_array_equal(adversarial == labels, margin - EPSILON * reach > 0)
+
+
+def test_adversarial_examples_stay_within_0_and_1(linear):
+    weights, images, labels = linear
+    x_adv, *_ = adversarial_examples(model_fn_of(weights), images.round(), labels, **ATTACK)
+    assert (x_adv.min(), x_adv.max()) == (0, 1)
+
+
+def test_attack_starts_from_a_new_random_point_every_time(linear):
+    weights, images, labels = linear
+    options = {"epsilon": EPSILON, "step_size": 1e-4, "steps": 1}
+    first, second = (adversarial_examples(model_fn_of(weights), images, labels, **options)[0] for _ in range(2))
+    distance = np.abs(first - second)
+    assert distance.max() > 0.5 * EPSILON
+    assert np.abs(first - images).max() <= EPSILON + 1e-6
+
+
+def test_model_fn_runs_a_keras_model_in_inference_mode(images):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5), keras.layers.Flatten()]
+    )
+    before = model.get_weights()
+    logits = as_model_fn(model)(images)
+    np.testing.assert_allclose(logits, model(images, training=False), atol=1e-6)
+    assert np.abs(logits - model(images, training=True)).max() > 0.1
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert old.shape == new.shape
+
+
+def test_model_fn_leaves_the_statistics_of_batch_normalization_alone(noisy_model, images):
+    before = noisy_model.get_weights()
+    as_model_fn(noisy_model)(images)
+    for old, new in zip(before, noisy_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_model_fn_of_a_half_precision_network_returns_float32(images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    assert model(images).dtype == tf.bfloat16
+    assert as_model_fn(model)(images).dtype == tf.float32
+
+
+def test_model_fn_takes_images_of_any_float_type(noisy_model, images):
+    assert as_model_fn(noisy_model)(images.astype("float64")).shape == (16, 10)
+
+
+def test_model_fn_of_a_noisy_network_draws_at_every_call(noisy_model, images):
+    model_fn = as_model_fn(noisy_model)
+    assert np.abs(model_fn(images) - model_fn(images)).max() > 1e-3
+
+
+def test_model_fn_takes_any_callable_and_traces_it_at_most_twice(images):
+    traces = []
+
+    def serve(x):
+        traces.append(x.shape)
+        return tf.reduce_sum(x, (1, 2))
+
+    model_fn = as_model_fn(serve)
+    for n in (1, 2, 5, 16):
+        np.testing.assert_allclose(model_fn(images[:n]), images[:n].sum((1, 2)), rtol=1e-5)
+    assert len(traces) <= 2

@@ -1,0 +1,88 @@
+import re
+
+import pytest
+
+from rsr_tf.report import write_report
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def score(mean):
+    return {"mean": mean, "std": 0.0123, "interval": [mean / 2, mean], "n": 77, "draws": 5, "accuracies": [mean] * 5}
+
+
+def network(sparsity, **scores):
+    return {
+        "sparsity": sparsity,
+        "weights": 10,
+        "layers": [{"path": "conv<1>", "shape": [2, 5], "weights": 10, "zeros": 6}],
+        "histogram": {"edges": [-1, 0, 1], "counts": [4, 6]},
+        "share_below": {"gamma": [1e-3, 1e-1], "share": [0.1, 0.9]},
+        "scores": {
+            name: {"clean": score(clean), "pgd": score(pgd), "fgsm": score(pgd + 0.1)}
+            for name, (clean, pgd) in scores.items()
+        },
+    }
+
+
+@pytest.fixture
+def evaluation():
+    shown = {"adversarial": [PIXEL], "clean_predictions": [1], "adversarial_predictions": [0]}
+    return {
+        "data": "toys & more",
+        "class_names": ["<b>cat</b>", "dog"],
+        "model": "small_cnn",
+        "scheme": "RSR",
+        "seed": 3,
+        "attack": {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "n": 77, "draws": 5},
+        "networks": {
+            "undefended": network(0.0, stripped=(0.991, 0.013)),
+            "before pruning": network(0.0, noisy=(0.9, 0.521), stripped=(0.91, 0.481)),
+            "after pruning": network(0.612, noisy=(0.88, 0.517), stripped=(0.89, 0.467)),
+        },
+        "examples": {"labels": [1], "clean": [PIXEL], "undefended": shown, "after pruning": shown},
+    }
+
+
+@pytest.fixture
+def page(evaluation, tmp_path):
+    history = [
+        {"stage": "train", "epoch": str(epoch), "accuracy": "0.5", "clean_loss": "1", "adversarial_loss": loss}
+        | {"adversarial_accuracy": "0.3", "val_accuracy": "0.4", "val_adversarial_accuracy": "0.2"}
+        for epoch, loss in enumerate(("0.0", "1.5", "1.4"))
+    ]
+    write_report(tmp_path / "report.html", "seed = 3\nname = '<script>'", evaluation, history)
+    return (tmp_path / "report.html").read_text()
+
+
+def test_report_needs_no_other_file(page):
+    addresses = set(re.findall(r"https?://[^\"'\s<>]+", page))
+    namespaces = ("w3.org", "purl.org", "matplotlib.org", "creativecommons.org")  # of the SVG figures, never fetched
+    assert all(any(name in address for name in namespaces) for address in addresses)
+    assert not re.search(r"<link|<script|@import|src=\"(?!data:)|href=\"http", page)
+
+
+def test_claim_is_the_lowest_of_the_pruned_networks_scores(page):
+    text = re.sub(r"\s+", " ", page)
+    assert "With 61.2 % of its weights at zero" in text
+    assert "88.0 % of the clean test images right, and 46.7 % of those attacked at epsilon 8/255" in text
+    assert "(95 % interval 23.4 to 46.7, n = 77); its twin without defence keeps 1.3 %" in text
+
+
+def test_table_shows_every_score_with_spread_and_interval(page):
+    for number in ("99.1", "1.3", "52.1", "48.1", "51.7", "46.7"):
+        assert f"<td>{number} ± 1.2" in page
+    assert "n = 77 test images" in page
+    assert "[26.1, 52.1]" in page
+
+
+def test_names_from_outside_are_escaped(page):
+    assert "&lt;b&gt;cat&lt;/b&gt;" in page
+    assert "&lt;script&gt;" in page
+    assert "toys &amp; more" in page
+    assert "conv&lt;1&gt;" in page
+
+
+def test_right_and_wrong_predictions_are_told_apart(page):
+    assert page.count('class="right">dog') == 2
+    assert page.count('class="wrong">&lt;b&gt;cat') == 2
