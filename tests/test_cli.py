@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from rsr_tf.cli import main
@@ -62,6 +63,12 @@ def rsr(*arguments, **options):
         check=False,
         **options,
     )
+
+
+@pytest.fixture(autouse=True)
+def no_determinism_here(monkeypatch):
+    """TensorFlow cannot turn it off again: what runs in this process must not turn it on for the tests after it."""
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
 
 
 def stopped_with_one_line(arguments):

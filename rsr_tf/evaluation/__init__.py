@@ -7,6 +7,17 @@ from rsr_tf.evaluation.whitebox import (
     as_model_fn,
     build_attacks,
     evaluate_whitebox,
+    survivors_of,
+    worst_case,
 )
 
-__all__ = ["Score", "accuracy_under", "adversarial_examples", "as_model_fn", "build_attacks", "evaluate_whitebox"]
+__all__ = [
+    "Score",
+    "accuracy_under",
+    "adversarial_examples",
+    "as_model_fn",
+    "build_attacks",
+    "evaluate_whitebox",
+    "survivors_of",
+    "worst_case",
+]

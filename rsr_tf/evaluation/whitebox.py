@@ -96,20 +96,48 @@ def accuracy_under(attack, model_fn, *, batch_size):
     Returns:
         A function from images `(n, h, w, c)` and labels `(n,)` to a number in [0, 1].
     """
+    survivors = survivors_of(attack, model_fn, batch_size=batch_size)
+    return lambda images, labels: float(np.mean(survivors(images, labels)))
+
+
+def worst_case(attacks, model_fn, images, labels, *, batch_size=250):
+    """Which images a network classifies right under every one of several attacks.
+
+    Only images that have withstood all attacks so far are attacked further: list the fast ones first.
+
+    Args:
+        attacks: functions from `(images, labels)` to adversarial images, such as the values of `build_attacks`.
+        model_fn: see `as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1].
+        labels: integers `(n,)`.
+        batch_size: images attacked at once. Defaults to 250.
+
+    Returns:
+        A boolean array `(n,)`; its mean is the worst-case accuracy.
+    """
+    robust = np.ones(len(images), bool)
+    for attack in attacks:
+        left = np.flatnonzero(robust)
+        robust[left] = survivors_of(attack, model_fn, batch_size=batch_size)(images[left], labels[left])
+    return robust
+
+
+def survivors_of(attack, model_fn, *, batch_size):
+    """Like `accuracy_under`, for a function from images and labels to a boolean array `(n,)`: which are still right."""
 
     @tf.function
     def correct(x, y):
         return _classify(model_fn, attack(x, y)) == y
 
-    def accuracy(images, labels):
-        hits = 0
+    def survivors(images, labels):
+        right = np.empty(len(images), bool)
         for start in range(0, len(images), batch_size):
             x, y = images[start : start + batch_size], labels[start : start + batch_size]
-            right = correct(_pad(x, batch_size, tf.float32), _pad(y, batch_size, tf.int32))
-            hits += int(tf.reduce_sum(tf.cast(right[: len(x)], tf.int32)))
-        return hits / len(images)
+            filled = correct(_pad(x, batch_size, tf.float32), _pad(y, batch_size, tf.int32))
+            right[start : start + batch_size] = filled[: len(x)]
+        return right
 
-    return accuracy
+    return survivors
 
 
 def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps):
