@@ -40,7 +40,7 @@ class Checkpoint(keras.callbacks.Callback):
             The number of epochs that are done; 0 without a file.
 
         Raises:
-            ValueError: for a file that does not fit the model or cannot be read.
+            ValueError: for a file that cannot be read, or whose weights do not fit the model.
         """
         saved = self._files()
         if not saved:

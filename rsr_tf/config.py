@@ -191,7 +191,7 @@ def _override(values, override):
 
 
 def _explain(error):
-    key = ".".join(str(part) for part in error["loc"]) or "config"
+    key = " ".join(".".join(str(part) for part in error["loc"]).split()) or "config"
     if error["type"] == "extra_forbidden":
         return f"unknown key `{key}`. Expected {_known_keys(error['loc'])}"
     if error["type"] == "missing":

@@ -4,6 +4,7 @@ A training batch is a pure function of the seed and the number of the step, so a
 sees the batches that it would have seen.
 """
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import tensorflow as tf
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 JPEG_MARK = b"\xff\xd8"
 """First bytes of a JPEG file: a copy that is not lossless says so in its title, beside every number from it."""
+MAX_CLASSES = 100_000
+"""A label beyond is a mistake; it would make a network of that many logits."""
 CROP_PADDING = 4
 """Pixels of zero padding round an image before it is cropped (He et al. 2016)."""
 
@@ -141,21 +144,36 @@ def _npz(directory):
             f"Received: {str(directory)!r}"
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             x_train, y_train, x_test, y_test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"`{path}` must hold the arrays x_train, y_train, x_test, y_test. Received: {_first_line(error)}"
+            f"`{path}` must be an .npz file with the arrays x_train, y_train, x_test, y_test. "
+            f"Received: {_first_line(error)}"
         ) from error
     train, test = (_checked(*pair, path) for pair in ((x_train, y_train), (x_test, y_test)))
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"`{path}` must hold training and test images of one shape. "
+            f"Received: {train.images.shape[1:]} and {test.images.shape[1:]}"
+        )
     return path.stem, train, test, [str(index) for index in range(int(train.labels.max()) + 1)]
 
 
 def _checked(images, labels, path):
-    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or labels.dtype.kind not in "iu":
+    if not (images.ndim == 4 and labels.ndim == 1 and len(images) == len(labels) > 0):
         raise ValueError(
-            f"`{path}` must hold images (n, h, w, c) and as many integer labels (n,). "
-            f"Received: images {images.shape} and labels {labels.shape} of type {labels.dtype}"
+            f"`{path}` must hold images (n, h, w, c) and as many labels (n,), at least one. "
+            f"Received: images {images.shape} and labels {labels.shape}"
+        )
+    if not (images.dtype == np.uint8 or images.dtype.kind == "f") or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{path}` must hold images of uint8 or float and labels of integers. "
+            f"Received: {images.dtype} and {labels.dtype}"
+        )
+    if not (labels.min() >= 0 and labels.max() < MAX_CLASSES):
+        raise ValueError(
+            f"`{path}`: labels must be in [0, {MAX_CLASSES}). Received: labels from {labels.min()} to {labels.max()}"
         )
     return Split(images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int32))
 

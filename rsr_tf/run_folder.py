@@ -52,7 +52,10 @@ class RunFolder:
             if not self.path.is_dir() or any(not _is_partial(path) for path in self.path.iterdir()):
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
-        found = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        try:
+            found = tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except ValueError as error:  # of TOML or of UTF-8
+            raise ValueError(f"cannot read {self.config}: {error}") from error
         found.pop("versions", None)
         difference = _first_difference(drop_none(complete(found)), drop_none(values))
         if difference:

@@ -68,6 +68,10 @@ def test_config_cannot_be_changed_afterwards():
             'attack.epsilon = "1/0"',
             "`attack.epsilon` expected a number or a fraction such as \"8/255\". Received: '1/0'",
         ),
+        (
+            'attack.epsilon = "1e400"',
+            "`attack.epsilon` expected a number or a fraction such as \"8/255\". Received: '1e400'",
+        ),
         ("model.lasso = -1", "`model.lasso` should be greater than or equal to 0. Received: -1"),
         ("pruning.sparsity = 1.5", "`pruning.sparsity` should be less than or equal to 1. Received: 1.5"),
         ("pruning.gamma = -0.1", "`pruning.gamma` should be greater than or equal to 0. Received: -0.1"),

@@ -123,13 +123,21 @@ def test_npz_is_read(tmp_path, dtype):
     [
         ({"x_train": np.zeros((10, 4, 4))}, r"images \(10, 4, 4\) and labels \(10,\)"),
         ({"y_train": np.zeros((10, 3), "int32")}, r"labels \(10, 3\)"),
-        ({"y_train": np.zeros(10)}, "of type float64"),
+        ({"y_train": np.zeros(10)}, "uint8 or float and labels of integers. Received: .* and float64"),
+        ({"x_train": np.zeros((10, 4, 4, 2), bool)}, "Received: bool and int64"),
         ({"y_test": np.zeros(3, "int32")}, r"images \(4, 4, 4, 2\) and labels \(3,\)"),
+        (
+            {"x_test": np.zeros((0, 4, 4, 2)), "y_test": np.zeros(0, int)},
+            r"at least one. Received: images \(0, 4, 4, 2\)",
+        ),
+        ({"x_test": np.zeros((4, 6, 6, 2))}, r"of one shape. Received: \(4, 4, 2\) and \(6, 6, 2\)"),
+        ({"y_train": np.arange(10) + 2**40}, r"labels must be in \[0, 100000\). Received: labels from 1099511627776"),
+        ({"y_train": np.arange(10) - 1}, "Received: labels from -1 to 8"),
     ],
 )
 def test_npz_with_arrays_of_the_wrong_kind_is_refused(tmp_path, changes, finding):
     np.savez(tmp_path / "own.npz", **arrays() | changes)
-    with pytest.raises(ValueError, match=rf"must hold images \(n, h, w, c\) and as many integer labels.*{finding}"):
+    with pytest.raises(ValueError, match=rf"own.npz`.*{finding}"):
         load("npz", directory=tmp_path / "own.npz")
 
 
@@ -137,14 +145,22 @@ def test_npz_without_an_array_names_it(tmp_path):
     content = arrays()
     del content["y_test"]
     np.savez(tmp_path / "own.npz", **content)
-    with pytest.raises(ValueError, match=r"must hold the arrays x_train, y_train, x_test, y_test\. .*y_test"):
+    with pytest.raises(ValueError, match=r"with the arrays x_train, y_train, x_test, y_test\. .*y_test"):
         load("npz", directory=tmp_path / "own.npz")
 
 
-def test_npz_of_something_else_is_refused(tmp_path):
-    (tmp_path / "own.npz").write_text("not an archive")
-    with pytest.raises(ValueError, match=r"own\.npz` must hold the arrays x_train, y_train, x_test, y_test"):
-        load("npz", directory=tmp_path / "own.npz")
+@pytest.mark.parametrize("content", ["text", "nothing", "one array", "half"])
+def test_npz_of_something_else_is_refused(tmp_path, content):
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays())
+    half = path.read_bytes()[: path.stat().st_size // 2]
+    if content == "one array":
+        np.save(tmp_path / "one.npy", np.zeros(3))
+        path.write_bytes((tmp_path / "one.npy").read_bytes())
+    else:
+        path.write_bytes({"text": b"not an archive", "nothing": b"", "half": half}[content])
+    with pytest.raises(ValueError, match=r"own\.npz` must be an \.npz file with the arrays x_train, y_train"):
+        load("npz", directory=path)
 
 
 @pytest.mark.parametrize("directory", [None, "/nowhere/own.npz", "/"])

@@ -21,8 +21,8 @@ def linear():
     random = np.random.default_rng(0)
     weights = random.normal(size=(6, CLASSES)).astype("float32")
     images = random.uniform(0.2, 0.8, (37, *PIXELS)).astype("float32")
-    labels = random.integers(0, CLASSES, 37).astype("int32")
-    labels[:30] = (images.reshape(37, 6) @ weights).argmax(1)[:30]
+    predicted = (images.reshape(37, 6) @ weights).argmax(1)
+    labels = np.where(np.arange(37) % 4, predicted, 1 - predicted).astype("int32")
     return weights, images, labels
 
 
@@ -40,6 +40,8 @@ def exact_accuracies(weights, images, labels):
     margin, reach = margins(weights, images, labels)
     worst = margin - EPSILON * reach
     assert min(np.abs(margin).min(), np.abs(worst).min()) > 1e-4
+    within_reach = (margin < 0) & (margin + EPSILON * reach > 0)
+    assert within_reach.any(), "an attack on predicted labels must be seen: it puts wrong predictions right"
     return np.mean(margin > 0), np.mean(worst > 0)
 
 
@@ -154,7 +156,7 @@ def test_step_size_beyond_epsilon_is_refused(linear):
 @pytest.mark.parametrize(("n_images", "n_labels"), [(0, 0), (5, 4), (0, 5)])
 def test_no_images_or_labels_of_another_number_are_refused(linear, n_images, n_labels):
     weights, images, labels = linear
-    with pytest.raises(ValueError, match=rf"must be equal in number\. Received: {n_images} and {n_labels}"):
+    with pytest.raises(ValueError, match=rf"equal in number, at least one\. Received: {n_images} and {n_labels}"):
         evaluate_whitebox(model_fn_of(weights), images[:n_images], labels[:n_labels], **ATTACK)
 
 

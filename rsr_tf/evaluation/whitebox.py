@@ -59,7 +59,9 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
     if not step_size <= epsilon:
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
     if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(f"Images and labels must be equal in number. Received: {len(images)} and {len(labels)}")
+        raise ValueError(
+            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
+        )
     scores = {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
