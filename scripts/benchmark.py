@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parent
+SCRIPTS = Path(__file__).resolve().parent
 TRAINING = ("ours", "keras_layers", "cleverhans_graph", "art", "torch_loop", "floor")
 """Contenders of `train`; the first is the one that the others are held against."""
 
@@ -146,18 +146,19 @@ def startup(options):
     results = {}
     for config, overrides in _startup_runs(options):
         seconds = [_first_step(config, overrides, options.python) for _ in range(options.rounds)]
-        results[str(config)] = [{"seconds": value} for value in seconds]
+        name = str(config.relative_to(SCRIPTS.parent))
+        results[name] = [{"seconds": value} for value in seconds]
         spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
-        print(f"startup: {config}: {statistics.median(seconds):.1f} s to the first step ({spread})")
+        print(f"startup: {name}: {statistics.median(seconds):.1f} s to the first step ({spread})")
     return results
 
 
 def _startup_runs(options):
-    root = SCRIPTS.parent
-    runs = [(root / "configs" / "quickstart.toml", [])]
+    configs = SCRIPTS.parent / "configs"
+    runs = [(configs / "quickstart.toml", [])]
     if options.data:
         override = ["--set", f"data.directory={Path(options.data).resolve()}"]
-        runs.append((root / "configs" / "cifar10" / "resnet20_rsr.toml", override))
+        runs.append((configs / "cifar10" / "resnet20_rsr.toml", override))
     return runs
 
 
