@@ -162,15 +162,19 @@ def vgg16(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `head` or `noise`, or a negative `noise_scale` or `lasso`.
+        ValueError: for an unknown `head` or `noise`, images under 32x32, or a negative `noise_scale` or `lasso`.
     """
     if head not in ("cifar", "imagenet"):
         raise ValueError(f'`head` must be "cifar" or "imagenet". Received: head={head!r}')
+    input_shape = tuple(input_shape or ((32, 32, 3) if head == "cifar" else (224, 224, 3)))
+    if min(input_shape[:2]) < 32:
+        raise ValueError(
+            f"`input_shape` of VGG-16 must be at least 32x32, as it halves five times. Received: {input_shape}"
+        )
     block, dense = _noisy_layers(noise, noise_scale, lasso)
     if head == "imagenet":
-        knobs = block.keywords
-        block = functools.partial(NoisyConv2D, padding="same", **knobs)
-    inputs, x = _normalized_input(input_shape or ((32, 32, 3) if head == "cifar" else (224, 224, 3)), mean, std)
+        block = functools.partial(NoisyConv2D, padding="same", **block.keywords)
+    inputs, x = _normalized_input(input_shape, mean, std)
     for stage, (filters, convolutions) in enumerate(VGG16_STAGES, 1):
         for number in range(1, convolutions + 1):
             x = block(_scaled(filters, width), 3, activation="relu", name=f"stage{stage}_conv{number}")(x)
