@@ -74,6 +74,15 @@ def test_stripped_network_is_the_masked_one_without_noise(build, images):
     assert rsr_tf.sparsity(stripped) == rsr_tf.sparsity(model)
 
 
+def test_mask_alone_makes_zeros_in_the_stripped_network(noisy_model, images):
+    """A mask may come from elsewhere than `prune`, with the kernel as it was."""
+    for layer in noisy_layers(noisy_model):
+        layer.mask.assign(np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5)
+    stripped = rsr_tf.strip(noisy_model)
+    np.testing.assert_allclose(stripped(images), silence(noisy_model)(images), atol=1e-5)
+    assert rsr_tf.sparsity(stripped) == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize(
     "build",
     [rsr_tf.models.small_cnn, rsr_tf.models.resnet20, lambda: rsr_tf.add_noise(stock_network())],
