@@ -1,6 +1,8 @@
 """The command as a user meets it: each test runs `rsr` in a process of its own, where that matters."""
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -260,6 +262,18 @@ def test_run_folder_of_another_config_is_one_line(finished_run):
         ["run", folder.parent / "tiny.toml", "--set", "model.lasso=0.5", "--output", folder]
     )
     assert "belongs to another config: `model.lasso` is 0.0001 there and 0.5 here" in message
+
+
+def test_run_folder_that_another_process_just_made_is_one_line(config, tmp_path):
+    """Both found no folder when they looked; the other was faster to claim it."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    other = os.open(folder, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    message = stopped_with_one_line(["train", config, "--output", folder])
+    os.close(other)
+    assert "another `rsr` is at work in the run folder" in message
+    assert list(folder.iterdir()) == []
 
 
 def test_stage_without_what_it_needs_is_one_line(config, tmp_path):

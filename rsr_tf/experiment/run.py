@@ -75,7 +75,10 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
-        with self._disk_errors():  # only now, so that a run that cannot start leaves nothing behind
+        with (
+            build.user_errors(),
+            self._disk_errors(),
+        ):  # only now, so that a run that cannot start leaves nothing behind
             self.folder.claim(self.config.model_dump(), _versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
