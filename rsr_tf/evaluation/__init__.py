@@ -12,18 +12,25 @@ from rsr_tf.evaluation.whitebox import (
     survivors_of,
     worst_case,
 )
+from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
 
 __all__ = [
+    "TIERS",
     "Score",
     "Square",
     "TransferMatrix",
+    "ZOOResult",
+    "ZOOSettings",
     "accuracy_under",
     "adversarial_examples",
     "as_model_fn",
     "build_attacks",
     "draw_heat_map",
+    "draw_test_images",
     "evaluate_transfer",
     "evaluate_whitebox",
+    "expected_queries",
     "survivors_of",
     "worst_case",
+    "zoo_attack",
 ]
