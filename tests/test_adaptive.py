@@ -11,7 +11,7 @@ from rsr_tf.evaluation import APGD, AdaptivePGD, average_over_draws
 from rsr_tf.evaluation.apgd import checkpoint_windows
 from rsr_tf.evaluation.expectation import Best, Look, look
 from rsr_tf.evaluation.geometry import l2_start, project_l2
-from rsr_tf.evaluation.losses import difference_of_logits_ratio, logit_margin
+from rsr_tf.evaluation.losses import difference_of_logits_ratio
 
 SHAPE = (6, 6, 1)
 
@@ -222,11 +222,6 @@ def test_dlr_of_two_classes_has_a_gradient():
         loss = difference_of_logits_ratio(tf.constant([0]), logits)
     assert loss.numpy() == [2.0]
     assert tape.gradient(loss, logits).numpy().tolist() == [[-1.0, 1.0]]
-
-
-def test_margin_is_negative_where_the_network_is_wrong():
-    logits = tf.constant([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
-    assert logit_margin(logits, tf.constant([1, 0])).numpy().tolist() == [1.0, -2.0]
 
 
 def test_projection_onto_the_l2_ball_against_numpy():

@@ -108,6 +108,29 @@ def test_imports_are_absolute():
     assert relative == []
 
 
+def external_imports(module):
+    """The top-level packages that a module imports, anywhere in its source."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("module", ["rsr_tf.evaluation.zoo", "rsr_tf.evaluation.zoo_path"])
+def test_zoo_has_nothing_to_differentiate_with(module):
+    assert set(external_imports(module)) <= {"numpy", "rsr_tf", *sys.stdlib_module_names}
+    assert IMPORTS[module] <= {"rsr_tf.evaluation.scores", "rsr_tf.evaluation.zoo_path"}
+
+
+def test_square_attack_asks_for_no_gradient():
+    source = PATHS["rsr_tf.evaluation.square"].read_text(encoding="utf-8")
+    assert "import tensorflow" in source
+    assert not any(word in source for word in ("GradientTape", "tf.gradients", "input_gradient"))
+    assert IMPORTS["rsr_tf.evaluation.square"] == {"rsr_tf.evaluation.margin"}
+    assert IMPORTS["rsr_tf.evaluation.margin"] == set()
+
+
 def test_imports_have_no_cycle():
     graphlib.TopologicalSorter({module: others - {"rsr_tf"} for module, others in IMPORTS.items()}).prepare()
 

@@ -1,0 +1,155 @@
+"""Transfer (Table 3; Liu et al. 2016): images made to fool one network are shown to others."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+import keras
+import matplotlib
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from rsr_tf.evaluation.scores import Score
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class TransferMatrix:
+    """Accuracy of every target on the images of every source.
+
+    Args:
+        scores: dict from source to a dict from target to `Score`. The first source is `"clean"`: images as they come.
+        parameters: the attack's parameters, the seed and the number of images, as plain values.
+    """
+
+    scores: dict
+    parameters: dict
+
+    def as_dict(self):
+        """Everything as plain values, for JSON."""
+        accuracy = {
+            source: {target: score.as_dict() for target, score in row.items()} for source, row in self.scores.items()
+        }
+        return {**self.parameters, "accuracy": accuracy}
+
+    def csv(self):
+        """One line for each source and target: mean accuracy, its interval, images and draws."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["source", "target", "accuracy", "low", "high", "n", "draws"])
+        for source, row in self.scores.items():
+            for target, score in row.items():
+                writer.writerow([source, target, score.mean, *score.interval, score.n, len(score.accuracies)])
+        return text.getvalue()
+
+
+def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, batch_size=250, seed=0):
+    """Craft adversarial images on each source once, and classify them by each target (Table 3).
+
+    A network that is source and target is attacked directly: transfer that does better than that is a sign of masked
+    gradients (Athalye et al. 2018).
+
+    Args:
+        sources: dict from name to `model_fn`, see `as_model_fn`.
+        targets: likewise.
+        images: float32 `(n, h, w, c)` in [0,1].
+        labels: integers `(n,)`.
+        attack: callable `(model_fn, x, labels, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD`; its `get_config`
+            goes into the parameters.
+        draws: how often a target classifies an image, each time with fresh noise. Defaults to 20.
+        batch_size: images attacked at once. Defaults to 250.
+        seed: integer, for the attack. Defaults to 0.
+
+    Returns:
+        A `TransferMatrix`.
+
+    Raises:
+        ValueError: for a source named `"clean"`, or images and labels of unequal number.
+
+    Example:
+        >>> matrix = evaluate_transfer({"vgg16": vgg}, {"resnet20": resnet}, images, labels, attack=PGD(steps=20))
+        >>> matrix.scores["vgg16"]["resnet20"].mean
+    """
+    if CLEAN in sources:
+        raise ValueError(f"no source may be named {CLEAN!r}, the row of the images as they come. Received: {CLEAN!r}")
+    if len(images) != len(labels) or len(images) == 0:
+        raise ValueError(
+            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
+        )
+    images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
+    batches = _full_batches(len(images), batch_size)
+    shown = {CLEAN: images}
+    for name, source in sources.items():
+        shown[name] = _craft(attack, source, images, labels, batches, keras.random.SeedGenerator(seed))
+    accuracies = {name: _accuracy(target, labels, batches) for name, target in targets.items()}
+    scores = {
+        source: {
+            target: Score(tuple(accuracy(x) for _ in range(draws)), len(images))
+            for target, accuracy in accuracies.items()
+        }
+        for source, x in shown.items()
+    }
+    config = attack.get_config() if hasattr(attack, "get_config") else {}
+    name = getattr(attack, "__name__", type(attack).__name__)
+    return TransferMatrix(scores, {"attack": {"name": name, **config}, "n": len(images), "draws": draws, "seed": seed})
+
+
+def _full_batches(n, batch_size):
+    """Indices `(batches, size)` of `n` images; the last batch is filled up with the first images."""
+    size = min(batch_size, n)
+    return np.arange(-(-n // size) * size).reshape(-1, size) % n
+
+
+def _craft(attack, model_fn, images, labels, batches, seed):
+    attack_batch = tf.function(lambda x, y: attack(model_fn, x, y, seed=seed))
+    return np.concatenate([attack_batch(images[batch], labels[batch]) for batch in batches])[: len(images)]
+
+
+def _accuracy(model_fn, labels, batches):
+    """The accuracy of a network as a function of the images, in [0, 1]."""
+
+    @tf.function
+    def predict(x):
+        return tf.argmax(model_fn(x), axis=-1)
+
+    def accuracy(x):
+        predicted = np.concatenate([predict(x[batch]) for batch in batches])[: len(x)]
+        return float(np.mean(predicted == labels))
+
+    return accuracy
+
+
+def draw_heat_map(transfer):
+    """A transfer matrix as a picture: one row for each source, one column for each target.
+
+    Args:
+        transfer: `TransferMatrix.as_dict()`, or the same read from JSON.
+
+    Returns:
+        An SVG element as text.
+    """
+    rows = transfer["accuracy"]
+    targets = list(next(iter(rows.values())))
+    means = np.array([[row[target]["mean"] for target in targets] for row in rows.values()])
+    figure = Figure(figsize=(2 + 1.1 * len(targets), 1.4 + 0.5 * len(rows)), layout="tight")
+    axes = figure.subplots()
+    axes.pcolormesh(means, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
+    for (row, column), mean in np.ndenumerate(means):
+        ink = "white" if mean > 0.6 else "black"
+        axes.text(column + 0.5, row + 0.5, f"{100 * mean:.1f}", ha="center", va="center", color=ink)
+    axes.set_xticks(np.arange(len(targets)) + 0.5, targets)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    axes.set(xlabel="target", ylabel="crafted on", title=f"accuracy, % (n={transfer['n']})")
+    axes.invert_yaxis()
+    return _svg(figure)
+
+
+def _svg(figure):
+    """A figure as SVG text; its text stays text, its file carries no date."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rsr_tf"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
