@@ -25,7 +25,7 @@ SCRIPTS = Path(__file__).resolve().parent
 TRAINING = ("ours", "keras_layers", "cleverhans_graph", "art", "torch_loop", "floor")
 """Contenders of `train`; the first is the one that the others are held against."""
 
-GROWTH = {"steps": (1, 3, 14, 28), "width": (0.5, 2.0), "batch": (32, 64, 256), "image": (16, 64)}
+GROWTH = {"steps": (1, 3, 14), "width": (2.0,), "batch": (32, 256), "image": (64,)}
 """What `growth` changes, one at a time."""
 
 
