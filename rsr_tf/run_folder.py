@@ -57,7 +57,7 @@ class RunFolder:
         except ValueError as error:  # of TOML or of UTF-8
             raise ValueError(f"cannot read {self.config}: {error}") from error
         found.pop("versions", None)
-        difference = _first_difference(drop_none(complete(found)), drop_none(values))
+        difference = first_difference(drop_none(complete(found)), drop_none(values))
         if difference:
             raise ValueError(
                 f"the run folder {self.path} belongs to another config: {difference}. "
@@ -146,11 +146,12 @@ def drop_none(values):
     }
 
 
-def _first_difference(found, wanted, prefix=""):
+def first_difference(found, wanted, prefix=""):
+    """Where two nested dicts of plain values differ first, in words; `None` where they do not."""
     for key in sorted(found.keys() | wanted.keys()):
         old, new = found.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            difference = _first_difference(old, new, f"{prefix}{key}.")
+            difference = first_difference(old, new, f"{prefix}{key}.")
             if difference:
                 return difference
         elif old != new:

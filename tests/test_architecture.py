@@ -27,7 +27,7 @@ ALLOWED = {
     "convert": {"layers"},
     "export": {"layers", "convert"},
     "callbacks": {"attacks", "pruning", "run_folder"},
-    "evaluation": {"attacks"},
+    "evaluation": {"attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),

@@ -1,24 +1,34 @@
 """How robust is a network, seen only as `model_fn: (n, h, w, c) pixels in [0,1] -> (n, classes) logits`."""
 
-from rsr_tf.evaluation.scores import Score
+from rsr_tf.evaluation.checks import Check
+from rsr_tf.evaluation.scores import RepeatedScore, Score
 from rsr_tf.evaluation.square import Square
+from rsr_tf.evaluation.state import State
+from rsr_tf.evaluation.suite import run_suite
+from rsr_tf.evaluation.suites import SUITES
 from rsr_tf.evaluation.transfer import TransferMatrix, draw_heat_map, evaluate_transfer
+from rsr_tf.evaluation.trials import Bench, Trial
+from rsr_tf.evaluation.verdict import make_verdict
 from rsr_tf.evaluation.whitebox import (
     accuracy_under,
     adversarial_examples,
     as_model_fn,
     build_attacks,
     evaluate_whitebox,
-    survivors_of,
-    worst_case,
 )
 from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
 
 __all__ = [
+    "SUITES",
     "TIERS",
+    "Bench",
+    "Check",
+    "RepeatedScore",
     "Score",
     "Square",
+    "State",
     "TransferMatrix",
+    "Trial",
     "ZOOResult",
     "ZOOSettings",
     "accuracy_under",
@@ -30,7 +40,7 @@ __all__ = [
     "evaluate_transfer",
     "evaluate_whitebox",
     "expected_queries",
-    "survivors_of",
-    "worst_case",
+    "make_verdict",
+    "run_suite",
     "zoo_attack",
 ]
