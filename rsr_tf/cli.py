@@ -68,12 +68,19 @@ def prune(config, overrides, output):
 @main.command()
 @stage_options
 @click.option("--config", "other", type=click.Path(), help="Config for a SavedModel that was not exported by `rsr`.")
-def evaluate(config, overrides, output, other):
+@click.option(
+    "--suite",
+    type=click.Choice(["quick", "paper", "full"]),
+    help="Adaptive and black-box attacks, checks and a verdict, on the pruned network.",
+)
+def evaluate(config, overrides, output, other, suite):
     """Attack the networks of a run, or a SavedModel: CONFIG may be its folder."""
     if (Path(config) / "saved_model.pb").exists():
-        _evaluate_saved_model(config, other, overrides, output)
+        _evaluate_saved_model(config, other, overrides, output, suite)
     elif other:
         raise click.UsageError("--config goes with the folder of a SavedModel")
+    elif suite:
+        _run("judge", config, overrides, output, suite)
     else:
         _run("evaluate", config, overrides, output)
 
@@ -92,7 +99,7 @@ def report(config, overrides, output):
     _run("report", config, overrides, output)
 
 
-def _run(stage, config, overrides, output):
+def _run(stage, config, overrides, output, *arguments):
     from rsr_tf.config import load_config
 
     settings = load_config(config, overrides)
@@ -100,10 +107,10 @@ def _run(stage, config, overrides, output):
     from rsr_tf.experiment import Experiment
 
     with Experiment(settings, output or Path("runs") / Path(config).stem) as experiment:
-        getattr(experiment, stage)()
+        getattr(experiment, stage)(*arguments)
 
 
-def _evaluate_saved_model(path, config, overrides, output):
+def _evaluate_saved_model(path, config, overrides, output, suite):
     from rsr_tf.config import load_config
 
     if output:
@@ -113,7 +120,7 @@ def _evaluate_saved_model(path, config, overrides, output):
     _start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 
-    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides), indent=1))
+    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite), indent=1))
 
 
 def _start_tensorflow(log_to=sys.stdout):

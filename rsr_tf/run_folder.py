@@ -54,7 +54,7 @@ class RunFolder:
         except ValueError as error:  # of TOML or of UTF-8
             raise ValueError(f"cannot read {self.config}: {error}") from error
         found.pop("versions", None)
-        difference = _first_difference(drop_none(complete(found)), drop_none(values))
+        difference = first_difference(drop_none(complete(found)), drop_none(values))
         if difference:
             raise ValueError(
                 f"the run folder {self.path} belongs to another config: {difference}. "
@@ -97,7 +97,18 @@ class RunFolder:
         return json.loads(self.evaluation.read_text(encoding="utf-8")) if self.evaluation.exists() else {}
 
     def write_evaluation(self, content):
-        with replacing(self.evaluation) as temporary:
+        self.write_json(self.evaluation, content)
+
+    def verdict(self, suite):
+        """Path of the verdict of a suite of attacks."""
+        return self.path / f"verdict_{suite}.json"
+
+    def suite_state(self, suite):
+        """Path of the folder with what is done of a suite."""
+        return self.path / "suites" / suite
+
+    def write_json(self, path, content):
+        with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -110,11 +121,12 @@ def drop_none(values):
     }
 
 
-def _first_difference(found, wanted, prefix=""):
+def first_difference(found, wanted, prefix=""):
+    """Where two nested dicts of plain values differ first, in words; `None` where they do not."""
     for key in sorted(found.keys() | wanted.keys()):
         old, new = found.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            difference = _first_difference(old, new, f"{prefix}{key}.")
+            difference = first_difference(old, new, f"{prefix}{key}.")
             if difference:
                 return difference
         elif old != new:

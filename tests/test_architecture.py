@@ -29,23 +29,11 @@ ALLOWED = {
     "convert": {"layers"},
     "export": {"layers", "convert"},
     "callbacks": {"atomic", "attacks", "pruning"},
-    "evaluation": {"attacks"},
+    "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
-        *(
-            "atomic",
-            "noise",
-            "batch_norm",
-            "attacks",
-            "data",
-            "config",
-            "run_folder",
-            "report",
-            "layers",
-            "models",
-            "training",
-        ),
-        *("pruning", "convert", "export", "callbacks", "evaluation"),
+        *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
+        *("atomic", "pruning", "convert", "export", "callbacks", "evaluation"),
     },
 }
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
+import rsr_tf
 from rsr_tf.cli import main
 
 REPOSITORY = Path(__file__).parent.parent
@@ -195,6 +197,53 @@ def test_evaluate_takes_a_saved_model(finished_run):
     scores = json.loads(result.stdout[result.stdout.index("{\n") :])
     assert set(scores) == {"serve", "serve_deterministic"}
     assert scores["serve_deterministic"]["pgd"]["n"] == 60
+
+
+@pytest.fixture
+def suite_calls(monkeypatch):
+    """What `rsr_tf.evaluation.run_suite` is called with; its own tests are elsewhere, and it takes long."""
+    calls = []
+
+    def run_suite(model_fn, images, labels, **options):
+        logits = {"noise on": model_fn(images[:2]), "noise off": options.pop("stripped_fn")(images[:2])}
+        calls.append({"logits": logits, "images": len(images), **options})
+        check = {"name": "noise on", "passed": False, "sentence": "The network is not random."}
+        return {"sentence": "At most 10 %.", "checks": [check]}
+
+    monkeypatch.setattr("rsr_tf.evaluation.run_suite", run_suite)
+    return calls
+
+
+def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, suite_calls, tmp_path, caplog):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    with caplog.at_level("INFO"):
+        result = CliRunner().invoke(main, ["evaluate", str(config), "--output", str(folder), "--suite", "paper"])
+    assert result.exit_code == 0, result.output
+    verdict = json.loads((folder / "verdict_paper.json").read_text())
+    assert (verdict["data"], verdict["sentence"]) == ("scikit-learn digits", "At most 10 %.")
+    assert "FAILED noise on: The network is not random." in caplog.text
+    (call,) = suite_calls
+    expected = (450, "paper", 0.2, folder / "suites" / "paper")
+    assert (call["images"], call["suite"], call["epsilon"], call["state"]) == expected
+    stripped = rsr_tf.strip(keras.models.load_model(folder / "pruned.keras"))
+    test = rsr_tf.data.load("digits").test
+    np.testing.assert_allclose(call["logits"]["noise off"], stripped(test.pixels()[:2]), atol=1e-5)
+    assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
+
+
+def test_suite_takes_a_saved_model(finished_run, suite_calls):
+    result = CliRunner().invoke(main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout[result.stdout.index("{\n") :])["sentence"] == "At most 10 %."
+    (call,) = suite_calls
+    assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
+
+
+def test_unknown_suite_is_refused(config):
+    result = CliRunner().invoke(main, ["evaluate", str(config), "--suite", "long"])
+    assert result.exit_code == 2
+    assert "'long' is not one of 'quick', 'paper', 'full'" in result.stderr
 
 
 # A user's mistakes: one line, exit code 2, nothing left behind

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.evaluation import Score, accuracy_under, adversarial_examples, as_model_fn, evaluate_whitebox, worst_case
+from rsr_tf.evaluation import (
+    RepeatedScore,
+    Score,
+    accuracy_under,
+    adversarial_examples,
+    as_model_fn,
+    evaluate_whitebox,
+)
 from rsr_tf.evaluation.scores import wilson_interval
 
 EPSILON = 0.05
@@ -92,6 +99,26 @@ def test_score_as_dict_is_plain_numbers():
     }
 
 
+def test_image_is_robust_if_more_than_half_of_its_draws_are_right():
+    score = RepeatedScore(np.array([0, 9, 10, 11, 20]), 20)
+    np.testing.assert_array_equal(score.robust, [False, False, False, True, True])
+    assert score.accuracy == 0.4
+    assert score.mean == 0.5
+
+
+def test_repeated_score_as_dict_is_plain_numbers_with_an_interval_for_the_number_of_images():
+    content = RepeatedScore(np.array([3, 3, 0, 1], "int32"), 3).as_dict()
+    assert content == {
+        "accuracy": 0.5,
+        "interval": list(wilson_interval(0.5, 4)),
+        "mean": pytest.approx(7 / 12),
+        "mean_interval": list(wilson_interval(7 / 12, 4)),
+        "n": 4,
+        "draws": 3,
+    }
+    assert {type(value) for value in content.values()} == {float, list, int}
+
+
 @pytest.mark.parametrize("batch_size", [37, 10, 250])
 def test_accuracies_of_a_linear_classifier_are_the_exact_ones(linear, batch_size):
     weights, images, labels = linear
@@ -111,6 +138,13 @@ def test_what_fills_up_the_last_batch_is_not_counted(right):
     labels = np.array([index if index in right else (index + 1) % 7 for index in range(7)])
     accuracy = accuracy_under(lambda x, y: x, lambda x: tf.reshape(x, (-1, 7)), batch_size=5)
     assert accuracy(images, labels) == pytest.approx(len(right) / 7)
+
+
+def test_logits_that_are_not_a_number_are_wrong():
+    images = np.zeros((3, 1, 1, 1), "float32")
+    accuracy = accuracy_under(lambda x, y: x, lambda x: tf.repeat([[float("nan"), 0.0]], 3, axis=0), batch_size=3)
+    assert accuracy(images, np.zeros(3, "int32")) == 0
+    assert accuracy(images, np.ones(3, "int32")) == 0
 
 
 def test_draws_of_a_deterministic_network_agree_on_clean_images(linear):
@@ -228,29 +262,3 @@ def test_model_fn_takes_any_callable_and_traces_it_at_most_twice(images):
     for n in (1, 2, 5, 16):
         np.testing.assert_allclose(model_fn(images[:n]), images[:n].sum((1, 2)), rtol=1e-5)
     assert len(traces) <= 2
-
-
-def test_worst_case_attacks_only_what_withstood_the_attacks_before():
-    """The network says 0 for dark images, 1 for bright ones; each attack turns the images of one corner."""
-    images = np.zeros((6, 2, 2, 1), "float32")
-    images[[1, 3], 0, 0] = images[[2, 4], 1, 1] = 0.1  # marks of the two corners
-    labels = np.zeros(6, "int32")
-    seen = []
-
-    def model_fn(x):
-        bright = tf.reduce_sum(x, (1, 2, 3)) - 0.5
-        return tf.stack([-bright, bright], axis=1)
-
-    def corner(row):
-        def attack(x, y):
-            tf.py_function(lambda mark: seen.append(int((mark.numpy() > 0).sum())), [x[:, row, row, 0]], [])
-            return x + tf.cast(x[:, row, row, :] > 0, tf.float32)[:, tf.newaxis, tf.newaxis]
-
-        return attack
-
-    robust = worst_case([corner(0), corner(1)], model_fn, images, labels, batch_size=6)
-    np.testing.assert_array_equal(robust, [True, False, False, False, False, True])
-    assert seen == [2, 2]
-    seen.clear()
-    worst_case([corner(0), corner(0)], model_fn, images, labels, batch_size=4)
-    assert seen == [2, 0, 0]  # two batches of four, then one: the marked images were broken before

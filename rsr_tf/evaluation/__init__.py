@@ -2,28 +2,38 @@
 
 from rsr_tf.evaluation.adaptive import AdaptivePGD
 from rsr_tf.evaluation.apgd import APGD
+from rsr_tf.evaluation.checks import Check
 from rsr_tf.evaluation.expectation import average_over_draws
-from rsr_tf.evaluation.scores import Score
+from rsr_tf.evaluation.scores import RepeatedScore, Score
 from rsr_tf.evaluation.square import Square
+from rsr_tf.evaluation.state import State
+from rsr_tf.evaluation.suite import run_suite
+from rsr_tf.evaluation.suites import SUITES
 from rsr_tf.evaluation.transfer import TransferMatrix, draw_heat_map, evaluate_transfer
+from rsr_tf.evaluation.trials import Bench, Trial
+from rsr_tf.evaluation.verdict import make_verdict
 from rsr_tf.evaluation.whitebox import (
     accuracy_under,
     adversarial_examples,
     as_model_fn,
     build_attacks,
     evaluate_whitebox,
-    survivors_of,
-    worst_case,
 )
 from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
 
 __all__ = [
     "APGD",
+    "SUITES",
     "TIERS",
     "AdaptivePGD",
+    "Bench",
+    "Check",
+    "RepeatedScore",
     "Score",
     "Square",
+    "State",
     "TransferMatrix",
+    "Trial",
     "ZOOResult",
     "ZOOSettings",
     "accuracy_under",
@@ -36,7 +46,7 @@ __all__ = [
     "evaluate_transfer",
     "evaluate_whitebox",
     "expected_queries",
-    "survivors_of",
-    "worst_case",
+    "make_verdict",
+    "run_suite",
     "zoo_attack",
 ]

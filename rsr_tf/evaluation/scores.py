@@ -4,6 +4,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Score:
@@ -43,6 +45,49 @@ class Score:
             "n": self.n,
             "draws": len(self.accuracies),
             "accuracies": list(self.accuracies),
+        }
+
+
+@dataclass(frozen=True)
+class RepeatedScore:
+    """What a random network makes of images that it classifies several times, each time with fresh noise.
+
+    Args:
+        hits: integers `(n,)`: how many of the draws were right, for each image.
+        draws: number of draws, K.
+    """
+
+    hits: np.ndarray
+    draws: int
+
+    @property
+    def n(self):
+        return len(self.hits)
+
+    @property
+    def robust(self):
+        """Which images are right in a majority of the draws, boolean `(n,)`; half of them is not enough."""
+        return 2 * np.asarray(self.hits) > self.draws
+
+    @property
+    def accuracy(self):
+        """Share of the images that are right in a majority of the draws."""
+        return float(np.mean(self.robust))
+
+    @property
+    def mean(self):
+        """Mean accuracy over the draws."""
+        return float(np.mean(self.hits)) / self.draws
+
+    def as_dict(self):
+        """Everything as plain numbers, for JSON; both intervals are Wilson's at 95 %, for n images."""
+        return {
+            "accuracy": self.accuracy,
+            "interval": list(wilson_interval(self.accuracy, self.n)),
+            "mean": self.mean,
+            "mean_interval": list(wilson_interval(self.mean, self.n)),
+            "n": self.n,
+            "draws": self.draws,
         }
 
 

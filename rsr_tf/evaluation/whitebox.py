@@ -9,6 +9,7 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
+from rsr_tf.evaluation.batches import in_batches, is_right
 from rsr_tf.evaluation.scores import Score
 
 PIXELS = {"clip_min": 0.0, "clip_max": 1.0}
@@ -98,48 +99,8 @@ def accuracy_under(attack, model_fn, *, batch_size):
     Returns:
         A function from images `(n, h, w, c)` and labels `(n,)` to a number in [0, 1].
     """
-    survivors = survivors_of(attack, model_fn, batch_size=batch_size)
-    return lambda images, labels: float(np.mean(survivors(images, labels)))
-
-
-def worst_case(attacks, model_fn, images, labels, *, batch_size=250):
-    """Which images a network classifies right under every one of several attacks.
-
-    Only images that have withstood all attacks so far are attacked further: list the fast ones first.
-
-    Args:
-        attacks: functions from `(images, labels)` to adversarial images, such as the values of `build_attacks`.
-        model_fn: see `as_model_fn`.
-        images: float32 `(n, h, w, c)` in [0,1].
-        labels: integers `(n,)`.
-        batch_size: images attacked at once. Defaults to 250.
-
-    Returns:
-        A boolean array `(n,)`; its mean is the worst-case accuracy.
-    """
-    robust = np.ones(len(images), bool)
-    for attack in attacks:
-        left = np.flatnonzero(robust)
-        robust[left] = survivors_of(attack, model_fn, batch_size=batch_size)(images[left], labels[left])
-    return robust
-
-
-def survivors_of(attack, model_fn, *, batch_size):
-    """Like `accuracy_under`, for a function from images and labels to a boolean array `(n,)`: which are still right."""
-
-    @tf.function
-    def correct(x, y):
-        return _classify(model_fn, attack(x, y)) == y
-
-    def survivors(images, labels):
-        right = np.empty(len(images), bool)
-        for start in range(0, len(images), batch_size):
-            x, y = images[start : start + batch_size], labels[start : start + batch_size]
-            filled = correct(_pad(x, batch_size, tf.float32), _pad(y, batch_size, tf.int32))
-            right[start : start + batch_size] = filled[: len(x)]
-        return right
-
-    return survivors
+    correct = in_batches(tf.function(lambda x, y: is_right(model_fn(attack(x, y)), y)), batch_size=batch_size)
+    return lambda images, labels: float(np.mean(correct(images, labels)))
 
 
 def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps):
@@ -158,9 +119,3 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
 
 def _classify(model_fn, x):
     return tf.argmax(model_fn(x), axis=-1, output_type=tf.int32)
-
-
-def _pad(batch, size, dtype):
-    """Repeat the first entry up to `size`, so that the last batch has the shape of the others."""
-    missing = size - len(batch)
-    return tf.constant(np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]), dtype)

@@ -68,6 +68,31 @@ def attack(model_fn, images, labels, config, title):
     return {name: score.as_dict() for name, score in scores.items()}
 
 
+def judge(networks, images, labels, config, suite, **options):
+    """The verdict of a suite of attacks on a network, as plain numbers; see `rsr_tf.evaluation.run_suite`.
+
+    Args:
+        networks: `model_fn`s by name as of `variants`, with `"noisy"` and `"stripped"`, or one of them alone.
+        images, labels: the test images; the suite draws its own number of them.
+        config: a `Config`.
+        suite: `"quick"`, `"paper"` or `"full"`.
+        **options: for `run_suite`, such as `state`.
+    """
+    model_fn = networks.get("noisy", networks.get("stripped"))
+    stripped_fn = networks["stripped"] if len(networks) > 1 else None
+    section = config.evaluation
+    return evaluation.run_suite(
+        model_fn,
+        images,
+        labels,
+        suite=suite,
+        epsilon=section.epsilon,
+        stripped_fn=stripped_fn,
+        seed=config.seed,
+        **options,
+    )
+
+
 def variants(model):
     """The network as trained, and without its noise if it has any."""
     networks = {"noisy": model, "stripped": strip(model)}
@@ -115,40 +140,52 @@ def attack_examples(networks, images, labels, config):
     return examples
 
 
-def evaluate_saved_model(path, config=None, overrides=()):
+def evaluate_saved_model(path, config=None, overrides=(), suite=None):
     """Attack a SavedModel as it would be served: `serve`, and `serve_deterministic` if it has one.
 
     Args:
         path: folder of the SavedModel.
         config: a `Config`; `None` takes the one that was exported with it.
         overrides: changes to the exported config, as for `rsr_tf.config.load_config`.
+        suite: `None`, the default, for the attacks of the config, or the name of a suite.
 
     Returns:
-        A dict from the name of the endpoint to its scores as plain numbers.
+        A dict from the name of the endpoint to its scores as plain numbers; of a suite, the verdict.
 
     Raises:
         UserError: for a folder that cannot be read, or has no config or no endpoint `serve`.
     """
+    metadata = export.read_metadata(path)
     if config is None:
-        exported = export.read_metadata(path).get("config")
+        exported = metadata.get("config")
         if exported is None:
             raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
         config = parse_config(exported, overrides, source=path)
+    endpoints, spec = _load_endpoints(path)
+    data_set = load_data(config)
+    if not spec.shape.is_compatible_with((None, *data_set.image_shape)):
+        raise UserError(f"{path} takes images of shape {spec.shape[1:]}; those of the data are {data_set.image_shape}")
+    if suite is None:
+        images, labels = test_images(data_set, config)
+        return {name: attack(model_fn, images, labels, config, name) for name, model_fn in endpoints.items()}
+    networks = {"noisy": endpoints["serve"]}
+    if metadata.get("noisy") and "serve_deterministic" in endpoints:
+        networks["stripped"] = endpoints["serve_deterministic"]
+    return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite)
+
+
+def _load_endpoints(path):
+    """The endpoints of a SavedModel as `model_fn`s by name, and the `tf.TensorSpec` of its images."""
     try:
         loaded = tf.saved_model.load(path)
     except Exception as error:  # whatever TensorFlow makes of a broken folder
         raise UserError(f"cannot read the SavedModel {path}: {type(error).__name__}") from error
     if not (hasattr(loaded, "serve") and "serving_default" in loaded.signatures):
         raise UserError(f"the SavedModel {path} has no endpoint `serve`")
-    images, labels = test_images(load_data(config), config)
     _, inputs = loaded.signatures["serving_default"].structured_input_signature
     (spec,) = inputs.values()
-    if not spec.shape.is_compatible_with(images.shape):
-        raise UserError(f"{path} takes images of shape {spec.shape[1:]}; those of the data are {images.shape[1:]}")
-    endpoints = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
-    return {
-        name: attack(evaluation.as_model_fn(getattr(loaded, name)), images, labels, config, name) for name in endpoints
-    }
+    names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
+    return {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}, spec
 
 
 def _png(image):

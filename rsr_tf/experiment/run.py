@@ -7,6 +7,7 @@ it was; within a training, at the end of the last whole epoch.
 import contextlib
 import errno
 import functools
+import hashlib
 import importlib.metadata
 import logging
 import os
@@ -130,6 +131,30 @@ class Experiment:
             networks.pop("before pruning")
             content["examples"] = assess.attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
+
+    def judge(self, suite):
+        """Attack the pruned network by a whole suite; what is done of it is kept, and a stopped suite goes on.
+
+        Args:
+            suite: `"quick"`, `"paper"` or `"full"`.
+        """
+        network = self._load(self.folder.pruned)
+        test = self._data_set.test
+        with build.user_errors(), self._disk_errors():
+            verdict = assess.judge(
+                assess.variants(network),
+                test.pixels(),
+                test.labels,
+                self.config,
+                suite,
+                state=self.folder.suite_state(suite),
+                identity=hashlib.sha256(self.folder.pruned.read_bytes()).hexdigest(),
+            )
+            content = {"data": self._data_set.title, "model": self.config.model.name, **verdict}
+            self.folder.write_json(self.folder.verdict(suite), content)
+        for check in verdict["checks"]:
+            log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
+        log.info("verdict: %s", self.folder.verdict(suite))
 
     def export(self):
         """Write the pruned network as a SavedModel."""

@@ -1,0 +1,93 @@
+"""What can be learnt of a network without an attack: is it random, what it returns, its gradients, its speed."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from rsr_tf.attacks import cross_entropy, input_gradient
+
+CALL_SIZES = (1, 250, 257)
+"""Batch sizes at which the noise is looked at: those of single images, of an evaluation, and of a ZOO iteration."""
+
+
+def noise_by_batch_size(model_fn, images, sizes, *, draws=12):
+    """How much the logits of one image differ between calls, for calls with different numbers of images.
+
+    Args:
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1]; repeated to the size of a call.
+        sizes: the numbers of images.
+        draws: calls of each size. Defaults to 12.
+
+    Returns:
+        A dict from size to the standard deviation of the logits of the first image over the calls, averaged over the
+        classes, in units of the standard deviation of its logits over the classes. 0 for a network without noise.
+    """
+    spreads = {}
+    for size in sizes:
+        x = tf.constant(np.resize(images, (size, *images.shape[1:])), tf.float32)
+        logits = np.nan_to_num(np.array([model_fn(x)[0] for _ in range(draws)], np.float64))
+        scale = logits.mean(0).std()
+        noise = logits.std(0).mean()
+        spreads[size] = float(noise / scale) if scale > 0 else float(noise > 0)
+    return spreads
+
+
+def mean_logits(model_fn, images, *, draws=20):
+    """Mean and variance of the logits of some images over several calls, float64 `(n, classes)` each."""
+    logits = np.array([model_fn(tf.constant(images)) for _ in range(draws)], np.float64)
+    return logits.mean(0), logits.var(0, ddof=1)
+
+
+def logit_scale(logits):
+    """How far the logits of an image are apart: the median over images of their standard deviation, above 0."""
+    return max(float(np.median(np.std(logits, axis=1))), 1e-12)
+
+
+def rescaled(model_fn, scale):
+    """A network with its logits divided by `scale`: the same decisions, another loss."""
+    return lambda x: model_fn(x) / scale
+
+
+def with_gradient_path(model_fn):
+    """The same network, with a gradient of zero where it has none: rounding, say, leaves an attack nothing to call."""
+    return lambda x: model_fn(x) + 0.0 * tf.reduce_sum(x)
+
+
+def zero_gradients(model_fn, images, labels):
+    """Where the gradient of the cross-entropy with respect to the image is exactly zero, or not a number.
+
+    Returns:
+        Float `(n,)`: the share of such entries in the gradient of each image.
+    """
+    gradient = input_gradient(model_fn, cross_entropy, tf.constant(images, tf.float32), tf.constant(labels, tf.int32))
+    return np.mean((gradient == 0) | np.isnan(gradient), axis=(1, 2, 3))
+
+
+def speed(model_fn, images, labels, *, batch_size):
+    """Seconds that a network takes on this machine now.
+
+    Returns:
+        A dict with `"trace"`, for making a graph of its gradient, and, for one image in batches of this size,
+        `"gradient"` and `"classification"`.
+    """
+    batch_size = min(batch_size, len(images))
+    x, y = tf.constant(images[:batch_size], tf.float32), tf.constant(labels[:batch_size], tf.int32)
+    gradient = tf.function(lambda x, y: input_gradient(model_fn, cross_entropy, x, y))
+    classify = tf.function(lambda x, y: model_fn(x))
+    first = _seconds(gradient, x, y)
+    classify(x, y)
+    again = min(_seconds(gradient, x, y) for _ in range(3))
+    classification = min(_seconds(classify, x, y) for _ in range(3))
+    return {
+        "trace": max(0.0, first - again),
+        "gradient": again / batch_size,
+        "classification": classification / batch_size,
+    }
+
+
+def _seconds(function, x, y):
+    started = time.perf_counter()
+    tf.nest.map_structure(lambda result: result.numpy(), function(x, y))
+    return time.perf_counter() - started

@@ -1,0 +1,106 @@
+"""What a long evaluation has found so far, on disk, so that a stopped one goes on where it was."""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from rsr_tf.atomic import is_partial, replacing
+from rsr_tf.run_folder import first_difference
+
+IDENTITY = "identity.json"
+
+
+class State:
+    """A folder with one file for each finished step of an evaluation.
+
+    A file is written under another name first, so a step is there whole or not at all.
+
+    Args:
+        folder: path of the folder, made if it is missing; `None` keeps nothing.
+        identity: dict of plain values that say which evaluation this is: parameters, seed, images, network.
+
+    Raises:
+        ValueError: for a folder that belongs to another evaluation, holds something else, or cannot be read.
+
+    Example:
+        >>> state = State("runs/state", {"epsilon": 8 / 255, "seed": 0})
+        >>> state.once("clean", lambda: {"hits": count_hits()})["hits"]
+    """
+
+    def __init__(self, folder, identity):
+        self.folder = None if folder is None else Path(folder)
+        self._taken = set()
+        if self.folder is not None:
+            self._claim(json.loads(json.dumps(identity)))
+
+    def _claim(self, identity):
+        path = self.folder / IDENTITY
+        if not path.exists():
+            if not _is_empty(self.folder):
+                raise ValueError(f"{self.folder} is not the state of an evaluation. Choose another folder")
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"cannot read {path}: {error}") from error
+        difference = first_difference(found, identity)
+        if difference:
+            raise ValueError(
+                f"the state in {self.folder} belongs to another evaluation: {difference}. "
+                "Choose another folder, or remove it"
+            )
+
+    def has(self, name):
+        """Was this step done by an earlier process?"""
+        return self.folder is not None and self._path(name).exists()
+
+    def once(self, name, compute):
+        """The result of a step: read if it was done before, computed and written if not.
+
+        Args:
+            name: of the step; each can be taken once.
+            compute: function without arguments that returns a dict of arrays.
+
+        Returns:
+            A dict of NumPy arrays.
+
+        Raises:
+            ValueError: for a name that was taken before, or a file that cannot be read.
+        """
+        slug = _slug(name)
+        if slug in self._taken:
+            raise ValueError(f"every step needs a name of its own. Received twice: {name!r}")
+        self._taken.add(slug)
+        if self.has(name):
+            return self._read(self._path(name))
+        arrays = {key: np.asarray(value) for key, value in compute().items()}
+        if self.folder is not None:
+            with replacing(self._path(name)) as temporary:
+                np.savez(temporary, **arrays)
+        return arrays
+
+    def _path(self, name):
+        return self.folder / f"{_slug(name)}.npz"
+
+    def _read(self, path):
+        try:
+            with path.open("rb") as file, np.load(file) as stored:
+                return dict(stored)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"cannot read {path}: {error}. Remove it, and this step is done again") from error
+
+
+def _slug(name):
+    return re.sub(r"[^\w.,=-]+", "_", name)
+
+
+def _is_empty(folder):
+    """Is a folder missing, or nothing in it but what a stopped process was writing?"""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(is_partial(path) for path in folder.iterdir())

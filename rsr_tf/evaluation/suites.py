@@ -1,0 +1,172 @@
+"""Which attacks make up a suite, and how many calls of the network they take."""
+
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from rsr_tf.attacks import FGSM, PGD
+from rsr_tf.evaluation.adaptive import AdaptivePGD
+from rsr_tf.evaluation.apgd import APGD
+from rsr_tf.evaluation.square import Square
+
+EPSILON_FACTORS = (0.25, 0.5, 2, 4, 8)
+"""Of the sweep, beside 0 and 1: from 2/255 to 64/255 for an epsilon of 8/255."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """How much a suite spends.
+
+    Args:
+        images: test images that the claim is about.
+        draws: gradients that an attack of the claim averages, for a random network.
+        queries: of the attack by scores.
+        check_images: the first so many of the images are attacked by everything that the checks compare.
+        check_steps, check_draws, check_queries: of the attacks that the checks compare.
+    """
+
+    images: int
+    draws: int
+    queries: int
+    check_images: int
+    check_steps: int
+    check_draws: int
+    check_queries: int
+
+
+SUITES = {
+    "quick": Suite(
+        images=200, draws=4, queries=100, check_images=100, check_steps=10, check_draws=4, check_queries=100
+    ),
+    "paper": Suite(
+        images=1000, draws=20, queries=1000, check_images=200, check_steps=20, check_draws=10, check_queries=500
+    ),
+    "full": Suite(
+        images=1000, draws=20, queries=5000, check_images=200, check_steps=20, check_draws=20, check_queries=500
+    ),
+}
+
+
+def claim_attacks(suite, *, epsilon, random, classes):
+    """The attacks that a claim has to withstand, the fast ones first; in the linf ball, with true labels.
+
+    Args:
+        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"paper"`: PGD-7 as in the
+            paper, PGD-20 over the noise, both APGD attacks with 100 iterations and 20 draws (the `rand` version of
+            AutoAttack) and Square. `"full"`: these with 5,000 queries, and PGD-100 with restarts and two losses.
+        epsilon: radius of the ball, in units of pixels in [0,1].
+        random: whether the network is; one draw is enough for one that is not.
+        classes: number of classes; the DLR loss needs three.
+
+    Returns:
+        A dict from name to attack.
+    """
+    draws = SUITES[suite].draws if random else 1
+    losses = {"CE": "cross_entropy"} | ({"DLR": "dlr"} if classes > 2 else {})
+    attacks = {}
+    if suite != "quick":
+        attacks["PGD-7, one draw"] = PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
+        attacks["PGD-20"] = AdaptivePGD(epsilon=epsilon, steps=20, draws=draws)
+    for name, loss in losses.items():
+        attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=20 if suite == "quick" else 100, draws=draws, loss=loss)
+    if suite == "full":
+        for name, loss in losses.items():
+            attacks[f"PGD-100, 5 restarts, {name}"] = AdaptivePGD(
+                epsilon=epsilon, steps=100, draws=draws, restarts=5, loss=loss
+            )
+    return attacks | {"Square": Square(epsilon=epsilon, queries=SUITES[suite].queries, rescore=random)}
+
+
+def basic_attacks(suite, *, epsilon, random):
+    """FGSM, and a short PGD over the noise: what transfer between a network and its stripped self is measured with.
+
+    Args:
+        suite, epsilon, random: as for `claim_attacks`.
+
+    Returns:
+        A dict from name to attack.
+    """
+    size = SUITES[suite]
+    draws = size.check_draws if random else 1
+    return {
+        "FGSM": FGSM(epsilon=epsilon),
+        "short PGD": AdaptivePGD(epsilon=epsilon, steps=size.check_steps, draws=draws),
+    }
+
+
+def check_attacks(suite, *, epsilon, random):
+    """What the checks compare with the basic attacks: other kinds, and PGD of one draw a step with other budgets.
+
+    Args:
+        suite, epsilon, random: as for `claim_attacks`.
+
+    Returns:
+        A dict from name to attack.
+    """
+    size = SUITES[suite]
+
+    def pgd(*, epsilon=epsilon, steps=size.check_steps, restarts=1):
+        return AdaptivePGD(epsilon=epsilon, steps=steps, draws=1, restarts=restarts)
+
+    return {
+        "random noise": RandomSigns(epsilon),
+        "short Square": Square(epsilon=epsilon, queries=size.check_queries, rescore=random),
+        "PGD, one draw": pgd(),
+        "PGD, one draw, few steps": pgd(steps=max(1, size.check_steps // 5)),
+        "PGD, one draw, restarts": pgd(restarts=2),
+        **{sweep_name(radius): pgd(epsilon=radius) for radius in other_radii(epsilon)},
+    }
+
+
+def other_radii(epsilon):
+    """The radii of the sweep beside 0 and `epsilon` itself, in ascending order; none above 1."""
+    return sorted({min(1.0, factor * epsilon) for factor in EPSILON_FACTORS} - {epsilon})
+
+
+def sweep_name(radius):
+    return f"PGD, one draw, epsilon {255 * radius:.4g}/255"
+
+
+def calls(attack):
+    """How many gradients and how many mere classifications an attack takes for an image, at most.
+
+    Args:
+        attack: an attack object; its `get_config` decides.
+
+    Returns:
+        `(gradients, classifications)`.
+    """
+    config = attack.get_config()
+    draws = config.get("draws", 1)
+    if "queries" in config:
+        return 0, config["queries"] * draws * (2 if config["rescore"] else 1) + config["confirmations"]
+    return config.get("steps", 0) * draws * config.get("restarts", 1), 0
+
+
+class NoAttack:
+    """Leaves the images as they are."""
+
+    def __call__(self, model_fn, x, labels, *, seed=None):
+        return x
+
+    def get_config(self):
+        return {}
+
+
+class RandomSigns:
+    """Random noise of the largest size: every pixel goes up or down by epsilon, cut to [0,1].
+
+    Args:
+        epsilon: size of the noise, in units of pixels in [0,1].
+    """
+
+    def __init__(self, epsilon):
+        self.epsilon = float(epsilon)
+
+    def __call__(self, model_fn, x, labels, *, seed=None):
+        sign = tf.sign(keras.random.uniform(tf.shape(x), -1.0, 1.0, dtype="float32", seed=seed))
+        return tf.clip_by_value(x + self.epsilon * sign, 0.0, 1.0)
+
+    def get_config(self):
+        return {"epsilon": self.epsilon}

@@ -1,0 +1,109 @@
+"""Networks that only look robust, each of which the checks or the minimum over attacks must catch; and honest ones."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+import rsr_tf
+from rsr_tf.evaluation import as_model_fn, evaluate_whitebox, run_suite
+
+EPSILON = 0.2
+DIGITS = load_digits()
+IMAGES = (DIGITS.images / 16).astype("float32")[..., np.newaxis]
+LABELS = DIGITS.target.astype("int32")
+TRAIN, TEST = slice(0, 1400), slice(1400, 1500)
+PIXELS = IMAGES.reshape(len(IMAGES), -1)
+
+
+def undefended(x):
+    """Least squares on the digits: right without an attack, helpless under one."""
+    return 10 * (tf.reshape(x, (-1, 64)) @ LEAST_SQUARES)
+
+
+RIDGE = PIXELS[TRAIN].T @ PIXELS[TRAIN] + 3 * np.eye(64)
+LEAST_SQUARES = np.linalg.solve(RIDGE, PIXELS[TRAIN].T @ np.eye(10)[LABELS[TRAIN]]).astype("float32")
+
+
+def per_image_normal(x, size):
+    return tf.random.normal((tf.shape(x)[0], size))
+
+
+def quantised(x):
+    return undefended(tf.round(4 * x) / 4)
+
+
+def scaled(x):
+    return 1e4 * undefended(x)
+
+
+def softmax(x):
+    return tf.nn.softmax(undefended(x))
+
+
+def noisy_outputs(x):
+    return undefended(x) + 6 * per_image_normal(x, 10)
+
+
+def noisy_inputs(x):
+    return undefended(x + 0.5 * tf.reshape(per_image_normal(x, 64), (-1, 8, 8, 1)))
+
+
+def quiet_at_257(x):
+    return undefended(x) + tf.where(tf.shape(x)[0] == 257, 0.0, 0.5) * per_image_normal(x, 10)
+
+
+def evaluate(model_fn, epsilon=EPSILON, **options):
+    return run_suite(model_fn, IMAGES[TEST], LABELS[TEST], epsilon=epsilon, **options)
+
+
+def failed(verdict):
+    return {check["name"] for check in verdict["checks"] if not check["passed"]}
+
+
+@pytest.mark.parametrize(
+    ("fake", "caught_by"),
+    [
+        (quantised, {"gradients not zero", "black-box not stronger than white-box", "accuracy reaches zero"}),
+        (scaled, {"gradients not zero", "loss not saturated", "black-box not stronger than white-box"}),
+        (softmax, {"logits and not probabilities"}),
+        (quiet_at_257, {"noise alike in calls of every size"}),
+    ],
+)
+def test_fake_fails_its_checks(fake, caught_by):
+    verdict = evaluate(fake)
+    assert caught_by <= failed(verdict)
+    assert "Not to be trusted as it stands" in verdict["sentence"]
+
+
+@pytest.mark.parametrize("fake", [noisy_outputs, noisy_inputs])
+def test_noise_that_deceives_a_plain_attack_does_not_save_the_claim(fake):
+    naive = evaluate_whitebox(
+        fake, IMAGES[TEST], LABELS[TEST], epsilon=EPSILON / 2, step_size=EPSILON / 8, steps=7, draws=3, batch_size=100
+    )
+    verdict = evaluate(fake, EPSILON / 2)
+    assert verdict["claim"]["accuracy"] < 0.1 < naive["pgd"].mean
+    assert verdict["parameters"]["random"] == {"network": True}
+
+
+def test_honest_undefended_network_passes_every_check_and_withstands_nothing():
+    verdict = evaluate(undefended)
+    assert failed(verdict) == set()
+    assert verdict["networks"]["network"]["clean"]["accuracy"] > 0.85
+    assert verdict["claim"]["accuracy"] < 0.05
+
+
+def test_honest_noisy_network_passes_every_check_and_keeps_what_it_withstands():
+    """The nearest centroid, a robust classifier, with noise on its weights (Eq. 4)."""
+    centroids = np.stack([PIXELS[TRAIN][LABELS[TRAIN] == label].mean(0) for label in range(10)])
+    layer = rsr_tf.NoisyDense(10, noise="channel")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer])
+    layer.kernel.assign(centroids.T)
+    layer.bias.assign(-0.5 * np.sum(centroids**2, axis=1))
+    verdict = evaluate(as_model_fn(model), 0.1, stripped_fn=as_model_fn(rsr_tf.strip(model)))
+    assert failed(verdict) == set()
+    assert verdict["parameters"]["random"] == {"network": True, "stripped": False}
+    assert 0.2 < verdict["claim"]["accuracy"] < verdict["networks"]["network"]["clean"]["mean"] - 0.1
+    settings = {(row["crafted_on"], row["scored_on"]) for row in verdict["attacks"] if row["attack"] == "APGD-CE"}
+    assert settings == {(source, target) for source in ("network", "stripped") for target in ("network", "stripped")}

@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+
+from rsr_tf.evaluation import Check, RepeatedScore, Trial, make_verdict
+from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.evaluation.verdict import claim, worst_case
+
+PARAMETERS = {"suite": "quick", "epsilon": 8 / 255, "n": 4, "draws": 20, "seed": 0}
+
+
+def trial(name="PGD", source="network", hits=(20, 20, 12, 0), withstood=0.5):
+    count = len(hits)
+    return Trial(
+        name=name,
+        source=source,
+        parameters={"attack": "PGD", "steps": 7},
+        index=np.arange(count),
+        scores={"network": RepeatedScore(np.array(hits), 20), "stripped": RepeatedScore(np.ones(count), 1)},
+        withstood={"network": withstood, "stripped": 1.0},
+        distance=np.full(count, 0.03, "float32"),
+        low=np.zeros(count, "float32"),
+        high=np.ones(count, "float32"),
+        seconds=2.5,
+    )
+
+
+def case(accuracy, mean, n=100, draws=20):
+    return {"accuracy": accuracy, "interval": [0, 1], "mean": mean, "mean_interval": [0.1, 0.9], "n": n, "draws": draws}
+
+
+def check(passed, name="gradients not zero"):
+    return Check(name, passed, 1.0, 0.01, "a sentence")
+
+
+def verdict(checks=(), **cases):
+    cases = cases or {"network": case(0.5, 0.4), "stripped": case(0.6, 0.6, draws=1)}
+    return make_verdict([trial("clean", hits=(20, 20, 20, 9)), trial()], checks, cases, parameters=PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("cases", "accuracy", "network", "measure"),
+    [
+        ({"network": case(0.5, 0.4)}, 0.4, "network", "mean"),
+        ({"network": case(0.3, 0.4)}, 0.3, "network", "majority"),
+        ({"network": case(0.5, 0.4), "stripped": case(0.2, 0.2)}, 0.2, "stripped", "majority"),
+        ({"network": case(0.5, 0.4), "stripped": case(0.6, 0.6)}, 0.4, "network", "mean"),
+    ],
+)
+def test_claim_is_the_lowest_number_of_all(cases, accuracy, network, measure):
+    found = claim(cases)
+    assert (found["accuracy"], found["network"], found["measure"]) == (accuracy, network, measure)
+    assert found["interval"] == ([0, 1] if measure == "majority" else [0.1, 0.9])
+    assert (found["n"], found["draws"]) == (100, 20)
+
+
+def test_worst_case_has_the_majority_of_all_attacks_and_the_mean_of_fresh_draws():
+    found = worst_case(0.25, RepeatedScore(np.array([20, 12, 0, 3]), 20))
+    assert found == {
+        "accuracy": 0.25,
+        "interval": list(wilson_interval(0.25, 4)),
+        "mean": pytest.approx(35 / 80),
+        "mean_interval": list(wilson_interval(35 / 80, 4)),
+        "n": 4,
+        "draws": 20,
+    }
+
+
+def test_sentence_has_the_claim_its_interval_its_number_of_images_and_draws():
+    assert verdict([check(True)])["sentence"] == (
+        "At most 40.0% of images withstand every attack at epsilon 8/255 (95 % interval 10.0% to 90.0%, n = 100, "
+        "right on average over 20 draws; network as it is used). Every check passed."
+    )
+
+
+def test_sentence_of_a_network_without_noise_speaks_of_no_draws():
+    assert "n = 100; network without its noise)" in verdict(stripped=case(0.2, 0.2, draws=1))["sentence"]
+
+
+def test_failed_checks_are_counted_and_named_in_the_sentence():
+    found = verdict([check(True), check(False), check(False, "noise on")])
+    assert found["failed_checks"] == 2
+    assert found["sentence"].endswith("Not to be trusted as it stands; failed: gradients not zero; noise on.")
+    assert [row["passed"] for row in found["checks"]] == [True, False, False]
+
+
+def test_every_attack_has_a_row_for_each_network_it_was_scored_on():
+    rows = verdict()["attacks"]
+    assert [(row["attack"], row["scored_on"]) for row in rows] == [
+        *(("clean", "network"), ("clean", "stripped"), ("PGD", "network"), ("PGD", "stripped"))
+    ]
+    row = rows[2]
+    assert row["crafted_on"] == "network"
+    assert row["accuracy"] == 0.75
+    assert row["mean"] == pytest.approx(52 / 80)
+    assert row["interval"] == list(wilson_interval(0.75, 4))
+    assert (row["n"], row["draws"], row["withstood"], row["seconds"]) == (4, 20, 0.5, 2.5)
+    assert row["largest_distance"] == pytest.approx(0.03)
+    assert row["pixels"] == [0, 1]
+    assert row["parameters"] == {"attack": "PGD", "steps": 7}
+
+
+def test_networks_have_their_accuracy_without_an_attack():
+    assert verdict()["networks"]["network"]["clean"]["accuracy"] == 0.75
+    assert verdict()["networks"]["stripped"]["clean"]["accuracy"] == 1.0
+
+
+def test_verdict_is_json():
+    found = verdict([check(False)])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
