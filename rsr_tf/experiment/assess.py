@@ -161,7 +161,9 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
         if exported is None:
             raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
         config = parse_config(exported, overrides, source=path)
-    endpoints, spec = _load_endpoints(path)
+    loaded, spec = _load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
+    names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
+    endpoints = {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}
     data_set = load_data(config)
     if not spec.shape.is_compatible_with((None, *data_set.image_shape)):
         raise UserError(f"{path} takes images of shape {spec.shape[1:]}; those of the data are {data_set.image_shape}")
@@ -174,8 +176,8 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
     return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite)
 
 
-def _load_endpoints(path):
-    """The endpoints of a SavedModel as `model_fn`s by name, and the `tf.TensorSpec` of its images."""
+def _load_saved_model(path):
+    """A SavedModel with an endpoint `serve`, and the `tf.TensorSpec` of its images."""
     try:
         loaded = tf.saved_model.load(path)
     except Exception as error:  # whatever TensorFlow makes of a broken folder
@@ -184,8 +186,7 @@ def _load_endpoints(path):
         raise UserError(f"the SavedModel {path} has no endpoint `serve`")
     _, inputs = loaded.signatures["serving_default"].structured_input_signature
     (spec,) = inputs.values()
-    names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
-    return {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}, spec
+    return loaded, spec
 
 
 def _png(image):
