@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.atomic import replacing
 from rsr_tf.attacks import FGSM, PGD
 from rsr_tf.pruning import sparsity
-from rsr_tf.run_folder import replacing
 
 log = logging.getLogger(__name__)
 

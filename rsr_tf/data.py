@@ -4,6 +4,7 @@ A training batch is a pure function of the seed and the number of the step, so a
 sees the batches that it would have seen.
 """
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf import decoded_cache
+
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 JPEG_MARK = b"\xff\xd8"
 """First bytes of a JPEG file: a copy that is not lossless says so in its title, beside every number from it."""
+TFDS_FOLDER = "~/tensorflow_datasets"
+"""Where TFDS keeps what it downloads, unless it is told otherwise."""
 MAX_CLASSES = 100_000
 """A label beyond is a mistake; it would make a network of that many logits."""
 CROP_PADDING = 4
@@ -55,11 +60,18 @@ class DataSet:
 
     def pixel_statistics(self):
         """Mean and standard deviation of the training pixels for each channel, as lists of floats."""
-        scale = 255.0 if self.train.images.dtype == np.uint8 else 1.0
-        axes = (0, 1, 2)
-        mean = self.train.images.mean(axes, dtype=np.float64) / scale
-        std = self.train.images.std(axes, dtype=np.float64) / scale
-        return mean.tolist(), np.maximum(std, 1e-3).tolist()
+        channels = [channel_statistics(channel) for channel in np.moveaxis(self.train.images, -1, 0)]
+        return [mean for mean, _ in channels], [max(std, 1e-3) for _, std in channels]
+
+
+def channel_statistics(pixels):
+    """Mean and standard deviation of pixels, uint8 or float in [0,1], both in the unit of [0,1]."""
+    if pixels.dtype != np.uint8:
+        return float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+    counts = np.bincount(pixels.ravel(), minlength=256)  # much faster than float64 copies of a whole data set
+    values = np.arange(256) / 255
+    mean = np.average(values, weights=counts)
+    return float(mean), float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
 
 
 def load(name, *, directory=None, validation=0.1, seed=0):
@@ -111,14 +123,25 @@ def _digits(directory):
 
 
 def _cifar10(directory):
-    import tensorflow_datasets as tfds
-
     if directory and not (Path(directory).expanduser() / "cifar10").is_dir():
         raise FileNotFoundError(
             f"`data.directory` must hold a folder `cifar10` prepared by TFDS. Received: {str(directory)!r}. "
             "To get one: "
             f"python -c \"import tensorflow_datasets as tfds; tfds.load('cifar10', data_dir='{directory}')\""
         )
+    prepared = Path(directory or os.environ.get("TFDS_DATA_DIR") or TFDS_FOLDER).expanduser() / "cifar10"
+    arrays = decoded_cache.read(prepared)
+    if arrays is None:
+        arrays = _decode_cifar10(directory)
+        decoded_cache.write(prepared, arrays)
+    train, test = (Split(arrays[f"{name}_images"], arrays[f"{name}_labels"]) for name in ("train", "test"))
+    return "CIFAR-10 (JPEG copy)" if arrays["jpeg"] else "CIFAR-10", train, test, CIFAR10_CLASSES
+
+
+def _decode_cifar10(directory):
+    """All images and labels as a dict of arrays, and whether the images were stored with loss."""
+    import tensorflow_datasets as tfds
+
     try:
         options = {"data_dir": directory or None, "download": not directory}
         splits = tfds.load("cifar10", **options, batch_size=-1)
@@ -129,11 +152,11 @@ def _cifar10(directory):
             "CIFAR-10 could not be loaded by TFDS; set `data.directory` to a prepared copy, or see to the network. "
             f"Received: {type(error).__name__}: {_first_line(error)}"
         ) from error
-    train, test = (
-        Split(splits[name]["image"].numpy(), splits[name]["label"].numpy().astype(np.int32))
-        for name in ("train", "test")
-    )
-    return "CIFAR-10 (JPEG copy)" if jpeg else "CIFAR-10", train, test, CIFAR10_CLASSES
+    arrays = {"jpeg": np.array(jpeg)}
+    for name in ("train", "test"):
+        arrays[f"{name}_images"] = splits[name]["image"].numpy()
+        arrays[f"{name}_labels"] = splits[name]["label"].numpy().astype(np.int32)
+    return arrays
 
 
 def _npz(directory):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import batch_norm
-from rsr_tf.noise import alpha_shape, check_kind, masked_kernel, noisy_kernel, scale_noise, unseeded_normal
+from rsr_tf.noise import alpha_shape, check_kind, masked_kernel, noise_deviation, noisy_kernel, unseeded_normal
 
 FRESH = "fresh"
 """Value of `seed` for noise that cannot be foreseen or replayed; made for export, not for training."""
@@ -67,8 +67,8 @@ class WeightNoise:
         kernel = tf.convert_to_tensor(self.kernel)
         if self.alpha is None:
             return masked_kernel(kernel, self.mask)
-        eta = scale_noise(kernel, self._standard_normal(tuple(kernel.shape)))
-        return noisy_kernel(kernel, self.alpha, self.mask, eta)
+        deviation = noise_deviation(kernel, self.alpha)
+        return noisy_kernel(kernel, deviation, self.mask, self._standard_normal(tuple(kernel.shape)))
 
     def _standard_normal(self, shape):
         if self.seed_generator is None:

@@ -39,39 +39,39 @@ def check_kind(kind):
         raise ValueError(f"`noise` must be one of {KINDS}. Received: noise={kind!r}")
 
 
-def scale_noise(kernel, standard_normal):
-    """`eta` of Eq. 4: standard normal numbers brought to the spread of the kernel.
+def noise_deviation(kernel, alpha):
+    """Standard deviation of `alpha * eta` in Eq. 4, signed as `alpha` is.
 
     The variance is that of the whole kernel, computed now; no gradient flows through it.
 
     Args:
         kernel: float tensor of any shape.
-        standard_normal: tensor of the kernel's shape, drawn from N(0, 1).
+        alpha: trainable noise scale that broadcasts against `kernel`; the shape `(filters,)` is the paper's.
 
     Returns:
-        A tensor of the kernel's shape.
+        A tensor of the shape of `alpha`.
     """
-    return tf.stop_gradient(tf.math.reduce_std(kernel)) * standard_normal
+    return alpha * tf.stop_gradient(tf.math.reduce_std(kernel))
 
 
-def noisy_kernel(kernel, alpha, mask, eta):
+def noisy_kernel(kernel, deviation, mask, standard_normal):
     """Eq. 4 under the mask of Eq. 7 and 8.
 
     Args:
         kernel: float tensor `(..., filters)`.
-        alpha: trainable noise scale that broadcasts against `kernel`; the shape `(filters,)` is the paper's.
+        deviation: see `noise_deviation`.
         mask: boolean tensor of the kernel's shape; `False` marks a pruned weight.
-        eta: noise of the kernel's shape, see `scale_noise`.
+        standard_normal: tensor of the kernel's shape, drawn from N(0, 1).
 
     Returns:
         A tensor of the kernel's shape: exactly zero, with no gradient, where `mask` is `False`.
     """
-    return masked_kernel(kernel + alpha * eta, mask)
+    return masked_kernel(kernel + deviation * standard_normal, mask)
 
 
 def masked_kernel(kernel, mask):
     """The kernel with its pruned weights at exactly zero (Eq. 7, 8)."""
-    return tf.where(mask, kernel, tf.zeros_like(kernel))
+    return tf.where(mask, kernel, tf.zeros((), kernel.dtype))
 
 
 def unseeded_normal(shape):

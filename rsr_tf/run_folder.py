@@ -1,21 +1,18 @@
-"""The folder of a run: what lies where, and writing that leaves the old file or the new one, never half of one."""
+"""The folder of a run: what lies where, and that no two processes are in it."""
 
-import contextlib
 import json
 import os
-import shutil
 import tomllib
 from pathlib import Path
 
 import tomli_w
 
+from rsr_tf.atomic import is_partial, replacing
+
 try:
     import fcntl
 except ImportError:  # Windows: two processes in one folder go unnoticed
     fcntl = None
-
-PARTIAL = "partial-"
-"""How the name of a file begins while it is being written."""
 
 
 class RunFolder:
@@ -49,7 +46,7 @@ class RunFolder:
         if not self.path.exists():
             return
         if not self.config.exists():
-            if not self.path.is_dir() or any(not _is_partial(path) for path in self.path.iterdir()):
+            if not self.path.is_dir() or any(not is_partial(path) for path in self.path.iterdir()):
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
         try:
@@ -102,39 +99,6 @@ class RunFolder:
     def write_evaluation(self, content):
         with replacing(self.evaluation) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Write a file or folder under another name, and give it its own once it is whole.
-
-    Args:
-        path: the final `Path`; what stands there survives an error in the block.
-
-    Yields:
-        The temporary `Path` to write, with the same endings.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(PARTIAL + path.name)
-    _remove(temporary)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        _remove(temporary)
-        raise
-
-
-def _is_partial(path):
-    return path.name.startswith(PARTIAL)
-
-
-def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def drop_none(values):

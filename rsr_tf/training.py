@@ -88,7 +88,19 @@ class RSRModel(keras.Model):
         batch = first_batch(x, y)
         if batch is not None:
             check_batch(*batch, classes=self.output_shape[-1])
+            self._build_metrics(*batch)
         return super().fit(x, y, *args, **kwargs)
+
+    def _build_metrics(self, x, y):
+        """Make the variables of the compiled metrics, which Keras leaves to the first trace of the training step.
+
+        A function that makes variables is traced a second time, and the trace takes longer than many steps. For several
+        replicas Keras makes them itself.
+        """
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            return
+        self.compute_metrics(x, y, tf.zeros((len(y), self.output_shape[-1])), sample_weight=None)
+        self.reset_metrics()
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -1,6 +1,6 @@
 """How fast is it? This library beside its rivals, each in a process of its own, step by step in turn.
 
-    python scripts/benchmark.py train|attack|memory|startup|all [--json FILE] [--rounds 5] [--network resnet20] ...
+    python scripts/benchmark.py train|attack|memory|growth|startup|all [--json FILE] [--rounds 5] ...
 
 A round runs one step of every contender, one after the other; what is reported is the median and the spread of the
 ratio within a round, so that a machine whose speed drifts does not matter. Rivals that are not installed are named and
@@ -24,6 +24,9 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent
 TRAINING = ("ours", "keras_layers", "cleverhans_graph", "art", "torch_loop", "floor")
 """Contenders of `train`; the first is the one that the others are held against."""
+
+GROWTH = {"steps": (1, 3, 14), "width": (2.0,), "batch": (32, 256), "image": (64,)}
+"""What `growth` changes, one at a time."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,13 @@ def train(options):
 
 def attack(options):
     """PGD-20 over 1,000 images, this library's evaluation against cleverhans called eagerly."""
-    settings = settings_of(options, batch=1000, steps=20)
-    contenders = [Contender("ours", "our_attack", settings), Contender("cleverhans", "cleverhans_eager", settings)]
-    print(f"\nattack: {options.network}, PGD-20 on 1,000 images")
-    results = measure(contenders, options.rounds, options.python)
-    print_table(results, 1000)
+    results = {}
+    for precision in options.precision:
+        settings = settings_of(options, batch=1000, steps=20, precision=precision)
+        contenders = [Contender("ours", "our_attack", settings), Contender("cleverhans", "cleverhans_eager", settings)]
+        print(f"\nattack: {options.network}, {precision}, PGD-20 on 1,000 images")
+        results[precision] = measure(contenders, options.rounds, options.python)
+        print_table(results[precision], 1000)
     return results
 
 
@@ -138,6 +143,24 @@ def memory(options):
     results = measure(contenders, 3, options.python)
     few, many = (max(answer["peak_mib"] for answer in answers) for answers in results.values())
     print(f"peak memory: {few:.0f} MiB with 7 attack steps, {many:.0f} MiB with 40: {many / few:.2f} times")
+    return results
+
+
+def growth(options):
+    """How the cost of a step grows with attack steps, width, batch and image size, each from the usual setting."""
+    usual = settings_of(options, precision=options.precision[0], width=1.0, image=32)
+    contenders = [Contender("usual", "ours", usual)]
+    for name, values in GROWTH.items():
+        contenders += [Contender(f"{name} {value}", "ours", usual | {name: value}) for value in values]
+    print(
+        f"\ngrowth: {options.network}, {usual['precision']}, batch {options.batch}, PGD-{options.steps}, width 1, 32x32"
+    )
+    results = measure(contenders, options.rounds, options.python)
+    for title, answers in results.items():
+        ratios = [mine["seconds"] / base["seconds"] for mine, base in zip(answers, results["usual"], strict=True)]
+        seconds = statistics.median(answer["seconds"] for answer in answers)
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{title:<12} {seconds:7.2f} s  {statistics.median(ratios):6.2f} times ({spread})")
     return results
 
 
@@ -197,7 +220,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"train": train, "attack": attack, "memory": memory, "startup": startup}
+    parts = {"train": train, "attack": attack, "memory": memory, "growth": growth, "startup": startup}
     parser.add_argument("what", choices=[*parts, "all"])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw repeats")
     parser.add_argument("--rounds", type=int, default=5)

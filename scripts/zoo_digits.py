@@ -37,7 +37,7 @@ def main():
     record = {
         "command": f"python scripts/zoo_digits.py --images {arguments.images} --group {arguments.group}",
         "data": digits.title,
-        "network": f"{model.name}, width 0.5, no noise, no adversarial training, 15 epochs",
+        "network": f"{model.name}, width 0.5, no noise, no adversarial training, 15 epochs, seed {SEED}",
         "test_accuracy": accuracy,
         "settings": settings.get_config(),
         "indices": chosen.tolist(),

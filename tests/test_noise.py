@@ -17,10 +17,10 @@ def test_alpha_shape_refuses_an_unknown_kind():
         noise.alpha_shape((3, 3), "gauss")
 
 
-def test_eta_has_the_standard_deviation_of_the_whole_kernel():
+def test_the_deviation_is_alpha_times_the_standard_deviation_of_the_whole_kernel():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])  # variance 3.5
-    eta = noise.scale_noise(kernel, tf.constant([[1.0, -2.0], [0.0, 0.5]]))
-    np.testing.assert_allclose(eta, np.sqrt(3.5) * np.array([[1.0, -2.0], [0.0, 0.5]]), rtol=1e-6)
+    deviation = noise.noise_deviation(kernel, tf.constant([0.25, -2.0]))
+    np.testing.assert_allclose(deviation, np.sqrt(3.5) * np.array([0.25, -2.0]), rtol=1e-6)
 
 
 def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filter():
@@ -30,7 +30,7 @@ def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filte
     alpha = tf.constant([0.0, 0.25, 1.0, -2.0])
     mask = tf.ones(kernel.shape, tf.bool)
     draws = [
-        noise.noisy_kernel(kernel, alpha, mask, noise.scale_noise(kernel, tf.random.normal(kernel.shape))) - kernel
+        noise.noisy_kernel(kernel, noise.noise_deviation(kernel, alpha), mask, tf.random.normal(kernel.shape)) - kernel
         for _ in range(4000)
     ]
     values = np.stack(draws).reshape(-1, 4)
@@ -41,33 +41,35 @@ def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filte
 
 
 def test_pruned_weights_get_no_noise_and_no_gradient():
-    kernel, eta = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([[5.0, 6.0], [7.0, 8.0]])
-    alpha, mask = tf.constant([0.5, 0.25]), tf.constant([[True, False], [False, True]])
+    kernel, normal = tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([[5.0, 6.0], [7.0, 8.0]])
+    deviation, mask = tf.constant([0.5, 0.25]), tf.constant([[True, False], [False, True]])
     with tf.GradientTape() as tape:
-        tape.watch([kernel, alpha])
-        noisy = noise.noisy_kernel(kernel, alpha, mask, eta)
+        tape.watch([kernel, deviation])
+        noisy = noise.noisy_kernel(kernel, deviation, mask, normal)
         loss = tf.reduce_sum(noisy * [[1.0, 10.0], [100.0, 1000.0]])
-    kernel_gradient, alpha_gradient = tape.gradient(loss, [kernel, alpha])
+    kernel_gradient, deviation_gradient = tape.gradient(loss, [kernel, deviation])
     np.testing.assert_array_equal(noisy, [[3.5, 0.0], [0.0, 6.0]])
     np.testing.assert_array_equal(kernel_gradient, [[1.0, 0.0], [0.0, 1000.0]])
-    np.testing.assert_array_equal(alpha_gradient, [5.0, 8000.0])  # upstream * eta, summed over a filter's weights
+    np.testing.assert_array_equal(deviation_gradient, [5.0, 8000.0])  # upstream * normal, summed over a filter
 
 
 def test_gradient_of_alpha_sums_over_all_weights_of_its_filter():
-    eta = tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])  # variance 3.5
+    normal = tf.constant([[1.0, 2.0], [3.0, 4.0]])
     alpha = tf.constant([0.1, 0.2])
     with tf.GradientTape() as tape:
         tape.watch(alpha)
-        loss = tf.reduce_sum(noise.noisy_kernel(tf.zeros((2, 2)), alpha, tf.ones((2, 2), tf.bool), eta))
-    np.testing.assert_array_equal(tape.gradient(loss, alpha), [4.0, 6.0])
+        deviation = noise.noise_deviation(kernel, alpha)
+        loss = tf.reduce_sum(noise.noisy_kernel(kernel, deviation, tf.ones((2, 2), tf.bool), normal))
+    np.testing.assert_allclose(tape.gradient(loss, alpha), np.sqrt(3.5) * np.array([4.0, 6.0]), rtol=1e-6)
 
 
 def test_no_gradient_flows_through_the_variance():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        eta = noise.scale_noise(kernel, tf.ones((2, 2)))
-    assert tape.gradient(eta, kernel) is None
+        deviation = noise.noise_deviation(kernel, tf.constant([0.25, 0.5]))
+    assert tape.gradient(deviation, kernel) is None
 
 
 def test_unseeded_noise_does_not_follow_the_seed_of_the_program():

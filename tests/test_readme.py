@@ -1,4 +1,4 @@
-"""What the README says is so: its table of config keys, its Python example, the configs it names."""
+"""What README and docs say is so: the table of config keys, the Python examples, the configs they name."""
 
 import re
 from pathlib import Path
@@ -44,3 +44,13 @@ def test_readme_example_runs_as_it_stands(images, labels, tmp_path, monkeypatch)
     exec(example.replace("epochs=160", "epochs=1, verbose=0"), names)
     assert np.abs(names["x_adv"] - images).max() <= 8 / 255 + 1e-6
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
+
+
+def test_the_cleverhans_page_runs_as_it_stands(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", (REPOSITORY / "docs" / "cleverhans.md").read_text(), re.DOTALL)[1], names)
+    accuracy = names["accuracy"]
+    assert accuracy["clean"] > 0.8
+    assert accuracy["PGD"] <= accuracy["FGSM"] + 0.05 < accuracy["clean"]
+    assert accuracy["PGD, 10 draws"] <= accuracy["PGD"] + 0.05

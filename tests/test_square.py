@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from rsr_tf.evaluation import Square
-from rsr_tf.evaluation.square import changed_share, logit_margin, paint_square, square_side, stripes
+from rsr_tf.evaluation.margin import logit_margin
+from rsr_tf.evaluation.square import changed_share, paint_square, square_side, stripes
 
 EPSILON = 0.04
 

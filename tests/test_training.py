@@ -138,6 +138,16 @@ def test_a_graph_is_traced_once_for_one_shape(images, labels):
     assert model.train_function is traced
 
 
+def test_fit_traces_the_training_step_once(images, labels):
+    """Metrics made within the trace would make TensorFlow trace it again."""
+    model = rsr_model()
+    traces = []
+    train_step = model.train_step
+    model.train_step = lambda data: traces.append(1) or train_step(data)
+    model.fit(images, labels, batch_size=4, epochs=1, verbose=0)
+    assert len(traces) == 1
+
+
 def test_without_attack_it_is_plain_keras_training(images, labels):
     network = tiny_network(noise="none", lasso=1e-3)
     plain = compiled(keras.models.clone_model(network))

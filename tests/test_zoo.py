@@ -231,6 +231,19 @@ def test_distance_nears_the_least_possible_one(linear):
     np.testing.assert_allclose(result.l2, least[:2], rtol=0.05)
 
 
+def test_a_network_with_small_logits_needs_a_larger_c(linear):
+    """The image whose class is farthest ahead: the first steps of ADAM, whatever c, do not carry it across."""
+    scores, images, labels = linear
+    far = [np.ptp(np.sort(scores(images))[:, -2:], axis=1).argmax()]
+
+    def success(binary_steps):
+        settings = ZOOSettings(binary_steps=binary_steps, iterations=60)
+        return zoo_attack(lambda x: 1e-3 * scores(x), images[far], labels[far], settings=settings).success[0]
+
+    assert not success(3)
+    assert success(6)
+
+
 @pytest.mark.parametrize("group", [1, 8])
 def test_grouping_and_splitting_do_not_change_the_trajectory(linear, group):
     scores, images, labels = linear
@@ -353,6 +366,18 @@ def test_a_class_that_changes_by_luck_is_not_confirmed():
     assert not unlucky.success.any()
     assert unlucky.queries[0] > attack(0, {3}).queries[0]
     assert attack(8, {1, 2, 3}).success.all()
+
+
+def test_only_an_image_that_is_nearer_is_confirmed_again():
+    """Right at first and wrong ever after: the image itself is the nearest one, and stays it."""
+    calls = iter(range(10**6))
+
+    def scores(x):
+        return constant(x) if next(calls) == 0 else -constant(x)
+
+    settings = ZOOSettings(binary_steps=1, iterations=8, coordinates=2, confirmations=3)
+    result = zoo_attack(scores, np.full((1, 4, 4, 1), 0.5), [0], settings=settings)
+    assert (result.success[0], result.queries[0]) == (True, 1 + 8 * 5 + 3)
 
 
 def test_a_tensorflow_network_is_attacked_by_its_scores_alone(linear):

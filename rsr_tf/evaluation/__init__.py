@@ -1,6 +1,9 @@
 """How robust is a network, seen only as `model_fn: (n, h, w, c) pixels in [0,1] -> (n, classes) logits`."""
 
+from rsr_tf.evaluation.adaptive import AdaptivePGD
+from rsr_tf.evaluation.apgd import APGD
 from rsr_tf.evaluation.checks import Check
+from rsr_tf.evaluation.expectation import average_over_draws
 from rsr_tf.evaluation.scores import RepeatedScore, Score
 from rsr_tf.evaluation.square import Square
 from rsr_tf.evaluation.state import State
@@ -19,8 +22,10 @@ from rsr_tf.evaluation.whitebox import (
 from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
 
 __all__ = [
+    "APGD",
     "SUITES",
     "TIERS",
+    "AdaptivePGD",
     "Bench",
     "Check",
     "RepeatedScore",
@@ -34,6 +39,7 @@ __all__ = [
     "accuracy_under",
     "adversarial_examples",
     "as_model_fn",
+    "average_over_draws",
     "build_attacks",
     "draw_heat_map",
     "draw_test_images",

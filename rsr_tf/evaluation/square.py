@@ -6,6 +6,8 @@ Nothing is differentiated, so a network whose gradients are zero, saturated or w
 import keras
 import tensorflow as tf
 
+from rsr_tf.evaluation.margin import logit_margin
+
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of 10,000, after each of which the share of changed pixels is halved (the authors' schedule)."""
 
@@ -176,24 +178,6 @@ def _score(model_fn, x, labels, draws):
     start = (0, tf.zeros(labels.shape), tf.ones(labels.shape, tf.bool))
     _, total, wrong = tf.while_loop(lambda index, *_: index < draws, draw, start)
     return total / draws, wrong
-
-
-def logit_margin(logits, labels):
-    """Logit of the label less the largest other one: negative where the network is wrong.
-
-    A difference of logits is one of log-probabilities too.
-
-    Args:
-        logits: float `(n, classes)`.
-        labels: integers `(n,)`.
-
-    Returns:
-        float32 `(n,)`.
-    """
-    logits = tf.cast(logits, tf.float32)
-    own = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
-    label_logit = tf.reduce_max(tf.where(own, logits, -float("inf")), axis=-1)
-    return label_logit - tf.reduce_max(tf.where(own, -float("inf"), logits), axis=-1)
 
 
 def _twice(first, second, labels):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.run_folder import PARTIAL, first_difference, replacing
+from rsr_tf.atomic import is_partial, replacing
+from rsr_tf.run_folder import first_difference
 
 IDENTITY = "identity.json"
 
@@ -102,4 +103,4 @@ def _is_empty(folder):
     """Is a folder missing, or nothing in it but what a stopped process was writing?"""
     if not folder.exists():
         return True
-    return folder.is_dir() and all(path.name.startswith(PARTIAL) for path in folder.iterdir())
+    return folder.is_dir() and all(is_partial(path) for path in folder.iterdir())

@@ -17,11 +17,12 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import data, export, pruning
+from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
 from rsr_tf.report import write_report
-from rsr_tf.run_folder import RunFolder, drop_none, replacing
+from rsr_tf.run_folder import RunFolder, drop_none
 
 log = logging.getLogger(__name__)
 

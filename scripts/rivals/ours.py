@@ -14,7 +14,8 @@ def build(settings):
 def network(settings, **changes):
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16" if settings["precision"] == "bfloat16" else "float32")
-    options = {"noise": settings["noise"], "lasso": LASSO} | changes
+    shape = {"input_shape": image_shape(settings), "width": settings.get("width", 1.0)}
+    options = {"noise": settings["noise"], "lasso": LASSO} | shape | changes
     return getattr(rsr_tf.models, settings["network"])(**options)
 
 
@@ -38,4 +39,9 @@ def batch(settings):
     """The same images and labels for every rival that runs on TensorFlow."""
     generator = tf.random.Generator.from_seed(0)
     count = settings["batch"]
-    return generator.uniform((count, 32, 32, 3)), generator.uniform((count,), 0, 10, tf.int32)
+    return generator.uniform((count, *image_shape(settings))), generator.uniform((count,), 0, 10, tf.int32)
+
+
+def image_shape(settings):
+    side = settings.get("image", 32)
+    return side, side, 3
