@@ -95,9 +95,9 @@ def run_suite(
     batch_size = min(batch_size, count)
     networks = {"network": model_fn} | ({} if stripped_fn is None else {"stripped": stripped_fn})
     networks = {name: probes.with_gradient_path(network) for name, network in networks.items()}
-    attacks = {"suite": suite, "epsilon": epsilon, "classes": networks["network"](tf.constant(images[:1])).shape[-1]}
-    parameters = {**attacks, "norm": "linf", "n": count, "draws": draws, "seed": seed, "batch_size": batch_size}
-    table = plan(**attacks, random=dict.fromkeys(networks, True))
+    parameters = {"suite": suite, "epsilon": epsilon, "norm": "linf", "n": count, "draws": draws, "seed": seed}
+    parameters["batch_size"] = batch_size
+    table = plan(suite, epsilon=epsilon, random=dict.fromkeys(networks, True))
     kept = State(state, {**parameters, "network": identity, **_fixed(table, images, labels)})
 
     reseed(seed)
@@ -107,7 +107,7 @@ def run_suite(
     random = {name: checks.is_random(spreads) for name, spreads in noise.items()}
     seen = kept.once("logits and gradients", lambda: _look(networks["network"], images[:100], labels[:100]))
 
-    steps = plan(**attacks, random=random)
+    steps = plan(suite, epsilon=epsilon, random=random)
     sizes = {"all": count, "checks": min(SUITES[suite].check_images, count), "left": count}
     draws_of = {name: draws if is_random else 1 for name, is_random in random.items()}
     speed = probes.speed(networks["network"], images, labels, batch_size=batch_size)
@@ -146,12 +146,11 @@ def run_suite(
     return verdict
 
 
-def plan(suite, *, epsilon, classes, random):
+def plan(suite, *, epsilon, random):
     """The attacks of an evaluation in their order: the checks' first, since what they break needs no other attack.
 
     Args:
         suite, epsilon: as for `run_suite`.
-        classes: number of classes.
         random: dict from each network to whether it is random.
 
     Returns:
@@ -165,7 +164,7 @@ def plan(suite, *, epsilon, classes, random):
     steps += [Step(name, attack, "network", "checks") for name, attack in compared.items()]
     steps.append(Step("PGD, one draw", compared["PGD, one draw"], "rescaled", "checks"))
     for source, is_random in random.items():
-        attacks = claim_attacks(suite, epsilon=epsilon, random=is_random, classes=classes)
+        attacks = claim_attacks(suite, epsilon=epsilon, random=is_random)
         steps += [Step(name, attack, source, "left") for name, attack in attacks.items()]
     return steps
 

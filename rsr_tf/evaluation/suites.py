@@ -48,7 +48,7 @@ SUITES = {
 }
 
 
-def claim_attacks(suite, *, epsilon, random, classes):
+def claim_attacks(suite, *, epsilon, random):
     """The attacks that a claim has to withstand, the fast ones first; in the linf ball, with true labels.
 
     Args:
@@ -57,13 +57,12 @@ def claim_attacks(suite, *, epsilon, random, classes):
             AutoAttack) and Square. `"full"`: these with 5,000 queries, and PGD-100 with restarts and two losses.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: whether the network is; one draw is enough for one that is not.
-        classes: number of classes; the DLR loss needs three.
 
     Returns:
         A dict from name to attack.
     """
     draws = SUITES[suite].draws if random else 1
-    losses = {"CE": "cross_entropy"} | ({"DLR": "dlr"} if classes > 2 else {})
+    losses = {"CE": "cross_entropy", "DLR": "dlr"}
     attacks = {}
     if suite != "quick":
         attacks["PGD-7, one draw"] = PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
@@ -82,7 +81,7 @@ def basic_attacks(suite, *, epsilon, random):
     """FGSM, and a short PGD over the noise: what transfer between a network and its stripped self is measured with.
 
     Args:
-        suite, epsilon, random: as for `claim_attacks`.
+        As `claim_attacks`.
 
     Returns:
         A dict from name to attack.
@@ -99,7 +98,7 @@ def check_attacks(suite, *, epsilon, random):
     """What the checks compare with the basic attacks: other kinds, and PGD of one draw a step with other budgets.
 
     Args:
-        suite, epsilon, random: as for `claim_attacks`.
+        As `claim_attacks`.
 
     Returns:
         A dict from name to attack.
@@ -141,7 +140,8 @@ def calls(attack):
     draws = config.get("draws", 1)
     if "queries" in config:
         return 0, config["queries"] * draws * (2 if config["rescore"] else 1) + config["confirmations"]
-    return config.get("steps", 0) * draws * config.get("restarts", 1), 0
+    looks = config.get("steps", 0) + ("restarts" in config)  # those with restarts look at their last point as well
+    return looks * draws * config.get("restarts", 1), 0
 
 
 class NoAttack:

@@ -77,7 +77,7 @@ class Bench:
     """
 
     def __init__(self, sources, targets, images, labels, *, epsilon, draws, state, batch_size, seed, reseed):
-        self.sources = sources
+        self.sources = {name: _graph(model_fn) for name, model_fn in sources.items()}
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
         self.epsilon, self.draws, self.state, self.seed = epsilon, draws, state, seed
         self.batch_size = min(batch_size, len(images))
@@ -86,7 +86,7 @@ class Bench:
         self.lowest = {target: np.full(len(images), np.inf) for target in targets}
         self.worst = {target: self.images.copy() for target in targets}
         self._count = {
-            target: in_batches(count_right(model_fn, draws=draws[target]), batch_size=self.batch_size)
+            target: in_batches(count_right(_graph(model_fn), draws=draws[target]), batch_size=self.batch_size)
             for target, model_fn in targets.items()
         }
 
@@ -151,7 +151,7 @@ class Bench:
 
         @functools.cache  # traced when first called: an attack whose batches are all in the state needs no graph
         def graph():
-            attack_batch = tf.function(lambda x, y: attack(model_fn, x, y, seed=generator))
+            attack_batch = tf.function(lambda x, y: attack(model_fn, x, y, seed=generator), autograph=False)
             return attack_batch.get_concrete_function(tf.TensorSpec(shape), tf.TensorSpec(shape[:1], tf.int32))
 
         def craft(x, y, seed):
@@ -210,6 +210,11 @@ def count_right(model_fn, *, draws):
         return hits
 
     return count
+
+
+def _graph(model_fn):
+    """A network as a graph of its own, made once for all attacks; its Python may branch on tensors, an attack's not."""
+    return tf.function(lambda x: model_fn(x))
 
 
 def _derived_seed(seed, step):
