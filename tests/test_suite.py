@@ -31,7 +31,7 @@ LINEAR = linear_problem()
 
 def evaluate(**options):
     model_fn, images, labels, _ = LINEAR
-    return run_suite(model_fn, images, labels, **{"epsilon": EPSILON, "n": 100, **options})
+    return run_suite(model_fn, images, labels, **{"epsilon": EPSILON, "n": 100, "batch_size": 100, **options})
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,12 @@ def test_state_of_other_parameters_is_refused(state, change, message):
 @pytest.mark.parametrize(("images", "labels"), [(LINEAR[1] * 0.999, LINEAR[2]), (LINEAR[1], 2 - LINEAR[2])])
 def test_state_of_other_images_or_labels_is_refused(state, images, labels):
     with pytest.raises(ValueError, match=r"belongs to another evaluation: `test_(images|labels)` is"):
-        run_suite(LINEAR[0], images, labels, epsilon=EPSILON, n=100, state=state)
+        run_suite(LINEAR[0], images, labels, epsilon=EPSILON, n=100, batch_size=100, state=state)
 
 
 def test_state_of_another_network_is_refused(state):
     with pytest.raises(ValueError, match="belongs to another network: its logits were others"):
-        run_suite(lambda x: 1.01 * LINEAR[0](x), *LINEAR[1:3], epsilon=EPSILON, n=100, state=state)
+        run_suite(lambda x: 1.01 * LINEAR[0](x), *LINEAR[1:3], epsilon=EPSILON, n=100, batch_size=100, state=state)
 
 
 def test_expected_time_is_said_before_the_first_attack(state, caplog):

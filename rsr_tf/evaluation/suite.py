@@ -48,7 +48,7 @@ def run_suite(
     stripped_fn=None,
     n=None,
     draws=20,
-    batch_size=100,
+    batch_size=50,
     seed=0,
     state=None,
     identity=None,
@@ -69,7 +69,7 @@ def run_suite(
         stripped_fn: the network without its noise, or `None`. Defaults to `None`.
         n: number of test images, drawn by `seed`. Defaults to that of the suite, or all if there are fewer.
         draws: how often a random network classifies each image, K. Defaults to 20.
-        batch_size: images attacked at once. Defaults to 100.
+        batch_size: images attacked at once. Defaults to 50.
         seed: integer, for the choice of images and the attacks. Defaults to 0.
         state: path of a folder where finished steps are kept; `None` keeps nothing.
         identity: plain value that goes with the state, such as a hash of the weights: a changed one is refused. A
