@@ -36,9 +36,7 @@ class Suite:
 
 
 SUITES = {
-    "quick": Suite(
-        images=200, draws=4, queries=60, check_images=100, check_steps=10, check_draws=4, check_queries=60
-    ),
+    "quick": Suite(images=200, draws=4, queries=60, check_images=100, check_steps=10, check_draws=4, check_queries=60),
     "paper": Suite(
         images=1000, draws=20, queries=1000, check_images=200, check_steps=20, check_draws=10, check_queries=500
     ),
