@@ -1,6 +1,7 @@
 """Layers whose weights are noisy in training, in the attack and at inference (Eq. 4), and can be pruned (Eq. 7, 8)."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rsr_tf import batch_norm
@@ -264,6 +265,19 @@ def noisy_layers(model):
         A list of `NoisyConv2D` and `NoisyDense` layers.
     """
     return [layer for layer in model._flatten_layers() if isinstance(layer, WeightNoise)]
+
+
+def reseed_noise(model, seed):
+    """Restart the noise of a model, so that what is drawn from now on can be drawn again.
+
+    Args:
+        model: a built Keras model or layer; layers whose seed is `"fresh"` are left alone.
+        seed: integer of at least 0; every layer gets a seed of its own from it.
+    """
+    layers = [layer for layer in noisy_layers(model) if layer.seed_generator is not None]
+    seeds = np.random.SeedSequence(seed).generate_state(len(layers))
+    for layer, own in zip(layers, seeds, strict=True):
+        layer.seed_generator.state.assign(np.array([own, 0], layer.seed_generator.state.dtype))
 
 
 def by_path(layers):

@@ -1,16 +1,18 @@
 """Attacks by averaged gradients, held against what can be computed by hand."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
+from rsr_tf.attacks import cross_entropy, input_gradient
 from rsr_tf.evaluation import APGD, AdaptivePGD, average_over_draws
-from rsr_tf.evaluation.apgd import checkpoint_windows
+from rsr_tf.evaluation.apgd import Climb, at_checkpoint, checkpoint_windows
 from rsr_tf.evaluation.expectation import Best, Look, look
-from rsr_tf.evaluation.geometry import l2_start, project_l2
+from rsr_tf.evaluation.geometry import l2_start, l2_step, project_l2
 from rsr_tf.evaluation.losses import difference_of_logits_ratio
 
 SHAPE = (6, 6, 1)
@@ -139,7 +141,8 @@ def test_look_is_the_mean_of_what_the_draws_give():
     assert seen.broken.numpy().tolist() == [True]  # wrong in two of three
 
 
-def test_a_network_wrong_in_half_of_the_draws_is_not_broken():
+def test_an_image_right_in_half_of_the_draws_is_broken():
+    """The scores ask for a majority of right draws as well."""
     answers = iter([[1.0, 0.0], [0.0, 1.0]])
     seen = look(
         lambda x: x[:, 0, 0] * tf.constant([next(answers)]),
@@ -148,7 +151,37 @@ def test_a_network_wrong_in_half_of_the_draws_is_not_broken():
         tf.constant([0]),
         draws=2,
     )
-    assert seen.broken.numpy().tolist() == [False]
+    assert seen.broken.numpy().tolist() == [True]
+
+
+def test_look_of_one_draw_is_the_input_gradient(noisy_model, images, labels):
+    """On one draw of the noise, whose seeds both begin with."""
+    x, labels = tf.constant(images), tf.constant(labels)
+    seeds = [variable for variable in noisy_model.variables if "seed_generator_state" in variable.path]
+    before = [np.array(variable) for variable in seeds]
+    expected = input_gradient(noisy_model, cross_entropy, x, labels)
+    for variable, value in zip(seeds, before, strict=True):
+        variable.assign(value)
+    gradient = look(noisy_model, cross_entropy, x, labels, draws=1).gradient
+    assert len(seeds) == 3
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_look_computes_no_gradient_of_a_weight(noisy_model, images, labels):
+    """No operation that the results of the loop over draws depend on is the weight gradient of a convolution."""
+    traced = tf.function(lambda x: look(noisy_model, cross_entropy, x, tf.constant(labels), draws=2))
+    library = traced.get_concrete_function(tf.constant(images)).graph.as_graph_def().library.function
+    (body,) = (function for function in library if "while_body" in function.signature.name)
+    nodes = {node.name: node for node in body.node_def}
+    needed, waiting = set(), list(body.ret.values())
+    while waiting:
+        name = waiting.pop().lstrip("^").split(":")[0]
+        if name in nodes and name not in needed:
+            needed.add(name)
+            waiting += nodes[name].input
+    kinds = {nodes[name].op for name in needed}
+    assert "Conv2DBackpropInput" in kinds
+    assert "Conv2DBackpropFilter" not in kinds
 
 
 def test_best_prefers_broken_images_and_then_the_higher_loss():
@@ -159,6 +192,14 @@ def test_best_prefers_broken_images_and_then_the_higher_loss():
     assert best.x.numpy().ravel().tolist() == [1, 0, 1, 1]
     assert best.loss.numpy().tolist() == [1, 1, 2, 2]
     assert best.broken.numpy().tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("kind", [AdaptivePGD, APGD])
+def test_labels_of_any_integer_type_are_the_same(kind):
+    model_fn, _, _ = linear_classifier(3)
+    attack = kind(steps=3, draws=1, random_start=False)
+    short, long = (attack(model_fn, some_images(3), np.arange(3, dtype=dtype)) for dtype in ("int32", "int64"))
+    np.testing.assert_array_equal(short, long)
 
 
 def test_an_image_does_not_depend_on_its_neighbours():
@@ -174,6 +215,100 @@ def bump(x):
     """Two logits whose cross-entropy for class 0 is highest where the only pixel is 0.37."""
     height = -tf.abs(x[:, 0, 0] - 0.37) * 20
     return tf.concat([tf.zeros_like(height), height], -1)
+
+
+def apgd_by_hand(start, x, epsilon, steps):
+    """The points that Algorithm 1 of Croce and Hein 2020 visits: one pixel, the loss of `bump`, plain numbers."""
+
+    def loss(point):
+        return math.log1p(math.exp(-20 * abs(point - 0.37)))
+
+    def uphill(point):
+        return 1 if point < 0.37 else -1
+
+    def project(point):
+        return min(max(point, x - epsilon, 0), x + epsilon, 1)
+
+    shares = [0, 0.22]
+    while shares[-1] <= 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    checkpoints = [math.ceil(share * steps - 1e-6) for share in shares]
+    step, points, current, before = 2 * epsilon, [start], start, start
+    top, rises, top_then, halved = start, 0, loss(start), False
+    for k in range(1, steps + 1):
+        z = project(current + step * uphill(current))
+        share = 1 if k == 1 else 0.75
+        following = project(current + share * (z - current) + (1 - share) * (current - before))
+        rises += loss(following) > loss(current)
+        before, current = current, following
+        points.append(current)
+        top = max(top, current, key=loss)
+        if k in checkpoints:
+            window = k - checkpoints[checkpoints.index(k) - 1]
+            halve = rises < 0.75 * window or (not halved and loss(top) == top_then)
+            if halve:
+                step, current = step / 2, top
+            rises, top_then, halved = 0, loss(top), halve
+    return points
+
+
+def test_first_steps_of_apgd_by_hand():
+    """A whole step of 2 epsilon, cut to the ball; then three quarters of a step and a quarter of the last move."""
+    assert apgd_by_hand(0.9, 0.9, 0.8, 3) == pytest.approx([0.9, 0.1, 0.575, 0.3375])
+
+
+@pytest.mark.parametrize(("x", "epsilon"), [(0.9, 0.8), (0.5, 0.2), (0.2, 0.11)])
+def test_apgd_visits_the_points_of_its_paper(x, epsilon):
+    visited = []
+
+    def watched(images):
+        visited.append(images.numpy().item())
+        return bump(images)
+
+    image = np.full((1, 1, 1, 1), x, "float32")
+    APGD(epsilon=epsilon, steps=100, draws=1, random_start=False)(watched, image, np.array([0], "int32"))
+    np.testing.assert_allclose(visited, apgd_by_hand(x, x, epsilon, 100), atol=2e-5)
+
+
+def test_apgd_goes_back_when_the_loss_rises_without_a_new_peak_but_not_twice_running():
+    """The first call has the highest loss, the others rise; uphill is always upwards, to the edge of the ball.
+
+    At 22 and 57 steps the peak stands still and the step is halved: from the peak at 0.5, three quarters of the step
+    upwards, and a quarter of the way back from the edge. At 41, right after a halving, that is no reason.
+    """
+    visited = []
+
+    def rising(x):
+        visited.append(x.numpy().item())
+        level = 0.1 * len(visited) if len(visited) > 1 else 50.0
+        height = level + 1e-6 * x[:, 0, 0]
+        return tf.concat([tf.zeros_like(height), height], -1)
+
+    image = np.full((1, 1, 1, 1), 0.5, "float32")
+    APGD(epsilon=0.4, steps=100, draws=1, random_start=False)(rising, image, np.array([0], "int32"))
+    assert [visited[steps] for steps in (0, 1, 22)] == pytest.approx([0.5, 0.9, 0.9])
+    assert visited[23] == pytest.approx(0.5 + 0.75 * 0.4 - 0.25 * 0.4)
+    assert visited[41] == visited[42] == pytest.approx(0.9)
+    assert visited[58] == pytest.approx(0.5 + 0.75 * 0.2 - 0.25 * 0.4)
+
+
+def test_a_checkpoint_remembers_the_peak_for_the_next_and_goes_back_image_by_image():
+    """One image rose in every step, the other in none of ten."""
+    x = tf.zeros((2, 1, 1, 1))
+    seen = Look(tf.constant([1.0, 2.0]), x, tf.constant([False, False]))
+    peak_seen = Look(tf.constant([3.0, 4.0]), x + 1, tf.constant([False, True]))
+    step_size, rises = tf.constant([0.4, 0.4]), tf.constant([10.0, 0.0])
+    climb = Climb(
+        x, seen, x, x + 5, peak_seen, step_size, rises, tf.constant([0.0, 0.0]), tf.constant([True, True]), Best.none(x)
+    )
+    climb = at_checkpoint(climb, 10.0)
+    assert climb.peak_loss_before.numpy().tolist() == [3, 4]
+    assert climb.rises.numpy().tolist() == [0, 0]
+    assert climb.halved.numpy().tolist() == [False, True]
+    assert climb.step_size.numpy() == pytest.approx([0.4, 0.2])
+    assert climb.x.numpy().ravel().tolist() == [0, 5]
+    assert climb.seen.gradient.numpy().ravel().tolist() == [0, 1]
+    assert climb.seen.loss.numpy().tolist() == [1, 4]
 
 
 def test_apgd_halves_its_step_until_it_finds_a_peak_that_long_steps_jump_over():
@@ -224,14 +359,45 @@ def test_dlr_of_two_classes_has_a_gradient():
     assert tape.gradient(loss, logits).numpy().tolist() == [[-1.0, 1.0]]
 
 
+def test_dlr_of_three_classes_by_hand():
+    loss = difference_of_logits_ratio(tf.constant([0, 2]), tf.constant([[5.0, 2.0, 1.0], [5.0, 2.0, 1.0]]))
+    assert loss.numpy() == pytest.approx([-(5 - 2) / (5 - 1), -(1 - 5) / (5 - 1)])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_dlr_of_equal_logits_is_finite_and_so_is_its_gradient(classes):
+    logits = tf.ones((2, classes))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = difference_of_logits_ratio(tf.constant([0, 1]), logits)
+    assert loss.numpy().tolist() == [0, 0]
+    assert np.isfinite(tape.gradient(loss, logits)).all()
+
+
+def test_an_l2_step_has_its_length_however_small_the_gradient():
+    direction = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
+    scale = np.array([1.0, 1e-30, 0.0], "float32").reshape(3, 1, 1, 1)
+    moved = l2_step(tf.zeros_like(direction), direction * scale, 0.3).numpy()
+    expected = 0.3 * direction / np.linalg.norm(direction.reshape(3, -1), axis=1).reshape(3, 1, 1, 1)
+    np.testing.assert_allclose(moved[:2], expected[:2], rtol=1e-4)
+    assert not moved[2].any()
+
+
+def test_projection_onto_the_l2_ball_ends_in_the_box_and_in_the_ball():
+    x = np.array([[0.9, 0.5]], "float32").reshape(1, 1, 2, 1)
+    projected = project_l2(x + np.array([[3.0, 4.0]], "float32").reshape(x.shape), x, 0.5).numpy()
+    np.testing.assert_allclose(projected.ravel(), [1.0, 0.9], atol=1e-6)  # 0.9 + 0.3 is cut, 0.5 + 0.4 is not
+
+
 def test_projection_onto_the_l2_ball_against_numpy():
     random = np.random.default_rng(0)
     x, x_adv = (random.uniform(0.3, 0.7, (5, *SHAPE)).astype("float32") for _ in range(2))
     difference = (x_adv - x).reshape(5, -1)
     length = np.linalg.norm(difference, axis=1, keepdims=True)
-    expected = x.reshape(5, -1) + difference * np.minimum(1, 0.6 / length)
-    assert length.min() < 0.6 < length.max() or length.min() > 0.6
-    np.testing.assert_allclose(project_l2(x_adv, x, 0.6).numpy().reshape(5, -1), expected, atol=1e-6)
+    radius = np.median(length)
+    expected = x.reshape(5, -1) + difference * np.minimum(1, radius / length)
+    assert length.min() < radius < length.max()
+    np.testing.assert_allclose(project_l2(x_adv, x, radius).numpy().reshape(5, -1), expected, atol=1e-6)
 
 
 def test_starts_are_even_in_the_l2_ball():
@@ -324,6 +490,25 @@ def test_average_over_draws_has_the_predictions_and_the_loss_of_a_network_withou
     np.testing.assert_allclose(
         tf.nn.log_softmax(average_over_draws(model_fn, 3)(x)), tf.nn.log_softmax(model_fn(x)), atol=1e-5
     )
+
+
+def test_the_gradient_of_average_over_draws_is_that_of_look_and_of_its_normalizer():
+    """Two answers in turn, so that both see the same two draws."""
+    networks = [linear_classifier(3, seed)[0] for seed in (0, 1)]
+
+    def model_fn(x):
+        networks.reverse()
+        return networks[0](x)
+
+    x, labels = tf.constant(some_images(4)), tf.constant([0, 1, 2, 0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        mean = (tf.nn.log_softmax(networks[0](x)) + tf.nn.log_softmax(networks[1](x))) / 2
+        normalizer = tf.reduce_logsumexp(mean, axis=1)
+    expected = look(model_fn, cross_entropy, x, labels, draws=2).gradient + tape.gradient(normalizer, x)
+    assert normalizer.numpy().max() < -0.01
+    gradient = input_gradient(average_over_draws(model_fn, 2), cross_entropy, x, labels)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)
 
 
 def test_average_over_draws_calls_the_network_so_often():

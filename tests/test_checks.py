@@ -165,6 +165,16 @@ def test_accuracy_that_rises_with_epsilon_fails_and_the_place_is_named():
     assert "90.0% at 0/255, 30.0% at 2/255, 50.0% at 8/255, 0.0% at 64/255" in check.sentence
 
 
+def test_smaller_rise_fails_where_a_larger_one_could_be_chance():
+    """From 2/255 to 8/255, 30 images turn right and 18 wrong; then 10 turn right and none wrong."""
+    groups = [30, 18, 10, 42]
+    shares = [np.repeat(values, groups) for values in ((0, 1, 0, 0), (1, 0, 0, 0), (1, 0, 1, 0))]
+    check = checks.accuracy_falls_with_epsilon([2 / 255, 8 / 255, 64 / 255], shares)
+    assert not check.passed
+    assert check.value == pytest.approx(0.1)
+    assert "From 8/255 to 64/255" in check.sentence
+
+
 @pytest.mark.parametrize(("right", "passed"), [(0, True), (2, True), (3, False), (100, False)])
 def test_accuracy_reaches_zero(right, passed):
     check = checks.accuracy_reaches_zero(64 / 255, np.arange(100) < right)

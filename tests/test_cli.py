@@ -205,6 +205,13 @@ def suite_calls(monkeypatch):
     calls = []
 
     def run_suite(model_fn, images, labels, **options):
+        if "reseed" in options:  # the noise must follow it
+
+            def draw():
+                options["reseed"](7)
+                return model_fn(images[:2]).numpy()
+
+            np.testing.assert_array_equal(draw(), draw())
         logits = {"noise on": model_fn(images[:2]), "noise off": options.pop("stripped_fn")(images[:2])}
         calls.append({"logits": logits, "images": len(images), **options})
         check = {"name": "noise on", "passed": False, "sentence": "The network is not random."}
@@ -224,6 +231,7 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
     assert (verdict["data"], verdict["sentence"]) == ("scikit-learn digits", "At most 10 %.")
     assert "FAILED noise on: The network is not random." in caplog.text
     (call,) = suite_calls
+    assert "reseed" in call
     expected = (450, "paper", 0.2, folder / "suites" / "paper")
     assert (call["images"], call["suite"], call["epsilon"], call["state"]) == expected
     stripped = rsr_tf.strip(keras.models.load_model(folder / "pruned.keras"))

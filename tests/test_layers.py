@@ -5,7 +5,7 @@ import tensorflow as tf
 from conftest import compiled, silence, tiny_network
 
 import rsr_tf
-from rsr_tf.layers import noisy_layers
+from rsr_tf.layers import noisy_layers, reseed_noise
 
 KINDS = ("channel", "layer", "element", "none")
 LAYERS = {
@@ -227,3 +227,20 @@ def test_frozen_block_keeps_its_statistics_and_uses_them(images):
     before = np.array(block.normalization.moving_mean)
     np.testing.assert_allclose(block(images, training=True), block(images, training=False), atol=1e-6)
     np.testing.assert_array_equal(block.normalization.moving_mean, before)
+
+
+def test_reseeded_noise_is_drawn_again_and_otherwise_under_another_seed(noisy_model, images):
+    def draws(seed):
+        reseed_noise(noisy_model, seed)
+        return [noisy_model(images).numpy() for _ in range(2)]
+
+    (first, second), again, other = draws(0), draws(0), draws(1)
+    np.testing.assert_array_equal([first, second], again)
+    assert not np.allclose(first, second)
+    assert not np.allclose(first, other[0])
+
+
+def test_reseeded_layers_do_not_share_a_seed(noisy_model):
+    reseed_noise(noisy_model, 0)
+    states = {tuple(np.array(layer.seed_generator.state)) for layer in noisy_layers(noisy_model)}
+    assert len(states) == len(noisy_layers(noisy_model)) == 3

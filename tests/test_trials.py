@@ -192,6 +192,17 @@ def test_attack_is_traced_once_whatever_the_number_of_batches():
     assert calls.count("traced") == 1
 
 
+def test_network_may_branch_on_tensors_in_python():
+    def model_fn(x):
+        if tf.reduce_mean(x) > 0:
+            return is_bright(x)
+        return -is_bright(x)
+
+    np.testing.assert_array_equal(
+        run(bench({"network": model_fn}), Asking(0.2)).scores["network"].hits, [0, 0, 1, 1, 1, 0]
+    )
+
+
 class Network:
     """A random network with a seed generator of its own."""
 
@@ -205,7 +216,15 @@ class Network:
         self.generator.state.assign([seed, 0])
 
 
-class Stopped(Darker):
+class Asking(Darker):
+    """Takes off more where the network, under one draw of its noise, says bright."""
+
+    def __call__(self, model_fn, x, labels, *, seed=None):
+        bright = tf.reshape(tf.argmax(model_fn(x), axis=1) == 1, (-1, 1, 1, 1))
+        return x - tf.where(bright, self.amount, 0.5 * self.amount)
+
+
+class Stopped(Asking):
     """An attack that is interrupted at its second batch."""
 
     batches = 0
@@ -217,14 +236,14 @@ class Stopped(Darker):
                 raise RuntimeError("stopped")
 
         tf.py_function(interrupt, [], [])
-        return super().__call__(model_fn, x, labels)
+        return super().__call__(model_fn, x, labels, seed=seed)
 
 
-def evaluate(folder, second=Darker, network=None):
+def evaluate(folder, second=Asking, network=None):
     network = network or Network()
     found = bench({"network": network}, draws=20, batch_size=2, state=folder, reseed=network.reseed)
-    run(found, Darker(0.1), "first")
-    run(found, second(0.15), "second")
+    run(found, Asking(0.2), "first")
+    run(found, second(0.3), "second")
     return found.trials, found.fresh_score("network")
 
 
@@ -236,9 +255,17 @@ def test_stopped_evaluation_goes_on_and_gives_the_same(tmp_path):
     resumed, resumed_score = evaluate(tmp_path)
     for one, other in zip(unstopped, resumed, strict=True):
         np.testing.assert_array_equal(one.scores["network"].hits, other.scores["network"].hits)
+        np.testing.assert_array_equal(one.distance, other.distance)
         assert one.withstood == other.withstood
     np.testing.assert_array_equal(score.hits, resumed_score.hits)
     assert 0 < score.mean < 1
+
+
+def test_evaluation_stopped_before_its_last_step_gives_the_same(tmp_path):
+    _, score = evaluate(tmp_path)
+    (last,) = tmp_path.glob("fresh*")
+    last.unlink()
+    np.testing.assert_array_equal(evaluate(tmp_path)[1].hits, score.hits)
 
 
 def test_finished_evaluation_is_read_without_a_call_of_the_network(tmp_path):

@@ -43,10 +43,10 @@ class GradientAttack:
             seed: integer, `keras.random.SeedGenerator` or `None`, for the random starts.
 
         Returns:
-            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]: of all points of all restarts the one that
-            the network got wrong in most draws with the highest loss, image by image.
+            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]: of all points of all restarts, image by
+            image, the one of the highest mean loss among those that broke the network (see `Look`), or among all.
         """
-        x, labels = tf.convert_to_tensor(x, tf.float32), tf.convert_to_tensor(labels)
+        x, labels = tf.convert_to_tensor(x, tf.float32), tf.cast(labels, tf.int32)
         starts = tf.tile(x[tf.newaxis], (self.restarts, 1, 1, 1, 1))
         if self.random_start:
             flat = tf.reshape(starts, (-1, *x.shape[1:]))

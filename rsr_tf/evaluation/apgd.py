@@ -1,6 +1,5 @@
 """Auto-PGD: an attack without a step size to choose (Croce and Hein 2020), averaged over the noise of a network."""
 
-import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -80,7 +79,7 @@ class APGD(GradientAttack):
             step_size=nothing + 2 * self.epsilon,
             rises=nothing,
             peak_loss_before=seen.loss,
-            halved=tf.ones_like(seen.broken),  # the first checkpoint asks for progress alone
+            halved=tf.zeros_like(seen.broken),
             best=best.or_better(start, seen),
         )
 
@@ -120,11 +119,12 @@ def checkpoint_windows(steps):
         A list of floats of that length.
     """
     windows = [0.0] * steps
-    share, length, last = 0.22, 0.22, 0
-    while (checkpoint := math.ceil(round(share * steps, 9))) <= steps:
+    share, length, last = 22, 22, 0  # in hundredths, which makes rounding up exact
+    while share <= 100:
+        checkpoint = -(-share * steps // 100)
         if checkpoint > last:
             windows[checkpoint - 1] = float(checkpoint - last)
-        length = max(length - 0.03, 0.06)
+        length = max(length - 3, 6)
         share, last = share + length, checkpoint
     return windows
 

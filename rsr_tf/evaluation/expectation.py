@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rsr_tf.evaluation.batches import is_right
+
 
 class Look(NamedTuple):
     """What an attack sees of a network at some images, averaged over draws of its noise.
@@ -11,7 +13,7 @@ class Look(NamedTuple):
     Args:
         loss: float32 `(n,)`.
         gradient: of the loss with respect to the images, float32 `(n, h, w, c)`.
-        broken: boolean `(n,)`: wrong in more than half of the draws.
+        broken: boolean `(n,)`: not right in a majority of the draws.
     """
 
     loss: tf.Tensor
@@ -29,34 +31,37 @@ def look(model_fn, loss_fn, x, labels, *, draws):
         model_fn: function from images to logits; called `draws` times.
         loss_fn: function `(labels, logits) -> (n,)`.
         x: float32 `(n, h, w, c)`.
-        labels: integers `(n,)`.
+        labels: int32 `(n,)`.
         draws: number of calls.
 
     Returns:
         A `Look`.
     """
 
-    def draw(index, loss, gradient, wrong):
+    def draw(index, loss, gradient, right):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = model_fn(x)
             losses = tf.ensure_shape(loss_fn(labels, logits), labels.shape)
-        missed = tf.argmax(logits, axis=-1, output_type=labels.dtype) != labels
         gradient += tape.gradient(losses, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return index + 1, loss + losses, gradient, wrong + tf.ensure_shape(tf.cast(missed, tf.float32), labels.shape)
+        hits = tf.ensure_shape(tf.cast(is_right(logits, labels), tf.float32), labels.shape)
+        return index + 1, loss + losses, gradient, right + hits
 
     nothing = tf.zeros_like(labels, tf.float32)
     start = (0, nothing, tf.zeros_like(x), nothing)
-    _, loss, gradient, wrong = tf.while_loop(lambda index, *_: index < draws, draw, start)
-    return Look(loss / draws, gradient / draws, wrong > draws / 2)
+    # One draw after the other: by default up to ten may be in memory at once.
+    _, loss, gradient, right = tf.while_loop(lambda index, *_: index < draws, draw, start, parallel_iterations=1)
+    return Look(loss / draws, gradient / draws, right <= draws / 2)
 
 
 def average_over_draws(model_fn, draws):
     """A random network as one that an attack of another library can be used on unchanged.
 
     The logits are the mean over draws of the log-probabilities. The gradient of their cross-entropy is the mean of the
-    gradients of the draws, plus that of a normalizer which is small when the draws agree; `look` has no such term. For
-    a network without noise these are its own logits but for a constant in each row.
+    gradients of the draws, as in `look`, plus the gradient of a term that `look` has not: the logarithm of the sum over
+    classes of the geometric mean over draws of the probabilities, which is 0 where the draws agree. For a network
+    without noise these are its own logits but for a constant in each row. The gradient of one call of the result needs
+    the memory of `draws` calls of the network.
 
     Args:
         model_fn: function from images to logits.

@@ -40,12 +40,14 @@ def project_l2(x_adv, x, epsilon):
 
 
 def l2_start(x, epsilon, seed=None):
-    """A point drawn evenly from the l2 ball round `x`, cut to [0,1]; `seed` as for `keras.random.uniform`."""
-    numbers = keras.random.normal(tf.concat([[2], tf.shape(x)], 0), dtype="float32", seed=seed)
-    direction = _unit(numbers[0])
+    """A point drawn evenly from the l2 ball round `x`, cut to [0,1]; `seed` as for `keras.random.uniform`.
+
+    It is a point of the sphere in two more dimensions without its last two coordinates (Voelker et al. 2017).
+    """
     size = math.prod(x.shape[1:])
-    evenly = 0.5 * tf.math.erfc(-numbers[1, :, :1, :1, :1] / tf.sqrt(2.0))
-    return tf.clip_by_value(x + epsilon * evenly ** (1 / size) * direction, 0.0, 1.0)
+    numbers = keras.random.normal(tf.stack([tf.shape(x)[0], size + 2]), dtype="float32", seed=seed)
+    sphere = numbers / tf.norm(numbers, axis=1, keepdims=True)
+    return tf.clip_by_value(x + epsilon * tf.reshape(sphere[:, :size], tf.shape(x)), 0.0, 1.0)
 
 
 def l2_norm(images):
@@ -54,7 +56,10 @@ def l2_norm(images):
 
 
 def _unit(vectors):
-    return vectors / tf.maximum(l2_norm(vectors), 1e-12)
+    """Each image at length 1, zero at zero; scaled first, as the squares of a saturated loss's gradient would be 0."""
+    largest = tf.reduce_max(tf.abs(vectors), axis=PER_IMAGE, keepdims=True)
+    scaled = tf.math.divide_no_nan(vectors, largest)
+    return tf.math.divide_no_nan(scaled, l2_norm(scaled))
 
 
 GEOMETRIES = {

@@ -108,11 +108,17 @@ def run_suite(
     seen = kept.once("logits and gradients", lambda: _look(networks["network"], images[:100], labels[:100]))
 
     steps = plan(suite, epsilon=epsilon, random=random)
-    sizes = {"all": count, "checks": min(SUITES[suite].check_images, count), "left": count}
+    sizes = {"all": count, "checks": min(SUITES[suite].check_images, count)}
     draws_of = {name: draws if is_random else 1 for name, is_random in random.items()}
     speed = probes.speed(networks["network"], images, labels, batch_size=batch_size)
-    expected = expected_seconds(steps, sizes, speed, batch_size=batch_size, scorings=sum(draws_of.values()))
-    log.info("suite %s, %d images, %d attacks: at most about %s", suite, count, len(steps), _duration(expected))
+    expected = [
+        expected_seconds(steps, sizes | {"left": left}, speed, batch_size=batch_size, scorings=sum(draws_of.values()))
+        for left in (0, count)
+    ]
+    log.info(
+        "suite %s, %d images, %d attacks: about %s if the first ones break every image, %s if none breaks any",
+        *(suite, count, len(steps), *map(_duration, expected)),
+    )
     bench = Bench(
         networks | {"rescaled": probes.rescaled(networks["network"], probes.logit_scale(seen["logits"]))},
         networks,
@@ -170,7 +176,7 @@ def plan(suite, *, epsilon, random):
 
 
 def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
-    """How long an evaluation takes if no attack breaks anything.
+    """How long an evaluation takes.
 
     Args:
         steps: list of `Step`.
@@ -183,7 +189,7 @@ def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
         Seconds.
     """
     total = 0.0
-    for step in steps:
+    for step in (step for step in steps if sizes[step.on]):
         gradients, classifications = calls(step.attack)
         per_image = gradients * speed["gradient"] + (classifications + scorings) * speed["classification"]
         filled = -(-sizes[step.on] // batch_size) * batch_size

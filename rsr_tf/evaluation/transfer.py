@@ -1,6 +1,7 @@
 """Transfer (Table 3; Liu et al. 2016): images made to fool one network are shown to others."""
 
 import csv
+import functools
 import io
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.scores import Score
+from rsr_tf.evaluation.whitebox import accuracy_under
 
 CLEAN = "clean"
 
@@ -79,14 +82,17 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
             f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
         )
     images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
-    batches = _full_batches(len(images), batch_size)
+    batch_size = min(batch_size, len(images))
     shown = {CLEAN: images}
     for name, source in sources.items():
-        shown[name] = _craft(attack, source, images, labels, batches, keras.random.SeedGenerator(seed))
-    accuracies = {name: _accuracy(target, labels, batches) for name, target in targets.items()}
+        craft = tf.function(functools.partial(attack, source, seed=keras.random.SeedGenerator(seed)))
+        shown[name] = in_batches(craft, batch_size=batch_size)(images, labels)
+    accuracies = {
+        name: accuracy_under(lambda x, y: x, target, batch_size=batch_size) for name, target in targets.items()
+    }
     scores = {
         source: {
-            target: Score(tuple(accuracy(x) for _ in range(draws)), len(images))
+            target: Score(tuple(accuracy(x, labels) for _ in range(draws)), len(images))
             for target, accuracy in accuracies.items()
         }
         for source, x in shown.items()
@@ -94,31 +100,6 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
     config = attack.get_config() if hasattr(attack, "get_config") else {}
     name = getattr(attack, "__name__", type(attack).__name__)
     return TransferMatrix(scores, {"attack": {"name": name, **config}, "n": len(images), "draws": draws, "seed": seed})
-
-
-def _full_batches(n, batch_size):
-    """Indices `(batches, size)` of `n` images; the last batch is filled up with the first images."""
-    size = min(batch_size, n)
-    return np.arange(-(-n // size) * size).reshape(-1, size) % n
-
-
-def _craft(attack, model_fn, images, labels, batches, seed):
-    attack_batch = tf.function(lambda x, y: attack(model_fn, x, y, seed=seed))
-    return np.concatenate([attack_batch(images[batch], labels[batch]) for batch in batches])[: len(images)]
-
-
-def _accuracy(model_fn, labels, batches):
-    """The accuracy of a network as a function of the images, in [0, 1]."""
-
-    @tf.function
-    def predict(x):
-        return tf.argmax(model_fn(x), axis=-1)
-
-    def accuracy(x):
-        predicted = np.concatenate([predict(x[batch]) for batch in batches])[: len(x)]
-        return float(np.mean(predicted == labels))
-
-    return accuracy
 
 
 def draw_heat_map(transfer):

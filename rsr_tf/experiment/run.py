@@ -22,6 +22,7 @@ from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
+from rsr_tf.layers import reseed_noise
 from rsr_tf.report import write_report
 from rsr_tf.run_folder import RunFolder, drop_none
 
@@ -77,10 +78,8 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
-        with (
-            build.user_errors(),
-            self._disk_errors(),
-        ):  # only now, so that a run that cannot start leaves nothing behind
+        # only now, so that a run that cannot start leaves nothing behind
+        with build.user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), _versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
@@ -149,6 +148,7 @@ class Experiment:
                 suite,
                 state=self.folder.suite_state(suite),
                 identity=hashlib.sha256(self.folder.pruned.read_bytes()).hexdigest(),
+                reseed=functools.partial(reseed_noise, network),
             )
             content = {"data": self._data_set.title, "model": self.config.model.name, **verdict}
             self.folder.write_json(self.folder.verdict(suite), content)
