@@ -71,16 +71,26 @@ def prune(config, overrides, output):
 @click.option(
     "--suite",
     type=click.Choice(["quick", "paper", "full"]),
-    help="Adaptive and black-box attacks, checks and a verdict, on the pruned network.",
+    help="Adaptive and black-box attacks on one network, checks, and a verdict.",
 )
-def evaluate(config, overrides, output, other, suite):
+@click.option(
+    "--network",
+    type=click.Choice(["pruned", "trained", "undefended"]),
+    help="Network of the run that the suite attacks [pruned].",
+)
+@click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
+def evaluate(config, overrides, output, other, suite, network, images):
     """Attack the networks of a run, or a SavedModel: CONFIG may be its folder."""
+    if (network or images) and not suite:
+        raise click.UsageError("--network and --images go with --suite")
     if (Path(config) / "saved_model.pb").exists():
-        _evaluate_saved_model(config, other, overrides, output, suite)
+        if network:
+            raise click.UsageError("--network goes with a config; a SavedModel is one network")
+        _evaluate_saved_model(config, other, overrides, output, suite, images)
     elif other:
         raise click.UsageError("--config goes with the folder of a SavedModel")
     elif suite:
-        _run("judge", config, overrides, output, suite)
+        _run("judge", config, overrides, output, suite, network or "pruned", images)
     else:
         _run("evaluate", config, overrides, output)
 
@@ -110,7 +120,7 @@ def _run(stage, config, overrides, output, *arguments):
         getattr(experiment, stage)(*arguments)
 
 
-def _evaluate_saved_model(path, config, overrides, output, suite):
+def _evaluate_saved_model(path, config, overrides, output, suite, images):
     from rsr_tf.config import load_config
 
     if output:
@@ -120,7 +130,7 @@ def _evaluate_saved_model(path, config, overrides, output, suite):
     _start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 
-    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite), indent=1))
+    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite, images), indent=1))
 
 
 def _start_tensorflow(log_to=sys.stdout):

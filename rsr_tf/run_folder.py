@@ -99,17 +99,22 @@ class RunFolder:
     def write_evaluation(self, content):
         self.write_json(self.evaluation, content)
 
-    def verdict(self, suite):
-        """Path of the verdict of a suite of attacks."""
-        return self.path / f"verdict_{suite}.json"
+    def verdict(self, name):
+        """Path of the verdict of a suite of attacks; see `suite_name`."""
+        return self.path / f"verdict_{name}.json"
 
-    def suite_state(self, suite):
-        """Path of the folder with what is done of a suite."""
-        return self.path / "suites" / suite
+    def suite_state(self, name):
+        """Path of the folder with what is done of a suite; see `suite_name`."""
+        return self.path / "suites" / name
 
     def write_json(self, path, content):
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def suite_name(suite, network="pruned", images=None):
+    """What the files of a suite are called: its name, then the network and the number of images unless by default."""
+    return "_".join([suite, *([] if network == "pruned" else [network]), *([] if images is None else [str(images)])])
 
 
 def drop_none(values):

@@ -212,7 +212,9 @@ def suite_calls(monkeypatch):
                 return model_fn(images[:2]).numpy()
 
             np.testing.assert_array_equal(draw(), draw())
-        logits = {"noise on": model_fn(images[:2]), "noise off": options.pop("stripped_fn")(images[:2])}
+        logits = {"noise on": model_fn(images[:2])}
+        if stripped_fn := options.pop("stripped_fn"):
+            logits["noise off"] = stripped_fn(images[:2])
         calls.append({"logits": logits, "images": len(images), **options})
         check = {"name": "noise on", "passed": False, "sentence": "The network is not random."}
         return {"sentence": "At most 10 %.", "checks": [check]}
@@ -240,11 +242,63 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 
+@pytest.mark.parametrize(("network", "file"), [("trained", "model.keras"), ("undefended", "undefended.keras")])
+def test_suite_attacks_another_network_and_number_of_images_under_their_own_name(
+    finished_run, suite_calls, tmp_path, network, file
+):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    arguments = ["evaluate", config, "--output", folder, "--suite", "quick", "--network", network, "--images", "30"]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    verdict = json.loads((folder / f"verdict_quick_{network}_30.json").read_text())
+    assert (verdict["network"], verdict["sparsity"]) == (network, 0)
+    assert verdict["versions"]["tensorflow"] == tf.__version__
+    (call,) = suite_calls
+    assert (call["n"], call["state"]) == (30, folder / "suites" / f"quick_{network}_30")
+    stripped = rsr_tf.strip(keras.models.load_model(folder / file))
+    name = "noise off" if network == "trained" else "noise on"  # the twin has no noise to be taken out
+    pixels = rsr_tf.data.load("digits").test.pixels()[:2]
+    np.testing.assert_allclose(call["logits"][name], stripped(pixels), atol=1e-5)
+
+
+def test_suite_on_an_undefended_network_that_is_not_trained_is_one_line(config, tmp_path):
+    options = ["--set", "undefended.epochs=0", "--suite", "quick", "--network", "undefended"]
+    message = stopped_with_one_line(["evaluate", config, "--output", tmp_path / "out", *options])
+    assert "this run has no undefended network: `undefended.epochs` is 0" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--network", "trained"], "--network and --images go with --suite"),
+        (["--images", "5"], "--network and --images go with --suite"),
+        (["--suite", "quick", "--images", "0"], "0 is not in the range x>=1"),
+        (["--suite", "quick", "--network", "other"], "'other' is not one of 'pruned', 'trained', 'undefended'"),
+    ],
+)
+def test_options_of_a_suite_are_checked(config, options, message):
+    result = CliRunner().invoke(main, ["evaluate", str(config), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_network_of_a_saved_model_is_not_chosen(finished_run):
+    result = CliRunner().invoke(
+        main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--network", "trained"]
+    )
+    assert result.exit_code == 2
+    assert "a SavedModel is one network" in result.stderr
+
+
 def test_suite_takes_a_saved_model(finished_run, suite_calls):
-    result = CliRunner().invoke(main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick"])
+    result = CliRunner().invoke(
+        main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--images", "30"]
+    )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout[result.stdout.index("{\n") :])["sentence"] == "At most 10 %."
     (call,) = suite_calls
+    assert call["n"] == 30
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 

@@ -140,7 +140,7 @@ def attack_examples(networks, images, labels, config):
     return examples
 
 
-def evaluate_saved_model(path, config=None, overrides=(), suite=None):
+def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None):
     """Attack a SavedModel as it would be served: `serve`, and `serve_deterministic` if it has one.
 
     Args:
@@ -148,6 +148,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
         config: a `Config`; `None` takes the one that was exported with it.
         overrides: changes to the exported config, as for `rsr_tf.config.load_config`.
         suite: `None`, the default, for the attacks of the config, or the name of a suite.
+        count: number of test images that a suite draws; `None`, the default, for its own.
 
     Returns:
         A dict from the name of the endpoint to its scores as plain numbers; of a suite, the verdict.
@@ -173,7 +174,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
     networks = {"noisy": endpoints["serve"]}
     if metadata.get("noisy") and "serve_deterministic" in endpoints:
         networks["stripped"] = endpoints["serve_deterministic"]
-    return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite)
+    return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite, n=count)
 
 
 def _load_saved_model(path):

@@ -24,7 +24,7 @@ from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
 from rsr_tf.layers import reseed_noise
 from rsr_tf.report import write_report
-from rsr_tf.run_folder import RunFolder, drop_none
+from rsr_tf.run_folder import RunFolder, drop_none, suite_name
 
 log = logging.getLogger(__name__)
 
@@ -131,30 +131,43 @@ class Experiment:
             content["examples"] = assess.attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
 
-    def judge(self, suite):
-        """Attack the pruned network by a whole suite; what is done of it is kept, and a stopped suite goes on.
+    def judge(self, suite, network="pruned", images=None):
+        """Attack one network by a whole suite; what is done of it is kept, and a stopped suite goes on.
 
         Args:
             suite: `"quick"`, `"paper"` or `"full"`.
+            network: `"pruned"`, `"trained"` or `"undefended"`. Defaults to `"pruned"`.
+            images: number of test images to draw; `None`, the default, for that of the suite.
         """
-        network = self._load(self.folder.pruned)
+        if network == "undefended" and not self.config.undefended.epochs:
+            raise UserError("this run has no undefended network: `undefended.epochs` is 0")
+        paths = {"pruned": self.folder.pruned, "trained": self.folder.model, "undefended": self.folder.undefended}
+        model, name = self._load(paths[network]), suite_name(suite, network, images)
         test = self._data_set.test
         with build.user_errors(), self._disk_errors():
             verdict = assess.judge(
-                assess.variants(network),
+                assess.variants(model),
                 test.pixels(),
                 test.labels,
                 self.config,
                 suite,
-                state=self.folder.suite_state(suite),
-                identity=hashlib.sha256(self.folder.pruned.read_bytes()).hexdigest(),
-                reseed=functools.partial(reseed_noise, network),
+                n=images,
+                state=self.folder.suite_state(name),
+                identity=hashlib.sha256(paths[network].read_bytes()).hexdigest(),
+                reseed=functools.partial(reseed_noise, model),
             )
-            content = {"data": self._data_set.title, "model": self.config.model.name, **verdict}
-            self.folder.write_json(self.folder.verdict(suite), content)
+            head = {
+                "data": self._data_set.title,
+                "model": self.config.model.name,
+                "scheme": assess.scheme_name(self.config),
+                "network": network,
+                "sparsity": pruning.sparsity(model),
+                "versions": _versions(),
+            }
+            self.folder.write_json(self.folder.verdict(name), {**head, **verdict})
         for check in verdict["checks"]:
             log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
-        log.info("verdict: %s", self.folder.verdict(suite))
+        log.info("verdict: %s", self.folder.verdict(name))
 
     def export(self):
         """Write the pruned network as a SavedModel."""
