@@ -162,7 +162,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None
         if exported is None:
             raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
         config = parse_config(exported, overrides, source=path)
-    loaded, spec = _load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
+    loaded, spec = load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
     names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
     endpoints = {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}
     data_set = load_data(config)
@@ -177,7 +177,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None
     return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite, n=count)
 
 
-def _load_saved_model(path):
+def load_saved_model(path):
     """A SavedModel with an endpoint `serve`, and the `tf.TensorSpec` of its images."""
     try:
         loaded = tf.saved_model.load(path)

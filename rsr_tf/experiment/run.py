@@ -5,12 +5,10 @@ it was; within a training, at the end of the last whole epoch.
 """
 
 import contextlib
-import errno
 import functools
 import hashlib
 import importlib.metadata
 import logging
-import os
 import sys
 import time
 
@@ -29,7 +27,6 @@ from rsr_tf.run_folder import RunFolder, drop_none, suite_name
 log = logging.getLogger(__name__)
 
 VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 EXAMPLES = 8
 """Images in the strip of the report."""
 
@@ -248,12 +245,7 @@ class Experiment:
             model.save(temporary)
 
     def _load(self, path):
-        if not path.exists():
-            raise UserError(f"{path} is not there; `rsr train` and `rsr prune` make it")
-        try:
-            return keras.models.load_model(path)
-        except Exception as error:  # whatever a broken file makes of zipfile, h5py and Keras
-            raise UserError(f"cannot read the model {path}: {build.first_line(error)}") from error
+        return build.load_network(path)
 
     def _network_paths(self):
         twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
@@ -263,17 +255,8 @@ class Experiment:
         with self._disk_errors():
             self.folder.write_evaluation(content)
 
-    @contextlib.contextmanager
     def _disk_errors(self):
-        """Turn what a disk refuses into a `UserError`; TensorFlow's writers name it in the message alone."""
-        try:
-            yield
-        except (OSError, tf.errors.OpError) as error:
-            reasons = [os.strerror(number) for number in DISK_ERRORS]
-            reason = next((reason for reason in reasons if reason in str(error)), None)
-            if reason is None:
-                raise
-            raise UserError(f"cannot write to {self.folder.path}: {reason}. What was saved before is intact") from error
+        return build.disk_errors(self.folder.path)
 
 
 @contextlib.contextmanager
