@@ -151,6 +151,7 @@ class ZOOResult:
 
 
 def shares(hits, attacked, total):
+    """A number of images as a share of those attacked and of all, each with Wilson's interval; `None` of no image."""
     shares = {"images": hits}
     for name, n in (("of_attacked", attacked), ("of_all", total)):
         shares[name] = {"mean": hits / n, "interval": list(wilson_interval(hits / n, n)), "n": n} if n else None

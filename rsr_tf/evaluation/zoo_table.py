@@ -1,9 +1,11 @@
 """ZOO against a network, a column for each way to meet its noise (Table 3), in parts that are kept on disk."""
 
 import dataclasses
+import functools
 import logging
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -44,13 +46,13 @@ def run_zoo(
         labels: integers `(total,)`, the true ones.
         tier: 1 or 2, see `rsr_tf.evaluation.TIERS`. Defaults to 1.
         n: number of test images, drawn by `seed`. Defaults to 200, as in the paper.
-        columns: names out of `COLUMNS`. Defaults to all that the networks allow but `"per_image"`, where every probe is a
-            call of its own and slow.
+        columns: names out of `COLUMNS`. Defaults to all that the networks allow but `"per_image"`, which makes a
+            call for every probe and is slow.
         draws: how often the noisy network is asked about what was found, to see whether most of its answers are wrong.
             Defaults to 20.
         group: images attacked side by side. Defaults to 8.
         seed: integer, for the choice of images and the attack. Defaults to 0.
-        state: path of a folder where finished groups are kept; `None` keeps nothing.
+        state: path of a folder where finished groups are kept, column by column; `None` keeps nothing.
         identity: plain value that goes with the state, such as a hash of the weights.
         reseed: function of an integer that restarts the noise, so that a stopped attack ends as an unstopped one.
 
@@ -71,41 +73,47 @@ def run_zoo(
     _check(images, labels, tier=tier, n=n, draws=draws, group=group)
     chosen = draw_test_images(len(images), n, seed=seed)
     images, labels = np.asarray(images, np.float32)[chosen], np.asarray(labels, np.int32)[chosen]
-    settings = {
-        column: dataclasses.replace(TIERS[tier], seed=seed, **({} if column == OFF else {"noise": column}))
-        for column in sources
-    }
-    parameters = {"tier": tier, "n": len(chosen), "seed": seed, "group": group, "draws": draws}
-    parameters |= {"images": chosen.tolist(), "settings": {name: each.get_config() for name, each in settings.items()}}
-    kept = State(state, {**parameters, "network": identity, "pixels": zlib.crc32(images.tobytes() + labels.tobytes())})
+    parameters = {"tier": tier, "n": len(chosen), "seed": seed, "group": group, "images": chosen.tolist()}
+    pixels = zlib.crc32(images.tobytes() + labels.tobytes())
 
     table = {}
     for column, model_fn in sources.items():
-        asked = 1 if column == OFF else draws
-        count = in_batches(count_right(model_fn, draws=asked), batch_size=group)
-        expected = expected_seconds(model_fn, images, settings[column], group)
+        settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
+        own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws}
+        kept = State(state and Path(state) / column, {**parameters, **own, "network": identity, "pixels": pixels})
+        expected = expected_seconds(model_fn, images, settings, group)
         log.info("ZOO tier %d, noise %s, %d images: %.0f min at most", tier, column, len(images), expected / 60)
-
-        def attack(part, step, settings=settings[column], model_fn=model_fn, count=count):
-            started = time.monotonic()
-            reseed(zlib.crc32(f"{seed} {step}".encode()))
-            found = zoo_attack(
-                model_fn, images[part], labels[part], settings=settings, group=group, indices=chosen[part]
-            )
-            hits = count(found.adversarial, labels[part])
-            return {**vars(found), "hits": hits, "seconds": time.monotonic() - started}
-
-        parts = []
-        for start in range(0, len(images), group):
-            part, step = slice(start, start + group), f"{column}, images {start}"
-            parts.append(kept.once(step, lambda part=part, step=step, attack=attack: attack(part, step)))
-            _report_progress(parts, len(images))
-        table[column] = {**_summary(parts, asked), "expected_seconds": expected}
+        found = _attack_in_groups(
+            kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
+        )
+        table[column] = {**_summary(found, own["draws"]), **own, "expected_seconds": expected}
     return {
         **parameters,
         "columns": table,
         "headline": max(table, key=lambda column: table[column]["success"]["of_all"]["mean"]),
     }
+
+
+def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):
+    """The fields of a `ZOOResult` for all images, and how many draws were right on what was found."""
+    count = in_batches(count_right(model_fn, draws=draws), batch_size=group)
+
+    def attack(part):
+        started = time.monotonic()
+        reseed(zlib.crc32(f"{settings.seed} {settings.noise} {part.start}".encode()))
+        found = zoo_attack(model_fn, images[part], labels[part], settings=settings, group=group, indices=indices[part])
+        return {
+            **vars(found),
+            "hits": count(found.adversarial, labels[part]),
+            "seconds": np.full(len(found.attacked), (time.monotonic() - started) / len(found.attacked)),
+        }
+
+    parts = []
+    for start in range(0, len(images), group):
+        part = slice(start, start + group)
+        parts.append(kept.once(f"images from {start}", functools.partial(attack, part)))
+        _report_progress(parts, len(images))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def expected_seconds(model_fn, images, settings, group):
@@ -146,17 +154,16 @@ def _check(images, labels, *, tier, **counts):
 def _report_progress(parts, total):
     attacked, broken = (sum(int(part[key].sum()) for part in parts) for key in ("attacked", "success"))
     done = sum(len(part["attacked"]) for part in parts)
-    minutes = sum(float(part["seconds"]) for part in parts) / 60
+    minutes = sum(part["seconds"].sum() for part in parts) / 60
     log.info("%d of %d images: %d attacked, %d broken, %.1f min", done, total, attacked, broken, minutes)
 
 
-def _summary(parts, draws):
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key != "seconds"}
-    hits = joined.pop("hits")
-    result = ZOOResult(**joined)
+def _summary(found, draws):
+    hits, seconds = found["hits"], found["seconds"]
+    result = ZOOResult(**{field.name: found[field.name] for field in dataclasses.fields(ZOOResult)})
     in_majority = result.success & (2 * hits <= draws)
     return {
         **result.as_dict(),
         "success_in_majority": shares(int(in_majority.sum()), int(result.attacked.sum()), len(hits)),
-        "seconds": sum(float(part["seconds"]) for part in parts),
+        "seconds": float(seconds.sum()),
     }
