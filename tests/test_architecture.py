@@ -25,15 +25,16 @@ ALLOWED = {
     "layers": {"noise", "batch_norm"},
     "models": {"layers"},
     "training": {"attacks"},
-    "pruning": {"layers"},
-    "convert": {"layers"},
+    "thresholds": set(),
+    "pruning": {"layers", "noise", "thresholds"},
+    "convert": {"layers", "noise"},
     "export": {"layers", "convert"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
-        *("atomic", "pruning", "convert", "export", "callbacks", "evaluation"),
+        *("atomic", "pruning", "thresholds", "convert", "export", "callbacks", "evaluation"),
     },
 }
 

@@ -1,5 +1,6 @@
 """What of a model is noisy, can be pruned, or is left as it is."""
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -65,6 +66,11 @@ class PrunableKernel:
         return getattr(self.layer, self.role.beside("alpha"), None)
 
     @property
+    def size(self):
+        """Number of weights."""
+        return math.prod(self.kernel.shape)
+
+    @property
     def filter_axes(self):
         """The axes of the kernel that count filters, from the end: `(-1,)`, `(-2,)` if transposed, `(-2, -1)`."""
         return self.role.filter_axes
@@ -99,8 +105,8 @@ def is_convertible(layer):
 
 
 def stock_class(layer):
-    """The Keras layer that a noisy one extends."""
-    return next(stock for stock, noisy in NOISY_COUNTERPARTS.items() if isinstance(layer, noisy))
+    """The Keras class that a noisy layer extends; that of a stock layer is its own."""
+    return next(stock for stock in NOISY_COUNTERPARTS if isinstance(layer, stock))
 
 
 def layers_of(model):

@@ -17,7 +17,7 @@ class KernelRole(NamedTuple):
     """One of the kernels of a layer.
 
     Args:
-        name: attribute of the layer that holds it; `alpha`, `mask` and `threshold` take the word before `kernel`, if any.
+        name: attribute of the layer that holds it; the word before `kernel`, if any, is that of its mask too.
         filter_axes: its axes that count filters, from the end.
         regularizer: entry of the layer's config for its regularizer.
     """
@@ -43,7 +43,8 @@ class WeightNoise:
         pruning_step   optimizer steps at the last pruning, int64; -1 before
 
     where `mask`, `threshold`, `pruning_step` and the list `pruning_vars` are named as in the wrapper of TensorFlow's
-    Model Optimization Toolkit. A layer with two kernels has each but the step twice: `depthwise_mask`, `pointwise_mask`.
+    Model Optimization Toolkit. A layer with two kernels has `depthwise_mask`, `pointwise_mask` and so on, and no plain
+    `mask`: the mask of one kernel under that name would be taken for the whole.
 
     Args:
         noise: granularity of `alpha`, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`, the paper's.
