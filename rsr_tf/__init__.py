@@ -14,7 +14,7 @@ _HOMES = {
     "NoisyConvBlock": "layers",
     "NoisyDense": "layers",
     "RSRModel": "training",
-    "PruningCallback": "pruning",
+    "PruningCallback": "pruning_callback",
     "prune": "pruning",
     "sparsity": "pruning",
     "sparsity_table": "pruning",

@@ -1,4 +1,4 @@
-"""Threshold pruning (Eq. 7 and 8, Section 3.4): pure functions over arrays, then their use on a network and in `fit`.
+"""Threshold pruning (Eq. 7 and 8, Section 3.4): pure functions over arrays, then their use on a network.
 
 A pruned weight is zero, stays zero through further training, and carries no noise. Pruning only ever adds zeros.
 """
@@ -184,28 +184,3 @@ def effective_kernels(model):
     return {
         path: np.where(getattr(layer, "mask", True), layer.kernel, 0) for path, layer in by_path(with_kernel).items()
     }
-
-
-class PruningCallback(keras.callbacks.Callback):
-    """Prune inside `fit`, at the end of one epoch; the mask holds through the epochs after it.
-
-    Args:
-        sparsity, gamma, scope: as for `prune`.
-        epoch: number of the epoch, from 0, at whose end the network is pruned. Defaults to 0.
-
-    Raises:
-        ValueError: as `prune`.
-
-    Example:
-        >>> model.fit(train, epochs=10, callbacks=[PruningCallback(sparsity=0.6, epoch=7)])
-    """
-
-    def __init__(self, *, sparsity=None, gamma=None, scope="global", epoch=0):
-        super().__init__()
-        check_target(sparsity, gamma, scope)
-        self.target = {"sparsity": sparsity, "gamma": gamma, "scope": scope}
-        self.epoch = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == self.epoch:
-            prune(self.model, **self.target)

@@ -29,11 +29,12 @@ ALLOWED = {
     "convert": {"layers"},
     "export": {"layers", "convert"},
     "callbacks": {"atomic", "attacks", "pruning"},
+    "pruning_callback": {"pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
-        *("atomic", "pruning", "convert", "export", "callbacks", "evaluation"),
+        *("atomic", "pruning", "pruning_callback", "convert", "export", "callbacks", "evaluation"),
     },
 }
 
