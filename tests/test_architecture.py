@@ -29,12 +29,13 @@ ALLOWED = {
     "convert": {"layers"},
     "export": {"layers", "convert"},
     "callbacks": {"atomic", "attacks", "pruning"},
-    "pruning_callback": {"pruning"},
+    "schedules": set(),
+    "pruning_callback": {"callbacks", "pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
-        *("atomic", "pruning", "pruning_callback", "convert", "export", "callbacks", "evaluation"),
+        *("atomic", "pruning", "schedules", "pruning_callback", "convert", "export", "callbacks", "evaluation"),
     },
 }
 
