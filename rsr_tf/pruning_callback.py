@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.callbacks import SparsityLog
-from rsr_tf.pruning import check_target, prune, sparsity
+from rsr_tf.layers import is_functional, make_prunable
+from rsr_tf.pruning import check_target, prune, select_kernels, sparsity
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,9 @@ class PruningCallback(SparsityLog):
     steps at once, and the network pruned once, to the sparsity of the last of them that should prune. As all depends on
     that number, which a checkpoint holds as it holds the masks, a run that was stopped goes on as if it had not been.
 
-    The sparsity of the network is added to the logs of every epoch as `sparsity`.
+    A stock model gets its masks before the first step, so that it is traced once (see `rsr_tf.layers.make_prunable`).
+    The sparsity of the network is added to the logs of every epoch as `sparsity`, and every layer that is pruned has
+    `threshold` and `pruning_step` of the last pruning.
 
     TFMOT lets a pruned weight grow again for one update before each new mask, so it may come back; here it may not, as
     checkpoints, exports and later trainings rely on zeros that stay. docs/pruning.md has what this changes.
@@ -28,7 +31,8 @@ class PruningCallback(SparsityLog):
         schedule: callable `schedule(step) -> (should_prune, sparsity)`, such as `rsr_tf.schedules.PolynomialDecay`,
             TFMOT's classes or one of your own. It gets an int64 scalar tensor and may give tensors. `None`, the
             default, prunes once, at the end of an epoch, to `sparsity` or by `gamma`.
-        sparsity, gamma, scope: as for `rsr_tf.prune`; with a schedule, `scope` alone.
+        sparsity, gamma: as for `rsr_tf.prune`; not beside a schedule.
+        scope, exclude, max_layer_sparsity: as for `rsr_tf.prune`.
         epoch: without a schedule, number of the epoch, from 0, at whose end the network is pruned. Defaults to 0.
 
     Raises:
@@ -41,17 +45,33 @@ class PruningCallback(SparsityLog):
         >>> model.fit(train, epochs=10, callbacks=[PruningCallback(sparsity=0.6, epoch=7)])
     """
 
-    def __init__(self, schedule=None, *, sparsity=None, gamma=None, scope="global", epoch=None):
+    def __init__(
+        self,
+        schedule=None,
+        *,
+        sparsity=None,
+        gamma=None,
+        scope="global",
+        exclude=(),
+        max_layer_sparsity=None,
+        epoch=None,
+    ):
         super().__init__()
         if schedule is None:
-            check_target(sparsity, gamma, scope)
+            check_target(sparsity, gamma, scope, max_layer_sparsity)
         else:
             _check_schedule(schedule, sparsity=sparsity, gamma=gamma, epoch=epoch)
-            check_target(0.0, None, scope)
+            check_target(0.0, None, scope, max_layer_sparsity)
         self.schedule = schedule
         self.target = {"sparsity": sparsity, "gamma": gamma}
-        self.scope = scope
+        self.selection = {"scope": scope, "exclude": exclude, "max_layer_sparsity": max_layer_sparsity}
         self.epoch = epoch or 0
+
+    def set_model(self, model):
+        super().set_model(model)
+        select_kernels(model, self.selection["exclude"])  # a mistake should not wait for the first pruning
+        if is_functional(model):
+            make_prunable(model)
 
     def on_train_begin(self, logs=None):
         self._asked = None
@@ -66,7 +86,7 @@ class PruningCallback(SparsityLog):
 
     def on_epoch_end(self, epoch, logs=None):
         if self.schedule is None and epoch == self.epoch:
-            prune(self.model, scope=self.scope, **self.target)
+            prune(self.model, **self.target, **self.selection)
         super().on_epoch_end(epoch, logs)
 
     def _follow_schedule(self):
@@ -82,7 +102,7 @@ class PruningCallback(SparsityLog):
         self._asked = now
         if due:
             step, share = due[-1]
-            prune(self.model, sparsity=share, scope=self.scope)
+            prune(self.model, sparsity=share, **self.selection)
             log.info("step %d: pruned to %.2f %%%s", now, 100 * sparsity(self.model), _asked_for(step, now))
 
     def _updates_done(self):

@@ -183,6 +183,57 @@ def test_layer_scope_prunes_every_layer_alike(data):
     assert [row.sparsity for row in rsr_tf.sparsity_table(model)] == [0.5, 0.5]
 
 
+def stock_network(activation="relu", **options):
+    """As `network`, of plain Keras layers, in a graph."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(8, activation), keras.layers.Dense(10, name="head")]
+    return compiled(keras.Sequential([keras.Input((8, 8, 1)), *layers]), keras.optimizers.Adam(0.01), **options)
+
+
+def test_stock_model_follows_a_schedule_and_is_traced_once(data):
+    traces = []
+
+    def counted_relu(x):
+        traces.append(tf.inside_function())
+        return tf.nn.relu(x)
+
+    model = stock_network(counted_relu)
+    seen, _ = watched_fit(rsr_tf.PruningCallback(Rounds((0.25, 0.5), steps_per_round=4, begin_step=2)), data, model)
+    assert list(seen.values()) == [0, *[0.25] * 4, *[0.5] * 3]
+    plain = len(traces)
+    traces.clear()
+    watched_fit(keras.callbacks.Callback(), data, stock_network(counted_relu))
+    assert plain == len(traces)
+
+
+def test_excluded_layers_are_left_and_capped_ones_spared(data):
+    model = stock_network(run_eagerly=True)
+    callback = rsr_tf.PruningCallback(OneShot(0.9, step=2), exclude=["head"], max_layer_sparsity=0.75)
+    watched_fit(callback, data, model)
+    assert [row.sparsity for row in rsr_tf.sparsity_table(model)] == [0.75, 0.0]
+
+
+def test_every_pruning_leaves_its_step_and_threshold_on_the_layers(data):
+    """Under the names that TFMOT's wrapper has for them."""
+    model, steps, thresholds = network(), [], []
+
+    def look(batch, logs):
+        steps.append({int(layer.pruning_step.numpy()) for layer in noisy_layers(model)})
+        for layer in noisy_layers(model):
+            ((kernel, mask, threshold),) = layer.pruning_vars
+            surviving = np.abs(kernel.numpy()[mask.numpy()])
+            thresholds.append((float(threshold.numpy()), float(surviving.min())))
+
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    pruning = rsr_tf.PruningCallback(Rounds((0.25, 0.5), steps_per_round=4, begin_step=2), scope="layer")
+    model.fit(*data, batch_size=BATCH, verbose=0, callbacks=[pruning, watch])
+    assert steps == [{-1}, *[{2}] * 4, *[{6}] * 3]
+    for layer in (0, 1):
+        at_once = thresholds[layer::2]
+        assert [at_once[step][0] for step in (0, 3)] == [0, at_once[1][0]]
+        for step in (1, 5):  # just pruned
+            assert at_once[step][0] == at_once[step][1] > 0
+
+
 def test_training_by_rsr_follows_a_schedule(images, labels):
     model = network()
     attack = rsr_tf.attacks.PGD(epsilon=0.1, step_size=0.1, steps=1)
@@ -259,6 +310,13 @@ def test_share_out_of_range_is_refused(share):
 # Mistakes
 
 
+def test_layer_to_exclude_that_is_not_there_is_refused_before_training(data):
+    model = network()
+    with pytest.raises(ValueError, match="`exclude` must name layers of the model"):
+        model.fit(*data, verbose=0, callbacks=[rsr_tf.PruningCallback(OneShot(0.5, step=100), exclude=["tail"])])
+    assert model.optimizer.iterations == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -270,6 +328,7 @@ def test_share_out_of_range_is_refused(share):
         ({"schedule": OneShot(0.5, 1), "sparsity": 0.5}, "so `sparsity` must be None. Received: sparsity=0.5"),
         ({"schedule": OneShot(0.5, 1), "epoch": 0}, "so `epoch` must be None. Received: epoch=0"),
         ({"schedule": OneShot(0.5, 1), "scope": "block"}, "`scope` must be one of .* Received: scope='block'"),
+        ({"schedule": OneShot(0.5, 1), "max_layer_sparsity": 2}, "`max_layer_sparsity` must be in .* Received: .*=2"),
     ],
 )
 def test_impossible_combinations_are_refused(options, message):
