@@ -1,4 +1,4 @@
-"""Pruning (Eq. 7 and 8, Section 3.4) of any functional or Sequential Keras model, in place; and in `fit`.
+"""Pruning (Eq. 7 and 8, Section 3.4) of any functional or Sequential Keras model, in place.
 
 A pruned weight is zero, stays zero through further training, and carries no noise. Pruning only ever adds zeros.
 """
@@ -7,7 +7,6 @@ import fnmatch
 import functools
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from rsr_tf.layers import (
@@ -251,28 +250,3 @@ def sparsity(model):
 def effective_kernels(model):
     """The conv and dense kernels of a model as NumPy arrays by path, pruned weights at zero."""
     return {path: kernel.value() for path, kernel in prunable_kernels(model).items()}
-
-
-class PruningCallback(keras.callbacks.Callback):
-    """Prune inside `fit`, at the end of one epoch; the mask holds through the epochs after it.
-
-    Args:
-        sparsity, gamma, scope: as for `prune`.
-        epoch: number of the epoch, from 0, at whose end the network is pruned. Defaults to 0.
-
-    Raises:
-        ValueError: as `prune`.
-
-    Example:
-        >>> model.fit(train, epochs=10, callbacks=[PruningCallback(sparsity=0.6, epoch=7)])
-    """
-
-    def __init__(self, *, sparsity=None, gamma=None, scope="global", epoch=0):
-        super().__init__()
-        check_target(sparsity, gamma, scope)
-        self.target = {"sparsity": sparsity, "gamma": gamma, "scope": scope}
-        self.epoch = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == self.epoch:
-            prune(self.model, **self.target)

@@ -30,11 +30,14 @@ ALLOWED = {
     "convert": {"layers", "noise"},
     "export": {"layers", "convert"},
     "callbacks": {"atomic", "attacks", "pruning"},
+    "schedules": set(),
+    "pruning_callback": {"callbacks", "layers", "pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
-        *("atomic", "pruning", "thresholds", "convert", "export", "callbacks", "evaluation"),
+        *("atomic", "pruning", "thresholds", "schedules", "pruning_callback", "convert", "export", "callbacks"),
+        "evaluation",
     },
 }
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from rsr_tf import attacks, data, models
 from rsr_tf.callbacks import OverfittingWatch
 from rsr_tf.config import UserError
+from rsr_tf.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training import RSRModel, check_batch
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -138,6 +139,32 @@ def build_learning_rate(schedule, peak, steps):
             0.0, decay_steps=max(1, steps - rise), warmup_target=peak, warmup_steps=rise
         )
     return peak
+
+
+def build_pruning_schedule(config, steps):
+    """The schedule by which a network is pruned while it trains for a number of steps; `None` for one that is not."""
+    section = config.pruning
+    begin, end = round(section.begin * steps), round(section.end * steps)
+    if section.schedule == "constant":
+        return ConstantSparsity(section.sparsity, begin, end_step=end, frequency=section.frequency)
+    if section.schedule == "polynomial":
+        intervals = (end - begin) // section.frequency
+        if not intervals:
+            raise UserError(
+                f"`pruning.frequency` must be at most {end - begin}, as pruning goes from step {begin} to {end}. "
+                f"Received: {section.frequency}"
+            )
+        end = begin + intervals * section.frequency  # the last pruning is to reach the whole sparsity
+        return PolynomialDecay(
+            section.initial_sparsity, section.sparsity, begin, end, power=section.power, frequency=section.frequency
+        )
+    return None
+
+
+def build_pruning_rounds(config, steps_per_epoch):
+    """The schedule of a config that prunes in rounds, each of which ends with its epochs of fine-tuning."""
+    section = config.pruning
+    return Rounds.of_equal_share(section.sparsity, section.rounds, section.finetune_epochs * steps_per_epoch)
 
 
 def compile_model(model, config, learning_rate):
