@@ -28,7 +28,7 @@ ALLOWED = {
     "models": {"layers"},
     "training": {"attacks"},
     "pruning": {"layers"},
-    "convert": {"layers"},
+    "convert": {"layers", "noise"},
     "export": {"layers", "convert"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
