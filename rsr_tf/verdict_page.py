@@ -1,5 +1,7 @@
 """The verdict of a suite of attacks for a reader who does not know the paper: its plain numbers as text and figures."""
 
+import math
+
 import matplotlib.pyplot as plt
 import matplotlib.ticker
 
@@ -14,23 +16,27 @@ NETWORKS = {
     "exported": "the exported network",
 }
 """The one that a run is about first."""
+PGD = (
+    "PGD",
+    "many small steps of that kind, each followed by a return into what is allowed; short: fewer of them; of several "
+    "draws: every gradient is the mean over so many draws of the network's noise",
+)
 KINDS = {
     "NoAttack": ("clean", "the images as they are"),
     "RandomSigns": ("random noise", "no attack: every pixel goes up or down by epsilon at random"),
     "FGSM": ("FGSM", "one step of epsilon, up or down for every pixel as the gradient of the loss says"),
-    "PGD": ("PGD", "many small steps of that kind, each followed by a return into what is allowed"),
-    "AdaptivePGD": ("PGD, draws", "PGD with every gradient averaged over several draws of the network's noise"),
+    "PGD": PGD,
+    "AdaptivePGD": PGD,
     "APGD": ("APGD", "PGD that sets its own step size, raising one of two losses: CE or DLR"),
     "Square": ("Square", "sees the scores of the classes alone, no gradient: keeps the random squares that do harm"),
 }
 """What each class of attacks is called, and what it does."""
-DIRECT, TRANSFER, RESCALED = "on this network", "on the other network", "on this network, its logits rescaled"
+DIRECT, TRANSFER, RESCALED = "direct", "transfer", "rescaled"
 MARKS = {
     DIRECT: {"marker": "o", "color": "#1d4ed8"},
     TRANSFER: {"marker": "D", "color": "#9a3412", "markerfacecolor": "white"},
     RESCALED: {"marker": "s", "color": "#57534e"},
 }
-SUFFIX = {DIRECT: "", TRANSFER: " (transfer)", RESCALED: " (rescaled)"}
 
 
 def strongest_first(verdicts):
@@ -69,12 +75,9 @@ def verdict_view(verdict):
         "checks": verdict["checks"],
         "charts": {noise_of(verdict, target): attack_chart(verdict, target) for target in verdict["networks"]},
         "curve": epsilon_curve(verdict),
-        "kinds": [
-            kind
-            for name, kind in KINDS.items()
-            if any(row["parameters"]["attack"] == name for row in verdict["attacks"])
-        ],
+        "kinds": kinds(verdict),
         "attacks": attack_table(verdict),
+        "chosen": verdict["parameters"]["images"],
         "images": {on: max(row["n"] for row in verdict["attacks"] if row["on"] == on) for on in ("all", "checks")},
         "facts": facts(verdict),
     }
@@ -110,19 +113,20 @@ def claim_sentences(verdict):
     noise = {"noise on": "with its noise on, ", "noise off": "with its noise taken out, ", "no noise": ""}
     asked = noise[noise_of(verdict, claim["network"])]
     if claim["measure"] == "majority":
-        tries = f", in a majority of {draws} tries" if draws > 1 else ""
-        found = f"{asked}{round(claim['accuracy'] * n)} of {n} test images are still classified right{tries}, "
+        tries = f" in a majority of {draws} tries" if draws > 1 else ""
+        found = f"{asked}the network still classifies {round(claim['accuracy'] * n)} of {n} test images right{tries}, "
         found += f"whatever attack was tried: {percent(claim['accuracy'])}."
     else:
-        found = f"{asked}each of {n} test images in the worst version that any attack found is classified right in "
-        found += f"{percent(claim['accuracy'])} of {draws} tries, on average."
+        found = f"{asked}the network classifies {n} test images, each in the worst version that any attack found, "
+        found += f"right in {percent(claim['accuracy'])} of {draws} tries."
     return [
         f"An attacker may change every pixel by up to {levels} of 255 grey levels (epsilon = {levels}/255).",
         found[0].upper() + found[1:],
         f"Without an attack it is {percent(clean_of(verdict))}.",
-        f"Of the weights of this network {percent(verdict['sparsity'])} are zero.",
-        f"The 95 % interval, for other images of the same kind, goes from {low} to {high}; "
+        *([] if verdict["sparsity"] is None else [f"Of its weights {percent(verdict['sparsity'])} are zero."]),
+        f"The {percent(0.95, 0)} interval, for other images of the same kind, goes from {low} to {high}; "
         "a better attack can lower the number, none can raise it.",
+        *(["This is the quick suite, a first look with shortened attacks."] if parameters["suite"] == "quick" else []),
     ]
 
 
@@ -152,10 +156,11 @@ def network_rows(verdict):
 
 
 def crafted(row):
-    """Was an attack crafted on the network that it is scored on?"""
+    """Was an attack crafted on the network that it is scored on? Yes, if it did not look at any."""
     if row["crafted_on"] == "rescaled":
         return RESCALED
-    return DIRECT if row["crafted_on"] == row["scored_on"] else TRANSFER
+    blind = row["parameters"]["attack"] in ("NoAttack", "RandomSigns")
+    return DIRECT if blind or row["crafted_on"] == row["scored_on"] else TRANSFER
 
 
 def chart_rows(verdict, target):
@@ -179,7 +184,7 @@ def chart_rows(verdict, target):
         )
         place.append(
             {
-                "label": row["attack"] + SUFFIX[crafted(row)],
+                "label": row["attack"] + ("" if crafted(row) == DIRECT else f" ({crafted(row)})"),
                 "crafted": crafted(row),
                 "share": row[share],
                 "interval": row[interval],
@@ -195,13 +200,13 @@ def attack_chart(verdict, target):
     panels = {title: points for title, points in titles.items() if points}
     heights = [len(points) + 1 for points in panels.values()]
     figure, column = plt.subplots(
-        len(panels), sharex=True, squeeze=False, figsize=(5.6, 0.9 + 0.21 * sum(heights)), height_ratios=heights
+        len(panels), sharex=True, squeeze=False, figsize=(5, 0.9 + 0.21 * sum(heights)), height_ratios=heights
     )
     worst = verdict["networks"][target]["worst_case"]["accuracy"]
     for axes, (title, points) in zip(column[:, 0], panels.items(), strict=True):
         for place, point in enumerate(points):
             axes.plot(point["interval"], [place, place], color=MARKS[point["crafted"]]["color"], linewidth=1.4)
-            axes.plot(point["share"], place, markersize=5.5, **MARKS[point["crafted"]])
+            axes.plot(point["share"], place, markersize=5.5, clip_on=False, zorder=3, **MARKS[point["crafted"]])
             axes.text(
                 1.1, place, f"{100 * point['share']:.1f}", transform=axes.get_yaxis_transform(), ha="right", va="center"
             ).set_fontsize(8)
@@ -219,18 +224,25 @@ def epsilon_curve(verdict):
     """Accuracy against epsilon, under one PGD with one draw of noise a step, with intervals."""
     curve, epsilon = verdict["curve"], verdict["parameters"]["epsilon"]
     radii, shares = [255 * point["epsilon"] for point in curve], [point["mean"] for point in curve]
-    axes = plt.figure(figsize=(5.6, 3.2)).subplots()
+    axes = plt.figure(figsize=(5, 3)).subplots()
     lows, highs = zip(*(point["mean_interval"] for point in curve), strict=True)
     axes.fill_between(radii, lows, highs, color=MARKS[DIRECT]["color"], alpha=0.15, linewidth=0)
-    axes.plot(radii, shares, **MARKS[DIRECT])
+    axes.plot(radii, shares, clip_on=False, **MARKS[DIRECT])
     axes.axvline(255 * epsilon, color="#1c1917", linestyle="--", linewidth=1)
     axes.set_xscale("symlog", base=2, linthresh=radii[1])
-    axes.set_xticks(radii, [f"{radius:.3g}" for radius in radii])
+    apart = [radius for radius, wider in zip(radii, [*radii[1:], math.inf], strict=True) if wider >= 1.5 * radius]
+    axes.set_xticks(apart, [f"{radius:.3g}" for radius in apart])
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set(xlim=(0, radii[-1]), ylim=(0, 1), xlabel="epsilon, in grey levels of 255; dashed: that of the claim")
     axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
     axes.set_title("accuracy by epsilon", loc="left", fontsize=9, weight="bold")
     return svg(tidy(axes).figure)
+
+
+def kinds(verdict):
+    """The kinds of attacks that there are in a verdict, as pairs of a name and what they do."""
+    found = {row["parameters"]["attack"] for row in verdict["attacks"]}
+    return list(dict.fromkeys(kind for name, kind in KINDS.items() if name in found))
 
 
 def attack_table(verdict):
@@ -271,7 +283,7 @@ def facts(verdict):
     seconds = {(row["attack"], row["crafted_on"]): row["seconds"] for row in verdict["attacks"]}
     return [
         ("data", verdict["data"]),
-        ("network", f"{verdict['model']}, {NETWORKS[verdict['network']]}, {percent(verdict['sparsity'])} zeros"),
+        ("network", f"{verdict['model']}, {NETWORKS[verdict['network']]}"),
         ("attacker", f"{parameters['norm']} ball of radius {_value('epsilon', parameters['epsilon'])}, true labels"),
         ("suite", f"{parameters['suite']}, {len(seconds)} attacks, {sum(seconds.values()):.0f} s"),
         ("test images", f"{parameters['n']}, drawn by seed {parameters['seed']}"),
@@ -279,12 +291,12 @@ def facts(verdict):
         ("batch size", f"{parameters['batch_size']}"),
         ("noise", f"{', '.join(noise)} of the spread of the logits, between two calls"),
         ("versions", ", ".join(f"{name} {version}" for name, version in verdict["versions"].items())),
-        ("numbers of the test images", ", ".join(map(str, parameters["images"]))),
     ]
 
 
-def percent(share):
-    return f"{100 * share:.1f} %"
+def percent(share, digits=1):
+    """A share as text that is not broken at the end of a line."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def _value(key, value):

@@ -185,6 +185,8 @@ def random_noise_does_little(clean, noisy, attacked, *, limit=0.5):
         f"Random noise of the same size costs {100 * harm:.1f} points of accuracy, the attack {100 * attack_harm:.1f} "
         f"(n = {len(clean)})."
     )
+    if passed and value > limit:
+        sentence += " That is no more than chance."
     if not passed:
         sentence += " An attack that hardly beats chance does not find the direction that hurts: suspect its gradients."
     return Check("random noise does little", passed, float(value), limit, sentence)

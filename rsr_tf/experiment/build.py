@@ -1,13 +1,18 @@
 """From the sections of a config to the objects that they describe: data, network, model to train, optimizer."""
 
 import contextlib
+import errno
+import os
 
 import keras
+import tensorflow as tf
 
 from rsr_tf import attacks, data, models
 from rsr_tf.callbacks import OverfittingWatch
 from rsr_tf.config import UserError
 from rsr_tf.training import RSRModel, check_batch
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @contextlib.contextmanager
@@ -17,6 +22,19 @@ def user_errors():
         yield
     except (FileNotFoundError, ValueError) as error:
         raise UserError(first_line(error)) from error
+
+
+@contextlib.contextmanager
+def disk_errors(path):
+    """Turn what a disk refuses into a `UserError`; TensorFlow's writers name it in the message alone."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reasons = [os.strerror(number) for number in DISK_ERRORS]
+        reason = next((reason for reason in reasons if reason in str(error)), None)
+        if reason is None:
+            raise
+        raise UserError(f"cannot write to {path}: {reason}. What was saved before is intact") from error
 
 
 def first_line(error):
