@@ -146,13 +146,15 @@ def noise_of(verdict, target):
 def network_rows(verdict):
     """Each network without an attack and under the worst one, by majority and by single tries."""
     claim = verdict["claim"]
-    for name, found in verdict["networks"].items():
-        yield {
+    return [
+        {
             "noise": noise_of(verdict, name),
             "clean": found["clean"],
             "worst_case": found["worst_case"],
             "claim": claim["measure"] if claim["network"] == name else None,
         }
+        for name, found in verdict["networks"].items()
+    ]
 
 
 def crafted(row):

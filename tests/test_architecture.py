@@ -85,7 +85,7 @@ def test_imports_are_seen_where_they_are():
     assert {"rsr_tf.noise", "rsr_tf.batch_norm"} <= IMPORTS["rsr_tf.layers"]
     assert "rsr_tf.experiment" in IMPORTS["rsr_tf.cli"]
     assert "rsr_tf.evaluation.scores" in IMPORTS["rsr_tf.evaluation"]
-    assert "rsr_tf.report" in IMPORTS["rsr_tf.experiment.run"]
+    assert "rsr_tf.report" in IMPORTS["rsr_tf.experiment.page"]
 
 
 def test_imports_are_absolute():
