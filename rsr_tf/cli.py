@@ -172,14 +172,14 @@ def _run(stage, config, overrides, output, *arguments):
 def _evaluate_saved_model(path, config, overrides, output, suite, images):
     from rsr_tf.config import load_config
 
-    if output:
-        raise click.UsageError("--output goes with a config; the scores of a SavedModel are printed as JSON")
+    if output and not suite:
+        raise click.UsageError("--output goes with a config or --suite; the scores of a SavedModel are printed as JSON")
 
     settings = load_config(config, overrides) if config else None
     _start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 
-    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite, images), indent=1))
+    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite, images, output), indent=1))
 
 
 def _start_tensorflow(log_to=sys.stdout):

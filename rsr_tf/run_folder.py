@@ -94,7 +94,11 @@ class RunFolder:
             self._lock_descriptor = None
 
     def read_evaluation(self):
-        return json.loads(self.evaluation.read_text(encoding="utf-8")) if self.evaluation.exists() else {}
+        return _read_json(self.evaluation) if self.evaluation.exists() else {}
+
+    def read_verdicts(self):
+        """A dict from the name of each file of a verdict to its content."""
+        return {path.name: _read_json(path) for path in sorted(self.path.glob(self.verdict("*").name))}
 
     def write_evaluation(self, content):
         self.write_json(self.evaluation, content)
@@ -110,6 +114,13 @@ class RunFolder:
     def write_json(self, path, content):
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
 
 
 def suite_name(suite, network="pruned", images=None):

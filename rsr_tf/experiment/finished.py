@@ -64,19 +64,9 @@ def open_finished(path, overrides=()):
         folder.path,
         config,
         assess.variants(model),
-        digest(file),
+        hashlib.sha256(file.read_bytes()).hexdigest(),
         functools.partial(reseed_noise, model),
     )
-
-
-def digest(path):
-    """SHA-256 of a file, or of all files of a folder with their names."""
-    found = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            found.update(str(file.relative_to(path)).encode())
-            found.update(file.read_bytes())
-    return found.hexdigest()
 
 
 def _open_saved_model(path, overrides):
@@ -90,7 +80,7 @@ def _open_saved_model(path, overrides):
         networks.pop("noisy")
     networks = {name: _keeping(loaded, evaluation.as_model_fn(endpoint)) for name, endpoint in networks.items()}
     name = "/".join(path.resolve().parts[-2:])
-    return Finished(name, path, config, networks, digest(path), lambda seed: None)
+    return Finished(name, path, config, networks, assess.digest(path), lambda seed: None)
 
 
 def _keeping(loaded, model_fn):

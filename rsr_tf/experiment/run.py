@@ -7,7 +7,6 @@ it was; within a training, at the end of the last whole epoch.
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import logging
 import sys
 import time
@@ -20,14 +19,13 @@ from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
+from rsr_tf.experiment.page import write_page
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning_callback import PruningCallback
-from rsr_tf.report import write_report
 from rsr_tf.run_folder import RunFolder, drop_none, suite_name
 
 log = logging.getLogger(__name__)
 
-VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
 EXAMPLES = 8
 """Images in the strip of the report."""
 
@@ -79,7 +77,7 @@ class Experiment:
             schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
-            self.folder.claim(self.config.model_dump(), _versions())
+            self.folder.claim(self.config.model_dump(), assess.versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             model = build.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
@@ -157,31 +155,18 @@ class Experiment:
             raise UserError("this run has no undefended network: `undefended.epochs` is 0")
         paths = {"pruned": self.folder.pruned, "trained": self.folder.model, "undefended": self.folder.undefended}
         model, name = self._load(paths[network]), suite_name(suite, network, images)
-        test = self._data_set.test
-        with build.user_errors(), self._disk_errors():
-            verdict = assess.judge(
-                assess.variants(model),
-                test.pixels(),
-                test.labels,
-                self.config,
-                suite,
-                n=images,
-                state=self.folder.suite_state(name),
-                identity=hashlib.sha256(paths[network].read_bytes()).hexdigest(),
-                reseed=functools.partial(reseed_noise, model),
-            )
-            head = {
-                "data": self._data_set.title,
-                "model": self.config.model.name,
-                "scheme": assess.scheme_name(self.config),
-                "network": network,
-                "sparsity": pruning.sparsity(model),
-                "versions": _versions(),
-            }
-            self.folder.write_json(self.folder.verdict(name), {**head, **verdict})
-        for check in verdict["checks"]:
-            log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
-        log.info("verdict: %s", self.folder.verdict(name))
+        assess.judge_into(
+            self.folder,
+            name,
+            assess.variants(model),
+            self._data_set,
+            self.config,
+            suite,
+            head=assess.describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
+            n=images,
+            identity=hashlib.sha256(paths[network].read_bytes()).hexdigest(),
+            reseed=functools.partial(reseed_noise, model),
+        )
 
     def export(self):
         """Write the pruned network as a SavedModel."""
@@ -192,21 +177,15 @@ class Experiment:
             "sparsity": pruning.sparsity(model),
             "classes": list(self._data_set.class_names),
             "config": drop_none(self.config.model_dump()),
-            "versions": _versions(),
+            "versions": assess.versions(),
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
             export.export_saved_model(model, temporary, metadata=metadata)
 
     def report(self):
         """Write `report.html` from what the other stages left."""
-        content = self.folder.read_evaluation()
-        if "examples" not in content:
-            raise UserError(f"nothing was evaluated in {self.folder.path} yet; `rsr evaluate` does it")
-        with self._disk_errors(), replacing(self.folder.report) as temporary:
-            write_report(
-                temporary, self.folder.config.read_text(encoding="utf-8"), content, read_history(self.folder.history)
-            )
-        log.info("report: %s", self.folder.report)
+        with self._disk_errors():
+            write_page(self.folder)
 
     @functools.cached_property
     def _data_set(self):
@@ -284,7 +263,3 @@ def _divergence():
         raise UserError(
             f"training stopped: {error}. The checkpoint of the last whole epoch is intact; try a lower learning rate"
         ) from error
-
-
-def _versions():
-    return {name: importlib.metadata.version(name) for name in VERSIONED}
