@@ -7,6 +7,7 @@ import fnmatch
 import functools
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from rsr_tf.layers import (
@@ -170,7 +171,7 @@ def _forget_pruned_weights(optimizer, kernel):
         if name == "_accumulators" or not isinstance(slots, list) or len(slots) != len(optimizer._trainable_variables):
             continue
         slot = slots[index]
-        if slot is not None and tuple(slot.shape) == tuple(kernel.kernel.shape):
+        if isinstance(slot, keras.Variable) and tuple(slot.shape) == tuple(kernel.kernel.shape):
             slot.assign(masked_kernel(slot, kernel.mask))
 
 
