@@ -3,6 +3,8 @@
 import csv
 import functools
 import io
+import logging
+import time
 from dataclasses import dataclass
 
 import keras
@@ -14,6 +16,8 @@ from matplotlib.figure import Figure
 from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.whitebox import accuracy_under
+
+log = logging.getLogger(__name__)
 
 CLEAN = "clean"
 
@@ -96,7 +100,9 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
     for name, source in sources.items():
         craft = tf.function(functools.partial(attacks[name], source, seed=keras.random.SeedGenerator(seed)))
+        started = time.monotonic()
         shown[name] = in_batches(craft, batch_size=batch_size)(images, labels)
+        log.info("crafted %d images on %s, %.0f s", len(images), name, time.monotonic() - started)
     accuracies = {
         name: accuracy_under(lambda x, y: x, target, batch_size=batch_size) for name, target in targets.items()
     }
