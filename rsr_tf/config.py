@@ -51,6 +51,9 @@ class Model(Section):
     noise: Literal["channel", "layer", "element", "none"] = Field("channel", description="weight noise (Eq. 4)")
     noise_scale: NotNegative = Field(0.25, description="start value of alpha")
     lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")
+    lasso_step: Literal["gradient", "proximal"] = Field(
+        "gradient", description="gradient: in the loss (Eq. 6); proximal: after every update, for exact zeros"
+    )
     width: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="factor on the number of filters (Table 2)")
 
 

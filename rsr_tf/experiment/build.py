@@ -76,6 +76,8 @@ def build_network(config, data_set, **changes):
     """The network of a config, always with the same first weights; `changes` go over the model section."""
     keras.utils.set_random_seed(config.seed)
     options = config.model.model_dump() | changes
+    if options.pop("lasso_step") == "proximal":
+        options["lasso"] = 0.0  # `build_rsr_model` takes it
     mean, std = data_set.pixel_statistics()
     build = getattr(models, options.pop("name"))
     return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, **options)
@@ -83,6 +85,7 @@ def build_network(config, data_set, **changes):
 
 def build_rsr_model(config, network, *, warmup_steps):
     """A network as the model that trains it by the scheme of a config."""
+    proximal = config.model.lasso_step == "proximal"
     section = config.attack
     attack = None
     if section.steps:
@@ -99,6 +102,7 @@ def build_rsr_model(config, network, *, warmup_steps):
         clean_weight=config.training.clean_weight,
         attack_labels=section.labels,
         warmup_steps=warmup_steps,
+        proximal_lasso=config.model.lasso if proximal else 0.0,
         seed=config.seed,
         name=network.name,
     )
