@@ -112,6 +112,11 @@ class Pruning(Section):
     finetune_epochs: Count = Field(0, description="epochs of further training with the mask on")
     finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of these")
 
+    @property
+    def in_training(self):
+        """Whether the network is pruned while it is first trained, so that there is none before pruning."""
+        return self.schedule in ("constant", "polynomial")
+
     @model_validator(mode="before")
     @classmethod
     def _gamma_alone(cls, values):

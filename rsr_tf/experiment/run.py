@@ -144,7 +144,7 @@ class Experiment:
                     entry["scores"][variant] = assess.attack(model_fn, images, labels, self.config, title)
                     self._write_evaluation(content)
         if "examples" not in content:
-            networks.pop("before pruning")
+            networks.pop("before pruning", None)
             content["examples"] = assess.attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
 
@@ -261,7 +261,8 @@ class Experiment:
 
     def _network_paths(self):
         twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
-        return twin | {"before pruning": self.folder.model, "after pruning": self.folder.pruned}
+        dense = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
+        return twin | dense | {"after pruning": self.folder.pruned}
 
     def _write_evaluation(self, content):
         with self._disk_errors():
