@@ -221,13 +221,20 @@ def stopped_and_started_again(monkeypatch, stage, config, folder, *overrides):
 def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monkeypatch):
     """3 epochs of 4 steps, pruned at steps 3, 5, 7 and 9 of 12: progress 0, 1/3, 2/3, 1."""
     folder = tmp_path / "out"
-    overrides = ("pruning.schedule=polynomial", "pruning.frequency=2", "pruning.finetune_epochs=0")
+    overrides = (
+        "pruning.schedule=polynomial",
+        "pruning.frequency=2",
+        "pruning.finetune_epochs=0",
+        "pruning.scope=layer",
+    )
     seen = stopped_and_started_again(monkeypatch, "train", config, folder, *overrides)
-    assert seen == pytest.approx([0, 0.6 - 0.6 / 27, 0.6], abs=0.001)
+    assert seen == pytest.approx([0, 0.6 - 0.6 / 27, 0.6], abs=0.003)
     for stage in ("prune", "evaluate", "report"):
         result = CliRunner().invoke(main, [stage, str(config), "--output", str(folder), *settings(*overrides)])
         assert result.exit_code == 0, result.output
     assert set(json.loads((folder / "evaluation.json").read_text())["networks"]) == {"after pruning"}
+    layers = rsr_tf.sparsity_table(keras.models.load_model(folder / "model.keras"))
+    assert [row.sparsity for row in layers] == pytest.approx([0.6] * 4, abs=0.02)
     pruned, trained = (keras.models.load_model(folder / name) for name in ("pruned.keras", "model.keras"))
     for ours, theirs in zip(pruned.trainable_variables, trained.trainable_variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
