@@ -79,6 +79,7 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
+            pruning.select_kernels(network, self.config.pruning.exclude)
             schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
@@ -115,7 +116,7 @@ class Experiment:
             rounds, epochs = build.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
         else:
             with build.user_errors():
-                pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, scope=section.scope)
+                pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, **section.selection)
         if epochs:
             model.warmup_steps = 0
             self._fit(
@@ -225,10 +226,11 @@ class Experiment:
         )
         done = [row for row in read_history(self.folder.history) if row["stage"] == stage][:epoch]
         watch = build.build_overfitting_watch(self.config, self._data_set, model, done)
+        selection = self.config.pruning.selection
         callbacks = [
             StopAtNaN(),
             *watch,
-            PruningCallback(pruning_schedule, scope=self.config.pruning.scope) if pruning_schedule else SparsityLog(),
+            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLog(),
             HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,
