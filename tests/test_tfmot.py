@@ -1,7 +1,9 @@
 """Masks and thresholds of a layer against TensorFlow Model Optimization: its formulae, and itself where it is there."""
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,7 +88,37 @@ def tfmot_python():
     return os.environ.get("TFMOT_PYTHON", here)
 
 
-@pytest.mark.skipif(tfmot_python() is None, reason="TFMOT is not installed; scripts/requirements-tfmot.txt has it")
+needs_tfmot = pytest.mark.skipif(
+    tfmot_python() is None, reason="TFMOT is not installed; scripts/requirements-tfmot.txt has it"
+)
+
+
+@needs_tfmot
+def test_schedule_of_tfmot_itself_is_followed_as_it_is():
+    """0.8 - 0.8 * (1 - p)^3 at steps 2, 4 and 6, of a stock model of 100 weights."""
+    result = subprocess.run(
+        [tfmot_python(), "-c", FOLLOW], cwd=SCRIPT.parent.parent, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1]) == pytest.approx([0, 0, 0, 0.7, 0.7, 0.8, 0.8, 0.8])
+
+
+FOLLOW = """
+import json
+import keras, numpy as np, tensorflow_model_optimization as tfmot
+import rsr_tf
+schedule = tfmot.sparsity.keras.PolynomialDecay(0.0, 0.8, begin_step=2, end_step=6, frequency=2)
+model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(10)])
+model.compile("sgd", "mse")
+seen = []
+watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(rsr_tf.sparsity(model)))
+callbacks = [rsr_tf.PruningCallback(schedule), watch]
+model.fit(np.ones((16, 10)), np.ones((16, 10)), batch_size=2, verbose=0, callbacks=callbacks)
+print(json.dumps(seen))
+"""
+
+
+@needs_tfmot
 @pytest.mark.parametrize("scenario", ["polynomial decay, large steps", "zeros"])
 def test_trained_masks_and_thresholds_are_those_of_tfmot_itself(scenario):
     spec = importlib.util.spec_from_file_location("compare_tfmot", SCRIPT)
