@@ -10,9 +10,20 @@ import sys
 __version__ = "0.1.0"
 
 _HOMES = {
+    "NoisyConv1D": "layers",
+    "NoisyConv1DTranspose": "layers",
     "NoisyConv2D": "layers",
+    "NoisyConv2DTranspose": "layers",
+    "NoisyConv3D": "layers",
+    "NoisyConv3DTranspose": "layers",
     "NoisyConvBlock": "layers",
     "NoisyDense": "layers",
+    "NoisyDepthwiseConv1D": "layers",
+    "NoisyDepthwiseConv2D": "layers",
+    "NoisySeparableConv1D": "layers",
+    "NoisySeparableConv2D": "layers",
+    "make_prunable": "layers",
+    "unpruned_layers": "layers",
     "RSRModel": "training",
     "PruningCallback": "pruning_callback",
     "prune": "pruning",

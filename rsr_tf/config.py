@@ -100,6 +100,8 @@ class Pruning(Section):
     sparsity: Share | None = Field(0.6, description="share of weights to prune; this or gamma")
     gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
     scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
+    exclude: list[str] = Field([], description="layers to leave: first, last, names or patterns, classes such as Dense")
+    max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of one layer to prune")
     schedule: Literal["one-shot", "constant", "polynomial", "rounds"] = Field(
         "one-shot", description="one-shot: once, after training; constant, polynomial: during it; rounds: after it"
     )
@@ -114,6 +116,16 @@ class Pruning(Section):
     )
     finetune_epochs: Count = Field(0, description="epochs of further training with the mask on")
     finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of these")
+
+    @property
+    def selection(self):
+        """Which weights compete with which, as options of `rsr_tf.prune`."""
+        return self.model_dump(include={"scope", "exclude", "max_layer_sparsity"})
+
+    @property
+    def in_training(self):
+        """Whether the network is pruned while it is first trained, so that there is none before pruning."""
+        return self.schedule in ("constant", "polynomial")
 
     @model_validator(mode="before")
     @classmethod

@@ -59,9 +59,9 @@ def tiny_network(noise="channel", lasso=0.0, filters=4):
 
 def silence(model):
     """Take the noise out of a network by its scale."""
-    for layer in rsr_tf.layers.noisy_layers(model):
-        if layer.alpha is not None:
-            layer.alpha.assign(tf.zeros_like(layer.alpha))
+    for kernel in rsr_tf.layers.prunable_kernels(model).values():
+        if kernel.alpha is not None:
+            kernel.alpha.assign(tf.zeros_like(kernel.alpha))
     return model
 
 

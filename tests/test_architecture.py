@@ -118,6 +118,13 @@ def test_zoo_has_nothing_to_differentiate_with(module):
     assert IMPORTS[module] <= {"rsr_tf.evaluation.scores", "rsr_tf.evaluation.zoo_path"}
 
 
+def test_nobody_imports_tfmot():
+    """It would make Keras 2 of `tf.keras` for the whole process."""
+    external = {package for module in PATHS for package in external_imports(module)}
+    assert {"tensorflow", "keras", "numpy"} <= external
+    assert not {"tensorflow_model_optimization", "tf_keras"} & external
+
+
 def test_square_attack_asks_for_no_gradient():
     source = PATHS["rsr_tf.evaluation.square"].read_text(encoding="utf-8")
     assert "import tensorflow" in source

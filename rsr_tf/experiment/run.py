@@ -74,6 +74,7 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
+            pruning.select_kernels(network, self.config.pruning.exclude)
             schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
@@ -113,7 +114,7 @@ class Experiment:
             rounds, epochs = build.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
         else:
             with build.user_errors():
-                pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, scope=section.scope)
+                pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, **section.selection)
         if epochs:
             model.warmup_steps = 0
             self._fit(
@@ -142,7 +143,7 @@ class Experiment:
                     entry["scores"][variant] = assess.attack(model_fn, images, labels, self.config, title)
                     self._write_evaluation(content)
         if "examples" not in content:
-            networks.pop("before pruning")
+            networks.pop("before pruning", None)
             content["examples"] = assess.attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
 
@@ -217,10 +218,11 @@ class Experiment:
         )
         done = [row for row in read_history(self.folder.history) if row["stage"] == stage][:epoch]
         watch = build.build_overfitting_watch(self.config, self._data_set, model, done)
+        selection = self.config.pruning.selection
         callbacks = [
             StopAtNaN(),
             *watch,
-            PruningCallback(pruning_schedule, scope=self.config.pruning.scope) if pruning_schedule else SparsityLog(),
+            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLog(),
             HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,
@@ -248,7 +250,8 @@ class Experiment:
 
     def _network_paths(self):
         twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
-        return twin | {"before pruning": self.folder.model, "after pruning": self.folder.pruned}
+        dense = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
+        return twin | dense | {"after pruning": self.folder.pruned}
 
     def _write_evaluation(self, content):
         with self._disk_errors():
