@@ -88,6 +88,8 @@ class Pruning(Section):
     sparsity: Share | None = Field(0.6, description="share of weights to prune; this or gamma")
     gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
     scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
+    exclude: list[str] = Field([], description="layers to leave: names, patterns, classes such as Dense, first, last")
+    max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of a layer to prune")
     finetune_epochs: Count = Field(0, description="epochs of further training with the mask on")
     finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of these")
 
@@ -227,6 +229,6 @@ def _show_default(entry):
         return "required"
     if value in (8 / 255, 2 / 255):
         return f"{round(255 * value)}/255"
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return "none"
     return str(value).lower()

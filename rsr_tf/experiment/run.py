@@ -78,6 +78,7 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
+            pruning.select_kernels(network, self.config.pruning.exclude)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), _versions())
@@ -99,7 +100,14 @@ class Experiment:
             return
         model = self._load(self.folder.model)
         with build.user_errors():
-            pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, scope=section.scope)
+            pruning.prune(
+                model,
+                sparsity=section.sparsity,
+                gamma=section.gamma,
+                scope=section.scope,
+                exclude=section.exclude,
+                max_layer_sparsity=section.max_layer_sparsity,
+            )
         log.info("%s", pruning.sparsity_table(model))
         if section.finetune_epochs:
             model.warmup_steps = 0
