@@ -281,6 +281,6 @@ def _show_default(entry):
         return "required"
     if value in (8 / 255, 2 / 255):
         return f"{round(255 * value)}/255"
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return "none"
     return str(value).lower()

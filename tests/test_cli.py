@@ -486,6 +486,26 @@ def test_stage_without_what_it_needs_is_one_line(config, tmp_path):
     assert "nothing was evaluated" in stopped_with_one_line(["report", config, "--output", tmp_path / "out"])
 
 
+def test_layers_are_excluded_from_pruning_and_no_layer_goes_beyond_the_cap(finished_run, config, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "model.keras").write_bytes((finished_run[0] / "model.keras").read_bytes())
+    rules = ["--set", 'pruning.exclude=["first", "Dense"]', "--set", "pruning.max_layer_sparsity=0.7"]
+    arguments = ["prune", config, "--output", folder, *rules]
+    assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0
+    table = rsr_tf.sparsity_table(keras.models.load_model(folder / "pruned.keras"))
+    first, *middle, last = (row.sparsity for row in table)
+    assert (first, last) == (0, 0)
+    assert max(middle) <= 0.7
+    assert np.mean(middle) > 0.4
+
+
+def test_exclusion_of_no_layer_is_one_line_before_training(config, tmp_path):
+    arguments = ["train", config, "--output", tmp_path / "out", "--set", 'pruning.exclude=["no_such_layer"]']
+    assert "`exclude` must name layers of the model" in stopped_with_one_line(arguments)
+    assert not (tmp_path / "out").exists()
+
+
 def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()

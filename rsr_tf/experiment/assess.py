@@ -149,7 +149,7 @@ def judge_into(folder, name, networks, data_set, config, suite, *, head, **optio
 def variants(model):
     """The network as trained, and without its noise if it has any."""
     networks = {"noisy": model, "stripped": strip(model, fold=True)}
-    if not any(layer.alpha is not None for layer in noisy_layers(model)):
+    if not any(layer.noise != "none" for layer in noisy_layers(model)):
         networks.pop("noisy")
     return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
 
