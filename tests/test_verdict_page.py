@@ -20,6 +20,7 @@ from rsr_tf.verdict_page import (
 )
 
 EPSILON = 8 / 255
+HEAD = {"data": "toys", "model": "small_cnn", "scheme": "RSR", "network": "pruned", "sparsity": 0.6}
 
 
 def trial(name, source, attack, shares, withstood, on, epsilon=EPSILON):
@@ -86,9 +87,8 @@ def plain_verdict(accuracy=0.3, **changes):
     return head(make_verdict(trials, [check()], worst, parameters=parameters, curve=curve), **changes)
 
 
-def head(verdict, network="pruned", sparsity=0.6):
-    about = {"data": "toys", "model": "small_cnn", "scheme": "RSR", "network": network, "sparsity": sparsity}
-    return {**about, "versions": {"keras": "3.15.1"}, **verdict}
+def head(verdict, **changes):
+    return {**HEAD, **changes, "versions": {"keras": "3.15.1"}, **verdict}
 
 
 def text(sentences):
