@@ -136,6 +136,7 @@ def test_random_noise_that_does_as_much_as_a_useless_attack_may_be_chance():
     check = checks.random_noise_does_little(clean, noisy, flips(100, 4)[1])
     assert (check.passed, check.value) == (True, pytest.approx(0.75))
     assert check.sentence.endswith("That is no more than chance.")
+    assert "chance" not in checks.random_noise_does_little(clean, noisy, flips(100, 40)[1]).sentence
 
 
 @pytest.mark.parametrize(

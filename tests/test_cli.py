@@ -1,6 +1,7 @@
 """The command as a user meets it: each test runs `rsr` in a process of its own, where that matters."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -240,6 +241,7 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
     assert "reseed" in call
     expected = (450, "paper", 0.2, folder / "suites" / "paper")
     assert (call["images"], call["suite"], call["epsilon"], call["state"]) == expected
+    assert call["identity"] == hashlib.sha256((folder / "pruned.keras").read_bytes()).hexdigest()
     stripped = rsr_tf.strip(keras.models.load_model(folder / "pruned.keras"))
     test = rsr_tf.data.load("digits").test
     np.testing.assert_allclose(call["logits"]["noise off"], stripped(test.pixels()[:2]), atol=1e-5)
@@ -325,10 +327,13 @@ def test_suite_ends_with_a_report_that_opens_with_the_verdict(finished_run, tmp_
 
 
 @pytest.mark.usefixtures("suite_calls")
-def test_verdict_without_an_evaluation_makes_a_report(finished_run, tmp_path):
+@pytest.mark.parametrize("left", [None, '{"networks": {}}'], ids=["none", "half of it"])
+def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_path, left):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
     shutil.copytree(finished_run[0], folder)
     (folder / "evaluation.json").unlink()
+    if left:
+        (folder / "evaluation.json").write_text(left)
     judged(config, "--output", folder)
     page = (folder / "report.html").read_text()
     assert "Verdict: the pruned network" in page
@@ -363,7 +368,8 @@ def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(fin
     assert verdict["sparsity"] == pytest.approx(0.6, abs=0.01)
     assert "Verdict: the exported network, quick suite" in (folder / "report.html").read_text()
     assert [call["state"] for call in suite_calls] == [folder / "suites" / "quick", folder / "suites" / "quick_30"]
-    (served / "variables" / "note").write_text("another file")
+    metadata = served / "rsr_tf.json"
+    metadata.write_text(metadata.read_text().replace("process", "Process"))
     judged(served, "--output", tmp_path / "other")
     first, again, changed = (call["identity"] for call in suite_calls)
     assert first == again != changed
