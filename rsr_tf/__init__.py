@@ -14,7 +14,7 @@ _HOMES = {
     "NoisyConvBlock": "layers",
     "NoisyDense": "layers",
     "RSRModel": "training",
-    "PruningCallback": "pruning",
+    "PruningCallback": "pruning_callback",
     "prune": "pruning",
     "sparsity": "pruning",
     "sparsity_table": "pruning",
@@ -23,9 +23,12 @@ _HOMES = {
     "as_model_fn": "evaluation",
     "export_saved_model": "export",
 }
-_MODULES = ("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "training")
-_SERIALIZED = ("attacks", "layers", "training")
-"""Modules with classes that a `.keras` file may name."""
+_MODULES = (
+    *("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "schedules"),
+    "training",
+)
+_SERIALIZED = ("attacks", "layers", "schedules", "training")
+"""Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 

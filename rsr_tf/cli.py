@@ -109,6 +109,55 @@ def report(config, overrides, output):
     _run("report", config, overrides, output)
 
 
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+
+
+@main.command()
+@click.argument("network", type=click.Path())
+@click.option("--tier", type=click.Choice(["1", "2"]), default="1", show_default=True, help="1: one c; 2: nine.")
+@click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Test images, by seed.")
+@click.option(
+    "--noise",
+    "columns",
+    type=click.Choice(["shared", "per_image", "averaged", "off"]),
+    multiple=True,
+    help="How the attack meets the noise; may be repeated [all but per_image, which is slow].",
+)
+@click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked side by side.")
+@set_option
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the result [zoo/pruned in the run folder].")
+def zoo(network, tier, images, columns, group, overrides, output):
+    """Attack a finished network by ZOO, which sees scores alone.
+
+    NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel. The longest time it may take
+    is printed first. Stopped and started again, it goes on.
+    """
+    _start_tensorflow()
+    from rsr_tf import experiment
+
+    experiment.zoo(
+        network, overrides=overrides, output=output, tier=int(tier), images=images, columns=columns, group=group
+    )
+
+
+@main.command()
+@click.argument("networks", type=click.Path(), nargs=-1, required=True)
+@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images, by seed.")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Steps of PGD.")
+@click.option("--draws", type=click.IntRange(min=1), default=10, show_default=True, help="Gradients to average.")
+@set_option
+@click.option("--output", type=click.Path(file_okay=False), default="runs/transfer", show_default=True)
+def transfer(networks, images, steps, draws, overrides, output):
+    """Show images crafted on each of several finished networks to all of them.
+
+    NETWORKS are run folders, for their pruned networks, .keras files in such, or SavedModels.
+    """
+    _start_tensorflow()
+    from rsr_tf import experiment
+
+    experiment.transfer(networks, output=output, overrides=overrides, images=images, steps=steps, draws=draws)
+
+
 def _run(stage, config, overrides, output, *arguments):
     from rsr_tf.config import load_config
 

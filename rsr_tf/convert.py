@@ -1,10 +1,23 @@
 """Between stock Keras layers and noisy ones: `add_noise` to a network of your own, `strip` the noise off again."""
 
-import keras
-import numpy as np
+import logging
 
-from rsr_tf.layers import FRESH, NoisyConv2D, NoisyConvBlock, NoisyDense, WeightNoise, noisy_layers
+import keras
+
+from rsr_tf.layers import (
+    FRESH,
+    NOISY_COUNTERPARTS,
+    NoisyConvBlock,
+    WeightNoise,
+    check_functional,
+    is_convertible,
+    noisy_layers,
+    stock_class,
+    unpruned_layers,
+)
 from rsr_tf.noise import masked_kernel
+
+log = logging.getLogger(__name__)
 
 NOISY_ONLY = ("noise", "noise_scale", "seed")
 STOCK_ONLY = ("lora_rank", "lora_alpha", "quantization_config")
@@ -14,10 +27,13 @@ STOCK_ONLY = ("lora_rank", "lora_alpha", "quantization_config")
 def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
     """A copy of a functional or Sequential model whose conv and dense layers are noisy (Eq. 4) and can be pruned.
 
-    Weights are kept; all other layers are copied as they are. The result computes what `model` computes, plus noise.
+    Every kind of convolution that Keras has is taken: plain, transposed, depthwise and separable, in 1, 2 and 3
+    dimensions, grouped or dilated. Weights and masks are kept; other layers are copied as they are, and those with
+    weights among them are named in the log (see `rsr_tf.unpruned_layers`). The result computes what `model` computes,
+    plus noise. A shared layer stays shared: it has one mask, and draws noise at each of its calls.
 
     Args:
-        model: a built functional or Sequential Keras model.
+        model: a built functional or Sequential Keras model, stock or pruned.
         kind: granularity of the noise, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`; `"none"` makes a network
             that can be pruned but draws no noise.
         lasso: lambda of Eq. 6, as L1 regularizer on every converted kernel; replaces a regularizer that is there.
@@ -36,22 +52,30 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
     """
     if lasso is not None and not lasso >= 0:
         raise ValueError(f"`lasso` must not be negative. Received: lasso={lasso}")
-    _check_model(model)
-    if noisy_layers(model):
+    check_functional(model)
+    if any(layer.noise != "none" for layer in noisy_layers(model)):
         raise ValueError(
             f"`model` must not be noisy yet; `add_noise(strip(model), ...)` changes its noise. Received: {model.name!r}"
         )
-    noisy = {keras.layers.Conv2D: NoisyConv2D, keras.layers.Dense: NoisyDense}
+    changes = {"noise": kind, "noise_scale": noise_scale}
 
     def convert(layer):
-        cls = noisy.get(type(layer))
-        if cls is None:
+        if isinstance(layer, NoisyConvBlock | WeightNoise):
+            cls, roles = type(layer), getattr(layer, "kernel_roles", WeightNoise.kernel_roles)
+        elif is_convertible(layer):
+            cls = NOISY_COUNTERPARTS[type(layer)]
+            roles = cls.kernel_roles
+        else:
             return [(layer, _copy(layer))]
         config = {key: value for key, value in layer.get_config().items() if key not in STOCK_ONLY}
         if lasso is not None:
-            config["kernel_regularizer"] = keras.regularizers.L1(lasso) if lasso else None
-        return [(layer, cls.from_config({**config, "noise": kind, "noise_scale": noise_scale}))]
+            config.update((role.regularizer, keras.regularizers.L1(lasso) if lasso else None) for role in roles)
+        return [(layer, cls.from_config({**config, **changes}))]
 
+    left = unpruned_layers(model)
+    if left:
+        names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in left)
+        log.warning("without noise, and not to be pruned: %s", names)
     return _rebuild(model, convert)
 
 
@@ -112,9 +136,8 @@ def _copy(layer):
 
 def _stock(layer, name, **changes):
     """The Keras layer that a noisy one extends, with changes to its config."""
-    cls = keras.layers.Conv2D if isinstance(layer, NoisyConv2D) else keras.layers.Dense
     config = {key: value for key, value in layer.get_config().items() if key not in NOISY_ONLY}
-    return cls.from_config({**config, "name": name, **changes})
+    return stock_class(layer).from_config({**config, "name": name, **changes})
 
 
 def _rebuild(model, convert):
@@ -127,7 +150,7 @@ def _rebuild(model, convert):
     Returns:
         A functional `keras.Model`.
     """
-    _check_model(model)
+    check_functional(model)
     carried, rows = [], {}
 
     def clone(layer):
@@ -157,26 +180,27 @@ def _rebuild(model, convert):
     return new_model
 
 
-def _check_model(model):
-    if not (isinstance(model, keras.Model) and getattr(model, "inputs", None) and getattr(model, "outputs", None)):
-        raise ValueError(
-            f"`model` must be a built functional or Sequential Keras model. Received: {type(model).__name__} {model}"
-        )
-
-
 def _carry_weights(source, new):
     if not getattr(new, "weights", None):
         return
-    if type(source) is type(new):
+    if len(source.weights) == len(new.weights):
         new.set_weights(source.get_weights())
         if hasattr(new, "finalize_state"):  # preprocessing layers compute with constants made from their weights
             new.finalize_state()
         return
-    if isinstance(source, NoisyConvBlock):
+    if isinstance(source, NoisyConvBlock) and isinstance(new, keras.layers.Conv2D):
         kernel, bias = source.fold(masked_kernel(source.convolution.kernel, source.convolution.mask))
         new.kernel.assign(kernel)
         new.bias.assign(bias)
         return
-    new.kernel.assign(np.where(getattr(source, "mask", True), source.kernel, 0))
-    if new.bias is not None:
-        new.bias.assign(source.bias)
+    for old, one in zip(source._flatten_layers(), new._flatten_layers(), strict=True):
+        values = {variable.name: variable for variable in _own_variables(old)}
+        if isinstance(old, WeightNoise):
+            values.update((kernel.name, masked_kernel(kernel, mask)) for kernel, mask, _ in old.pruning_vars)
+        for variable in _own_variables(one):
+            if variable.name in values:
+                variable.assign(values[variable.name])
+
+
+def _own_variables(layer):
+    return layer._trainable_variables + layer._non_trainable_variables

@@ -11,12 +11,14 @@ KINDS = ("channel", "layer", "element", "none")
 """Granularity of `alpha`: an entry per filter (the paper), per layer or per weight (its ancestor), or no noise."""
 
 
-def alpha_shape(kernel_shape, kind):
-    """Shape of `alpha` for a kernel whose last axis counts the filters.
+def alpha_shape(kernel_shape, kind, filter_axes=(-1,)):
+    """Shape of `alpha` for a kernel.
 
     Args:
         kernel_shape: tuple, for example `(kh, kw, in, out)` or `(in, out)`.
         kind: one of `KINDS`.
+        filter_axes: the axes that count the filters, from the end. Defaults to the last; a transposed kernel
+            `(kh, kw, out, in)` has `(-2,)`, a depthwise one `(kh, kw, in, multiplier)` has `(-2, -1)`.
 
     Returns:
         A tuple that broadcasts against `kernel_shape`, or `None` for `"none"`.
@@ -25,8 +27,9 @@ def alpha_shape(kernel_shape, kind):
         ValueError: for an unknown `kind`.
     """
     check_kind(kind)
+    axes = range(min(filter_axes), 0)
     return {
-        "channel": tuple(kernel_shape[-1:]),
+        "channel": tuple(kernel_shape[axis] if axis in filter_axes else 1 for axis in axes),
         "layer": (),
         "element": tuple(kernel_shape),
         "none": None,

@@ -1,94 +1,80 @@
-"""Threshold pruning (Eq. 7 and 8, Section 3.4): pure functions over arrays, then their use on a network and in `fit`.
+"""Pruning (Eq. 7 and 8, Section 3.4) of any functional or Sequential Keras model, in place.
 
 A pruned weight is zero, stays zero through further training, and carries no noise. Pruning only ever adds zeros.
 """
 
+import fnmatch
+import functools
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from rsr_tf.layers import by_path, noisy_layers
+from rsr_tf.layers import (
+    check_functional,
+    is_functional,
+    make_prunable,
+    prunable_kernels,
+    stock_class,
+    unpruned_layers,
+)
+from rsr_tf.noise import masked_kernel
+from rsr_tf.thresholds import gamma_for_cap, gamma_for_sparsity, global_gammas, threshold_mask
 
 SCOPES = ("global", "layer")
+ENDS = ("first", "last")
 
 
-def threshold_mask(kernel, gamma):
-    """Which weights survive a threshold (Eq. 7, 8).
-
-    Args:
-        kernel: array of any shape.
-        gamma: a weight with magnitude below this number goes; so does one that is zero already (Section 3.4: "we remove
-            the noise injection term for zero-value weights").
-
-    Returns:
-        A boolean array of the kernel's shape. At least one entry is `True`: the largest weight always survives.
-    """
-    magnitude = np.abs(kernel)
-    mask = (magnitude >= gamma) & (magnitude > 0)
-    if not mask.any():
-        mask.flat[np.argmax(magnitude)] = True
-    return mask
-
-
-def gamma_for_sparsity(magnitudes, sparsity):
-    """The threshold under which a wanted share of weights lies: the smallest magnitude that survives.
-
-    Weights of equal magnitude live or die together, so with ties fewer than the wanted share lie under it, never more.
-
-    Args:
-        magnitudes: non-negative array of any shape.
-        sparsity: share of weights to prune, in [0, 1].
-
-    Returns:
-        A float; infinite when everything is to go.
-    """
-    magnitudes = np.ravel(magnitudes)
-    pruned = round(sparsity * magnitudes.size)
-    if pruned >= magnitudes.size:
-        return float("inf")
-    return float(np.partition(magnitudes, pruned)[pruned])
-
-
-def prune(model, *, sparsity=None, gamma=None, scope="global"):
+def prune(model, *, sparsity=None, gamma=None, scope="global", exclude=(), max_layer_sparsity=None):
     """Prune a network in place, by threshold or to a wanted sparsity (Eq. 7, 8).
 
+    The model may be compiled or trained, or both; it goes on as before, with its pruned weights at exact zero in
+    the variables, the forward pass and the memory of the optimizer. A stock model gets its masks first: see
+    `rsr_tf.layers.make_prunable`. Layers that cannot be pruned are left: see `rsr_tf.unpruned_layers`.
+
     Args:
-        model: a model with noisy layers; see `rsr_tf.add_noise` for any other.
-        sparsity: share of conv and dense weights to prune, in [0, 1]. With ties among the weights it may be less;
-            weights that are zero already always go, should they be more.
+        model: a built functional or Sequential model, noisy or stock.
+        sparsity: share of conv and dense weights to prune, in [0, 1], of the layers that are not excluded. With ties
+            among the weights it may be less; weights that are zero already always go, should they be more.
         gamma: threshold on the magnitude of a weight, instead of `sparsity`.
         scope: with `sparsity`, `"global"` (default) finds one threshold for the network, `"layer"` one for each layer.
+        exclude: list of layers to leave: `"first"`, `"last"`, the name of a layer or a pattern such as `"stage1_*"`, or
+            the class of layers, such as `"Dense"` (noisy ones are meant too).
+        max_layer_sparsity: largest share of the weights of any one layer to prune, in [0, 1]; the largest weights stay.
+            With a global `sparsity` the other layers make up for it, as far as they can. Defaults to `None`: all but
+            one weight may go.
 
     Returns:
-        A dict from the path of each layer to its threshold.
+        A dict from the path of each pruned kernel to its threshold.
 
     Raises:
-        ValueError: unless exactly one of `sparsity` and `gamma` is given and valid, for an unknown `scope`, for a
-            model without noisy layers, or for a weight that is not a number.
+        ValueError: unless exactly one of `sparsity` and `gamma` is given and valid, for an unknown `scope`, an
+            impossible `max_layer_sparsity`, an `exclude` that names no layer or leaves none, for a subclassed model or
+            one without conv and dense layers, or for a weight that is not a number. Nothing is changed then.
 
     Example:
-        >>> rsr_tf.prune(model, sparsity=0.6)
-        >>> round(rsr_tf.sparsity(model), 2)
-        0.6
+        >>> model = keras.applications.MobileNetV2()
+        >>> rsr_tf.prune(model, sparsity=0.6, exclude=["first", "last"])
+        >>> model.compile("sgd", "sparse_categorical_crossentropy")
+        >>> model.fit(train)  # the zeros stay
     """
-    check_target(sparsity, gamma, scope)
-    layers = by_path(noisy_layers(model))
-    if not layers:
-        raise ValueError(
-            "`model` must have noisy layers to prune; `rsr_tf.add_noise(model, kind='none')` gives it some without "
-            f"noise. Received: model={model.name!r}"
-        )
-    kernels = {path: _surviving_kernel(layer) for path, layer in layers.items()}
-    gammas = _thresholds(kernels, sparsity, gamma, scope)
-    for path, layer in layers.items():
-        mask = threshold_mask(kernels[path], gammas[path])
-        layer.mask.assign(mask)
-        layer.kernel.assign(kernels[path] * mask)
+    check_target(sparsity, gamma, scope, max_layer_sparsity)
+    kernels = select_kernels(model, exclude)
+    gammas = _thresholds(kernels, sparsity, gamma, scope, max_layer_sparsity)
+    if is_functional(model):
+        make_prunable(model)
+    optimizer = _optimizer(model)
+    for path, kernel in kernels.items():
+        kernel.mask.assign(threshold_mask(_magnitudes(kernel), gammas[path]))
+        kernel.kernel.assign(masked_kernel(kernel.kernel, kernel.mask))
+        kernel.threshold.assign(gammas[path])
+        kernel.pruning_step.assign(0 if optimizer is None else optimizer.iterations)
+        if optimizer is not None:
+            _forget_pruned_weights(optimizer, kernel)
     return gammas
 
 
-def check_target(sparsity, gamma, scope):
+def check_target(sparsity, gamma, scope, max_layer_sparsity=None):
     """Raise `ValueError` for an impossible pruning target; see `prune`."""
     if (sparsity is None) == (gamma is None):
         raise ValueError(f"Give exactly one of `sparsity` and `gamma`. Received: sparsity={sparsity}, gamma={gamma}")
@@ -98,22 +84,95 @@ def check_target(sparsity, gamma, scope):
         raise ValueError(f"`gamma` must not be negative. Received: gamma={gamma}")
     if scope not in SCOPES:
         raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
+    if max_layer_sparsity is not None and not 0 <= max_layer_sparsity <= 1:
+        raise ValueError(f"`max_layer_sparsity` must be in [0, 1]. Received: max_layer_sparsity={max_layer_sparsity}")
 
 
-def _surviving_kernel(layer):
-    kernel = np.where(layer.mask, layer.kernel, 0)
-    if np.isnan(kernel).any():
-        raise ValueError(f"The weights of layer `{layer.path}` must be numbers to be pruned. Received: NaN")
-    return kernel
+def select_kernels(model, exclude=()):
+    """The kernels of a model that `prune` would prune.
+
+    Args:
+        model, exclude: as for `prune`.
+
+    Returns:
+        A dict from path to `rsr_tf.layers.PrunableKernel`, in the order of the model.
+
+    Raises:
+        ValueError: as `prune` for a wrong `model` or `exclude`.
+    """
+    kernels = prunable_kernels(model)
+    if not kernels:
+        check_functional(model)
+        raise ValueError(f"`model` must have conv or dense layers to prune. Received: model={model.name!r}")
+    if isinstance(exclude, str):
+        raise ValueError(f"`exclude` must be a list of strings. Received: exclude={exclude!r}")
+    excluded = set()
+    for pattern in exclude:
+        named = {path for path, kernel in kernels.items() if _is_named(kernel, pattern)}
+        if pattern in ENDS:
+            end = list(kernels.values())[0 if pattern == "first" else -1].layer
+            named |= {path for path, kernel in kernels.items() if kernel.layer is end}
+        if not named:
+            raise ValueError(
+                f"`exclude` must name layers of the model, a class of them, or one of {ENDS}. Received: {pattern!r}; "
+                f"the layers are {', '.join(kernels)}"
+            )
+        excluded |= named
+    if len(excluded) == len(kernels):
+        raise ValueError(f"`exclude` must leave a layer to prune. Received: exclude={list(exclude)}")
+    return {path: kernel for path, kernel in kernels.items() if path not in excluded}
 
 
-def _thresholds(kernels, sparsity, gamma, scope):
-    if gamma is not None:
-        return dict.fromkeys(kernels, float(gamma))
-    if scope == "layer":
-        return {path: gamma_for_sparsity(np.abs(kernel), sparsity) for path, kernel in kernels.items()}
-    magnitudes = np.concatenate([np.abs(kernel).ravel() for kernel in kernels.values()])
-    return dict.fromkeys(kernels, gamma_for_sparsity(magnitudes, sparsity))
+def _is_named(kernel, pattern):
+    """Whether a pattern of `exclude` is for the path of a kernel, a part of it, or the class of its layer."""
+    classes = (type(kernel.layer).__name__, stock_class(kernel.layer).__name__)
+    return pattern in classes or any(
+        fnmatch.fnmatchcase(name, pattern) for name in (kernel.path, *kernel.path.split("/"))
+    )
+
+
+def _thresholds(kernels, sparsity, gamma, scope, max_layer_sparsity):
+    if gamma is None and scope == "global":
+        layers = [(kernel.size, functools.partial(_magnitudes, kernel)) for kernel in kernels.values()]
+        return dict(zip(kernels, global_gammas(layers, sparsity, max_layer_sparsity), strict=True))
+    gammas = {}
+    for path, kernel in kernels.items():
+        magnitudes = _magnitudes(kernel)
+        wanted = gamma_for_sparsity(magnitudes, sparsity) if gamma is None else float(gamma)
+        gammas[path] = min(wanted, gamma_for_cap(magnitudes, max_layer_sparsity))
+    return gammas
+
+
+def _magnitudes(kernel):
+    magnitudes = np.abs(kernel.value().astype("float32", copy=False))
+    if np.isnan(magnitudes.max()):
+        raise ValueError(f"The weights of layer `{kernel.path}` must be numbers to be pruned. Received: NaN")
+    return magnitudes
+
+
+def _optimizer(model):
+    """The optimizer that a model is compiled with, out of its loss scaling; `None` if there is none."""
+    optimizer = getattr(model, "optimizer", None)
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _forget_pruned_weights(optimizer, kernel):
+    """Take the pruned weights out of what an optimizer remembers: momentum, averages, accumulated gradients.
+
+    Their gradient is zero from now on, so whatever else an optimizer does leaves them at exact zero, before the mask
+    comes to it. The moving average of the weights wants that: Keras takes it before the constraint and puts it in place
+    of the weights after the last step of `fit`.
+    """
+    index = optimizer._trainable_variables_indices.get(optimizer._var_key(kernel.kernel)) if optimizer.built else None
+    if index is None:
+        return
+    for name, slots in vars(optimizer).items():
+        # sums of squared gradients that Adagrad and Ftrl divide by stay as they are
+        if name == "_accumulators" or not isinstance(slots, list) or len(slots) != len(optimizer._trainable_variables):
+            continue
+        slot = slots[index]
+        if isinstance(slot, keras.Variable) and tuple(slot.shape) == tuple(kernel.kernel.shape):
+            slot.assign(masked_kernel(slot, kernel.mask))
 
 
 @dataclass(frozen=True)
@@ -131,7 +190,16 @@ class LayerSparsity:
 
 
 class SparsityTable(list):
-    """A list of `LayerSparsity`, in the order of the network; prints as a table, the last line being the total."""
+    """A list of `LayerSparsity`, in the order of the network; prints as a table with the total and what was left out.
+
+    Args:
+        rows: the lines.
+        left: layers with weights that are not pruned, as strings.
+    """
+
+    def __init__(self, rows=(), left=()):
+        super().__init__(rows)
+        self.left = list(left)
 
     @property
     def weights(self):
@@ -153,6 +221,8 @@ class SparsityTable(list):
         lines += [
             f"{path:<{width}} {shape:>18} {n:>11,} {zeros:>11,} {share:>9.2%}" for path, shape, n, zeros, share in rows
         ]
+        if self.left:
+            lines.append(f"not to be pruned: {', '.join(self.left)}")
         return "\n".join(lines)
 
 
@@ -160,15 +230,17 @@ def sparsity_table(model):
     """Count the weights of every conv and dense kernel that are exactly zero.
 
     Args:
-        model: a noisy, pruned or stripped Keras model.
+        model: a noisy, pruned, stripped or stock Keras model.
 
     Returns:
-        A `SparsityTable`.
+        A `SparsityTable`; its `left` names the layers with other weights.
     """
-    return SparsityTable(
-        LayerSparsity(path, kernel.shape, kernel.size, int(np.count_nonzero(kernel == 0)))
-        for path, kernel in effective_kernels(model).items()
-    )
+    rows = []
+    for path, kernel in prunable_kernels(model).items():
+        value = kernel.value()
+        rows.append(LayerSparsity(path, value.shape, value.size, value.size - int(np.count_nonzero(value))))
+    left = unpruned_layers(model) if is_functional(model) else []
+    return SparsityTable(rows, [f"{layer.name} ({type(layer).__name__})" for layer in left])
 
 
 def sparsity(model):
@@ -177,35 +249,5 @@ def sparsity(model):
 
 
 def effective_kernels(model):
-    """The conv and dense kernels of a model as NumPy arrays by layer path, pruned weights at zero."""
-    with_kernel = [
-        layer for layer in model._flatten_layers() if isinstance(getattr(layer, "kernel", None), keras.Variable)
-    ]
-    return {
-        path: np.where(getattr(layer, "mask", True), layer.kernel, 0) for path, layer in by_path(with_kernel).items()
-    }
-
-
-class PruningCallback(keras.callbacks.Callback):
-    """Prune inside `fit`, at the end of one epoch; the mask holds through the epochs after it.
-
-    Args:
-        sparsity, gamma, scope: as for `prune`.
-        epoch: number of the epoch, from 0, at whose end the network is pruned. Defaults to 0.
-
-    Raises:
-        ValueError: as `prune`.
-
-    Example:
-        >>> model.fit(train, epochs=10, callbacks=[PruningCallback(sparsity=0.6, epoch=7)])
-    """
-
-    def __init__(self, *, sparsity=None, gamma=None, scope="global", epoch=0):
-        super().__init__()
-        check_target(sparsity, gamma, scope)
-        self.target = {"sparsity": sparsity, "gamma": gamma, "scope": scope}
-        self.epoch = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == self.epoch:
-            prune(self.model, **self.target)
+    """The conv and dense kernels of a model as NumPy arrays by path, pruned weights at zero."""
+    return {path: kernel.value() for path, kernel in prunable_kernels(model).items()}

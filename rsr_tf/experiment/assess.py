@@ -217,7 +217,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None
         if exported is None:
             raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
         config = parse_config(exported, overrides, source=path)
-    loaded, spec = _load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
+    loaded, spec = load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
     names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
     endpoints = {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}
     data_set = build.load_data(config)
@@ -244,7 +244,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None
             suite,
             head=head,
             n=count,
-            identity=_digest(path),
+            identity=digest(path),
         )
 
 
@@ -263,7 +263,7 @@ def _claimed(output, config):
         folder.release()
 
 
-def _digest(path):
+def digest(path):
     """One number for all files of a folder, their names included."""
     digest = hashlib.sha256()
     for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
@@ -272,7 +272,7 @@ def _digest(path):
     return digest.hexdigest()
 
 
-def _load_saved_model(path):
+def load_saved_model(path):
     """A SavedModel with an endpoint `serve`, and the `tf.TensorSpec` of its images."""
     try:
         loaded = tf.saved_model.load(path)

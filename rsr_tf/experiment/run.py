@@ -21,6 +21,7 @@ from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
 from rsr_tf.experiment.page import write_page
 from rsr_tf.layers import reseed_noise
+from rsr_tf.pruning_callback import PruningCallback
 from rsr_tf.run_folder import RunFolder, drop_none, suite_name
 
 log = logging.getLogger(__name__)
@@ -73,13 +74,21 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
+            schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), assess.versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             model = build.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
-            self._fit(model, "train", self.folder.model, epochs=section.epochs, peak=section.learning_rate)
+            self._fit(
+                model,
+                "train",
+                self.folder.model,
+                epochs=section.epochs,
+                peak=section.learning_rate,
+                pruning_schedule=schedule,
+            )
         if twin.epochs and not self.folder.undefended.exists():
             log.info("-- undefended twin")
             plain = self.config.model_copy(update={"attack": self.config.attack.model_copy(update={"steps": 0})})
@@ -88,26 +97,34 @@ class Experiment:
             self._fit(model, "undefended", self.folder.undefended, epochs=twin.epochs, peak=twin.learning_rate)
 
     def prune(self):
-        """Prune the trained network, and train it further with the mask on if the config asks for that."""
+        """Prune the trained network, and train it further with the mask on if the config asks for that.
+
+        Rounds prune while they train further. A network that was pruned in training has its sparsity already.
+        """
         section = self.config.pruning
         if self.folder.pruned.exists():
             return
         model = self._load(self.folder.model)
-        with build.user_errors():
-            pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, scope=section.scope)
-        log.info("%s", pruning.sparsity_table(model))
-        if section.finetune_epochs:
+        rounds, epochs = None, section.finetune_epochs
+        if section.schedule == "rounds":
+            rounds, epochs = build.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
+        else:
+            with build.user_errors():
+                pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, scope=section.scope)
+        if epochs:
             model.warmup_steps = 0
             self._fit(
                 model,
                 "finetune",
                 self.folder.pruned,
-                epochs=section.finetune_epochs,
+                epochs=epochs,
                 peak=section.finetune_learning_rate,
                 schedule="constant",
+                pruning_schedule=rounds,
             )
         else:
             self._save(model, self.folder.pruned)
+        log.info("%s", pruning.sparsity_table(model))
 
     def evaluate(self):
         """Attack every network of the run, noise on and off; what is done already is kept."""
@@ -178,8 +195,8 @@ class Experiment:
     def _steps_per_epoch(self):
         return data.steps_per_epoch(self._data_set.train, self.config.training.batch_size)
 
-    def _fit(self, model, stage, path, *, epochs, peak, schedule=None):
-        """Train a model from the last checkpoint of this stage on, and save it."""
+    def _fit(self, model, stage, path, *, epochs, peak, schedule=None, pruning_schedule=None):
+        """Train a model from the last checkpoint of this stage on, pruning it if there is a schedule, and save it."""
         section, steps = self.config.training, self._steps_per_epoch
         rate = build.build_learning_rate(schedule or section.schedule, peak, epochs * steps)
         build.compile_model(model, self.config, rate)
@@ -200,7 +217,7 @@ class Experiment:
         callbacks = [
             StopAtNaN(),
             *watch,
-            SparsityLog(),
+            PruningCallback(pruning_schedule, scope=self.config.pruning.scope) if pruning_schedule else SparsityLog(),
             HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,
@@ -224,12 +241,7 @@ class Experiment:
             model.save(temporary)
 
     def _load(self, path):
-        if not path.exists():
-            raise UserError(f"{path} is not there; `rsr train` and `rsr prune` make it")
-        try:
-            return keras.models.load_model(path)
-        except Exception as error:  # whatever a broken file makes of zipfile, h5py and Keras
-            raise UserError(f"cannot read the model {path}: {build.first_line(error)}") from error
+        return build.load_network(path)
 
     def _network_paths(self):
         twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
