@@ -131,6 +131,32 @@ def test_images_without_any_gradient_are_counted(shares, passed, value):
     assert (check.passed, check.value) == (passed, value)
 
 
+def test_random_noise_that_does_as_much_as_a_useless_attack_may_be_chance():
+    clean, noisy = flips(100, 3)
+    check = checks.random_noise_does_little(clean, noisy, flips(100, 4)[1])
+    assert (check.passed, check.value) == (True, pytest.approx(0.75))
+    assert check.sentence.endswith("That is no more than chance.")
+    assert "chance" not in checks.random_noise_does_little(clean, noisy, flips(100, 40)[1]).sentence
+
+
+@pytest.mark.parametrize(
+    ("check", "wanted"),
+    [
+        (checks.noise_is_on({1: 0.2}, expected=True), "at least"),
+        (checks.noise_is_on({1: 0.0}, expected=False), "at most"),
+        (checks.noise_is_on({1: 0.2}, expected=None), "any"),
+        (checks.noise_does_not_depend_on_batch_size({1: 0.2, 9: 0.2}), "at least"),
+        (checks.stripped_is_not_random({1: 0.0}), "at most"),
+        (checks.returns_logits(np.array([[3.0, -1.0]])), "at least"),
+        (checks.gradients_are_not_zero([0.0]), "at most"),
+    ],
+)
+def test_check_says_on_which_side_of_its_threshold_the_value_should_be(check, wanted):
+    assert check.wanted == wanted
+    assert check.passed
+    assert {"at least": check.value >= check.threshold, "at most": check.value <= check.threshold, "any": True}[wanted]
+
+
 @pytest.mark.parametrize(
     ("noisy", "attacked", "passed"),
     [
@@ -211,4 +237,4 @@ def test_what_was_scored_stays_in_the_ball_and_the_pixel_range(excess, low, high
 )
 def test_check_as_dict_is_plain_values(check):
     types = {key: type(value) for key, value in check.as_dict().items()}
-    assert types == {"name": str, "passed": bool, "value": float, "threshold": float, "sentence": str}
+    assert types == {"name": str, "passed": bool, "value": float, "threshold": float, "sentence": str, "wanted": str}

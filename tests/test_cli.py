@@ -1,6 +1,7 @@
 """The command as a user meets it: each test runs `rsr` in a process of its own, where that matters."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -17,10 +18,12 @@ import pytest
 import tensorflow as tf
 import tomli_w
 from click.testing import CliRunner
+from test_verdict_page import HEAD, noisy_verdict
 
 import rsr_tf
 from rsr_tf.callbacks import Checkpoint, read_history
 from rsr_tf.cli import main
+from rsr_tf.evaluation import Check
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -308,8 +311,9 @@ def suite_calls(monkeypatch):
         if stripped_fn := options.pop("stripped_fn"):
             logits["noise off"] = stripped_fn(images[:2])
         calls.append({"logits": logits, "images": len(images), **options})
-        check = {"name": "noise on", "passed": False, "sentence": "The network is not random."}
-        return {"sentence": "At most 10 %.", "checks": [check]}
+        check = Check("noise on", False, 0.0, 1e-4, "The network is not random.")
+        verdict = noisy_verdict([check])
+        return {key: value for key, value in verdict.items() if key not in {**HEAD, "versions": None}}
 
     monkeypatch.setattr("rsr_tf.evaluation.run_suite", run_suite)
     return calls
@@ -322,12 +326,14 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
         result = CliRunner().invoke(main, ["evaluate", str(config), "--output", str(folder), "--suite", "paper"])
     assert result.exit_code == 0, result.output
     verdict = json.loads((folder / "verdict_paper.json").read_text())
-    assert (verdict["data"], verdict["sentence"]) == ("scikit-learn digits", "At most 10 %.")
+    assert verdict["data"] == "scikit-learn digits"
+    assert verdict["sentence"].startswith("At most 40.0%")
     assert "FAILED noise on: The network is not random." in caplog.text
     (call,) = suite_calls
     assert "reseed" in call
     expected = (450, "paper", 0.2, folder / "suites" / "paper")
     assert (call["images"], call["suite"], call["epsilon"], call["state"]) == expected
+    assert call["identity"] == hashlib.sha256((folder / "pruned.keras").read_bytes()).hexdigest()
     stripped = rsr_tf.strip(keras.models.load_model(folder / "pruned.keras"))
     test = rsr_tf.data.load("digits").test
     np.testing.assert_allclose(call["logits"]["noise off"], stripped(test.pixels()[:2]), atol=1e-5)
@@ -388,10 +394,99 @@ def test_suite_takes_a_saved_model(finished_run, suite_calls):
         main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--images", "30"]
     )
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout[result.stdout.index("{\n") :])["sentence"] == "At most 10 %."
+    assert json.loads(result.stdout[result.stdout.index("{\n") :])["sentence"].startswith("At most 40.0%")
     (call,) = suite_calls
     assert call["n"] == 30
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
+
+
+def judged(*arguments):
+    """Run a suite in this process; its output, log included."""
+    result = CliRunner().invoke(main, ["evaluate", *map(str, arguments), "--suite", "quick"])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.usefixtures("suite_calls")
+def test_suite_ends_with_a_report_that_opens_with_the_verdict(finished_run, tmp_path):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    judged(config, "--output", folder)
+    page = (folder / "report.html").read_text()
+    assert page.index("Verdict: the pruned network, quick suite") < page.index("Plain attacks, and sparsity")
+    judged(config, "--output", folder, "--network", "trained")
+    assert "the network before pruning</td>" in (folder / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("suite_calls")
+@pytest.mark.parametrize("left", [None, '{"networks": {}}'], ids=["none", "half of it"])
+def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_path, left):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    (folder / "evaluation.json").unlink()
+    if left:
+        (folder / "evaluation.json").write_text(left)
+    judged(config, "--output", folder)
+    page = (folder / "report.html").read_text()
+    assert "Verdict: the pruned network" in page
+    assert "training: accuracy" in page
+    assert "Plain attacks" not in page
+
+
+def test_verdict_of_an_earlier_version_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    (folder / "verdict_quick.json").write_text('{"claim": {}}')
+    arguments = ["report", str(config), "--output", str(folder)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert "verdict_quick.json is of an earlier version and left out" in caplog.text
+    assert "Verdict" not in (folder / "report.html").read_text()
+    (folder / "verdict_quick.json").write_text("{")
+    message = stopped_with_one_line(arguments)
+    assert "cannot read" in message
+    assert "verdict_quick.json" in message
+
+
+def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(finished_run, suite_calls, tmp_path):
+    served, folder = tmp_path / "served", tmp_path / "out"
+    shutil.copytree(finished_run[0] / "saved_model", served)
+    judged(served, "--output", folder)
+    judged(served, "--output", folder, "--images", 30)
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.toml", "report.html", "verdict_quick.json", "verdict_quick_30.json")
+    }
+    verdict = json.loads((folder / "verdict_quick.json").read_text())
+    assert (verdict["network"], verdict["scheme"], verdict["model"]) == ("exported", "RSR", "small_cnn")
+    assert verdict["sparsity"] == pytest.approx(0.6, abs=0.01)
+    assert "Verdict: the exported network, quick suite" in (folder / "report.html").read_text()
+    assert [call["state"] for call in suite_calls] == [folder / "suites" / "quick", folder / "suites" / "quick_30"]
+    metadata = served / "rsr_tf.json"
+    metadata.write_text(metadata.read_text().replace("process", "Process"))
+    judged(served, "--output", tmp_path / "other")
+    first, again, changed = (call["identity"] for call in suite_calls)
+    assert first == again != changed
+
+
+def test_saved_model_that_was_not_exported_here_is_called_by_its_folder(
+    finished_run, suite_calls, config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("rsr_tf.export.read_metadata", lambda path: {})
+    judged(finished_run[0] / "saved_model", "--config", config, "--output", tmp_path / "out")
+    verdict = json.loads((tmp_path / "out" / "verdict_quick.json").read_text())
+    assert (verdict["model"], verdict["scheme"], verdict["sparsity"]) == ("saved_model", "SavedModel", None)
+    assert "<title>SavedModel: saved_model on scikit-learn digits" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_output_of_a_saved_model_is_no_folder_of_something_else(finished_run, tmp_path):
+    served = finished_run[0] / "saved_model"
+    arguments = ["evaluate", served, "--suite", "quick", "--output"]
+    assert "is the folder of a training. Choose another" in stopped_with_one_line([*arguments, finished_run[0]])
+    (tmp_path / "thesis.tex").touch()
+    assert "is not a run folder. Choose another --output" in stopped_with_one_line([*arguments, tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    result = CliRunner().invoke(main, ["evaluate", str(served), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "--output goes with a config or --suite" in result.stderr
 
 
 def test_unknown_suite_is_refused(config):

@@ -100,6 +100,22 @@ def test_suite_is_called_by_what_is_not_the_default(options, name):
     assert RunFolder("run").suite_state(name).parts == ("run", "suites", name)
 
 
+def test_verdicts_are_read_by_their_files_names(folder):
+    assert folder.read_verdicts() == {}
+    for name in ("quick", "paper_trained"):
+        folder.write_json(folder.verdict(name), {"claim": name})
+    assert folder.read_verdicts() == {
+        "verdict_paper_trained.json": {"claim": "paper_trained"},
+        "verdict_quick.json": {"claim": "quick"},
+    }
+
+
+def test_broken_json_is_named(folder):
+    folder.verdict("quick").write_text("{")
+    with pytest.raises(ValueError, match=r"cannot read .*verdict_quick\.json: "):
+        folder.read_verdicts()
+
+
 def test_none_is_dropped_at_every_depth():
     assert drop_none({"a": None, "b": {"c": None, "d": 0}, "e": False}) == {"b": {"d": 0}, "e": False}
 

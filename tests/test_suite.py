@@ -86,6 +86,23 @@ def test_network_without_noise_is_classified_and_differentiated_once(linear):
     assert {row["parameters"].get("draws", 1) for row in linear["attacks"]} == {1}
 
 
+def test_curve_goes_over_the_images_of_the_checks_from_the_clean_ones_down_to_nothing(linear):
+    rows = {row["attack"]: row for row in linear["attacks"] if row["crafted_on"] == "network"}
+    curve = linear["curve"]
+    assert [point["epsilon"] for point in curve] == [0.0, *sorted([EPSILON, *other_radii(EPSILON)])]
+    assert {point["n"] for point in curve} == {100}
+    assert curve[0]["accuracy"] == rows["clean"]["accuracy"]
+    assert curve[3]["accuracy"] == rows["PGD, one draw"]["accuracy"]
+    assert (
+        curve[-1]["accuracy"] == rows[f"PGD, one draw, epsilon {255 * curve[-1]['epsilon']:.4g}/255"]["accuracy"] == 0
+    )
+
+
+def test_attacks_say_which_images_they_were_shown(linear):
+    on = {row["attack"]: row["on"] for row in linear["attacks"]}
+    assert (on["clean"], on["FGSM"], on["APGD-CE"]) == ("all", "checks", "left")
+
+
 def test_images_are_drawn_by_the_seed(linear):
     images = linear["parameters"]["images"]
     assert len(set(images)) == 100

@@ -34,8 +34,11 @@ def check(passed, name="gradients not zero"):
     return Check(name, passed, 1.0, 0.01, "a sentence")
 
 
+CASES = {"network": case(0.5, 0.4), "stripped": case(0.6, 0.6, draws=1)}
+
+
 def verdict(checks=(), **cases):
-    cases = cases or {"network": case(0.5, 0.4), "stripped": case(0.6, 0.6, draws=1)}
+    cases = cases or CASES
     return make_verdict([trial("clean", hits=(20, 20, 20, 9)), trial()], checks, cases, parameters=PARAMETERS)
 
 
@@ -99,6 +102,22 @@ def test_every_attack_has_a_row_for_each_network_it_was_scored_on():
     assert row["largest_distance"] == pytest.approx(0.03)
     assert row["pixels"] == [0, 1]
     assert row["parameters"] == {"attack": "PGD", "steps": 7}
+    assert row["on"] == "all"
+
+
+def test_share_that_withstood_has_the_interval_of_all_images():
+    row = make_verdict(
+        [trial("clean", hits=(20,) * 4), trial(hits=(20,), withstood=0.25)], [], CASES, parameters=PARAMETERS
+    )["attacks"][2]
+    assert (row["n"], row["withstood_interval"]) == (1, list(wilson_interval(0.25, 4)))
+
+
+def test_curve_has_a_score_for_each_epsilon():
+    scores = {0.0: RepeatedScore(np.array([20, 20]), 20), 0.1: RepeatedScore(np.array([20, 5]), 20)}
+    curve = make_verdict([trial()], [], CASES, parameters=PARAMETERS, curve=scores)["curve"]
+    assert [(point["epsilon"], point["accuracy"], point["mean"], point["n"]) for point in curve] == [
+        *((0.0, 1.0, 1.0, 2), (0.1, 0.5, 0.625, 2))
+    ]
 
 
 def test_networks_have_their_accuracy_without_an_attack():

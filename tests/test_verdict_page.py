@@ -20,13 +20,17 @@ from rsr_tf.verdict_page import (
 )
 
 EPSILON = 8 / 255
+HEAD = {"data": "toys", "model": "small_cnn", "scheme": "RSR", "network": "pruned", "sparsity": 0.6}
 
 
 def trial(name, source, attack, shares, withstood, on, epsilon=EPSILON):
-    """An attack that leaves some shares of ten images right, of the network and of the stripped one if there is one."""
+    """An attack that leaves some shares of ten images right, of the network and of the stripped one if there is one.
+
+    A network of 20 draws is right on these images in 18, so that its mean is nine tenths of its majority.
+    """
     draws = {"network": 20 if len(shares) == 2 else 1, "stripped": 1}
     scores = {
-        target: RepeatedScore(draws[target] * (np.arange(10) < 10 * share), draws[target])
+        target: RepeatedScore((np.arange(10) < 10 * share) * (18 if draws[target] == 20 else 1), draws[target])
         for target, share in zip(draws, shares, strict=False)
     }
     return Trial(
@@ -86,9 +90,8 @@ def plain_verdict(accuracy=0.3, **changes):
     return head(make_verdict(trials, [check()], worst, parameters=parameters, curve=curve), **changes)
 
 
-def head(verdict, network="pruned", sparsity=0.6):
-    about = {"data": "toys", "model": "small_cnn", "scheme": "RSR", "network": network, "sparsity": sparsity}
-    return {**about, "versions": {"keras": "3.15.1"}, **verdict}
+def head(verdict, **changes):
+    return {**HEAD, **changes, "versions": {"keras": "3.15.1"}, **verdict}
 
 
 def text(sentences):
@@ -116,7 +119,7 @@ def test_claim_by_majority_of_a_random_network_names_its_tries():
 def test_claim_by_single_tries_is_their_mean():
     said = text(claim_sentences(noisy_verdict(noisy=(0.3, 0.25), suite="paper")))
     assert "With its noise on, the network classifies 200 test images, each in the worst version" in said
-    assert "right in 25.0 % of 20 tries." in said
+    assert "right in 25.0 % of 20 tries. Without an attack it is 81.0 %." in said
     assert "shortened" not in said
 
 
@@ -219,7 +222,8 @@ def test_summary_is_one_row():
 
 
 def test_figures_tell_kinds_of_attack_apart_without_colour():
-    """Each kind has a marker of its own: matplotlib writes each shape once and refers to it."""
+    """Each kind has a marker of its own: matplotlib writes each shape once, by name, and refers to it."""
     chart = verdict_view(noisy_verdict())["charts"]["noise on"]
-    shapes = re.findall(r'<use xlink:href="#(m\w+)"[^>]*style="fill: (#[0-9a-f]{6})', chart)
-    assert len(set(shapes)) == 3
+    shapes = dict(re.findall(r'<path id="(m\w+)" d="([^"]+)"', chart))
+    markers = set(re.findall(r'<use xlink:href="#(m\w+)"[^>]*style="fill: #', chart))
+    assert len({shapes[marker] for marker in markers}) == 3
