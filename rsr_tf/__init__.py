@@ -22,8 +22,14 @@ _HOMES = {
     "strip": "convert",
     "as_model_fn": "evaluation",
     "export_saved_model": "export",
+    "export_tflite": "tflite",
+    "save_compact": "compact",
+    "load_compact": "compact",
 }
-_MODULES = ("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "training")
+_MODULES = (
+    *("artefacts", "attacks", "compact", "convert", "data", "evaluation", "export", "layers", "models", "noise"),
+    *("pruning", "tflite", "training"),
+)
 _SERIALIZED = ("attacks", "layers", "training")
 """Modules with classes that a `.keras` file may name."""
 

@@ -14,7 +14,7 @@ INK = {"undefended": "#9a3412", "before pruning": "#1d4ed8", "after pruning": "#
 STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "undefended twin"}
 
 
-def write_report(path, config_text, evaluation, history):
+def write_report(path, config_text, evaluation, history, artefacts=None):
     """Render the report.
 
     Args:
@@ -22,6 +22,7 @@ def write_report(path, config_text, evaluation, history):
         config_text: the resolved config as TOML.
         evaluation: content of `evaluation.json`.
         history: rows of `history.csv`, as dicts of strings.
+        artefacts: content of `artefacts.json`, if there is one.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("rsr_tf", "."), autoescape=True, trim_blocks=True)
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
@@ -29,6 +30,7 @@ def write_report(path, config_text, evaluation, history):
     page = environment.get_template("report.html.jinja").render(
         config=config_text,
         evaluation=evaluation,
+        artefacts=artefacts,
         claim=_claim(evaluation["networks"]),
         rows=[row for name, entry in evaluation["networks"].items() for row in _score_rows(name, entry)],
         curves=[_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],

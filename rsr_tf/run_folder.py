@@ -33,6 +33,8 @@ class RunFolder:
         self.undefended = self.path / "undefended.keras"
         self.saved_model = self.path / "saved_model"
         self.evaluation = self.path / "evaluation.json"
+        self.artefacts = self.path / "artefacts"
+        self.measured_artefacts = self.path / "artefacts.json"
         self.report = self.path / "report.html"
         self._lock_descriptor = None
 
@@ -94,10 +96,16 @@ class RunFolder:
             self._lock_descriptor = None
 
     def read_evaluation(self):
-        return json.loads(self.evaluation.read_text(encoding="utf-8")) if self.evaluation.exists() else {}
+        return self.read_json(self.evaluation)
 
     def write_evaluation(self, content):
         self.write_json(self.evaluation, content)
+
+    def read_artefacts(self):
+        return self.read_json(self.measured_artefacts)
+
+    def write_artefacts(self, content):
+        self.write_json(self.measured_artefacts, content)
 
     def verdict(self, suite):
         """Path of the verdict of a suite of attacks."""
@@ -106,6 +114,10 @@ class RunFolder:
     def suite_state(self, suite):
         """Path of the folder with what is done of a suite."""
         return self.path / "suites" / suite
+
+    def read_json(self, path):
+        """The content of a file; an empty dict where there is none."""
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def write_json(self, path, content):
         with replacing(path) as temporary:

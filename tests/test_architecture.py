@@ -28,12 +28,15 @@ ALLOWED = {
     "pruning": {"layers"},
     "convert": {"layers"},
     "export": {"layers", "convert"},
+    "compact": {"atomic"},
+    "tflite": {"atomic", "convert"},
+    "artefacts": {"compact", "convert", "evaluation", "export", "layers", "tflite"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
-        *("atomic", "pruning", "convert", "export", "callbacks", "evaluation"),
+        *("atomic", "pruning", "convert", "export", "callbacks", "evaluation", "artefacts", "tflite"),
     },
 }
 
