@@ -12,9 +12,11 @@ came before, such as a mask that tells the zeros of its kernel, is not written t
 """
 
 import hashlib
+import io
 import json
 import zipfile
 import zlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -191,7 +193,7 @@ def _state(model):
             )
         store = {}
         layer.save_own_variables(store)
-        yield from ((number, name, np.ascontiguousarray(_numpy(value))) for name, value in store.items())
+        yield from ((number, name, np.asarray(_numpy(value), order="C")) for name, value in store.items())
     yield from (("seeds", str(number), _numpy(seed)) for number, seed in enumerate(_seeds(model)))
 
 
@@ -231,7 +233,7 @@ def _without_compile(serialized):
 
 def _read_members(path):
     """Header and values of an archive whose checksum is right."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(Path(path).read_bytes())) as archive:
         header = json.loads(archive.read(HEADER))
         if header["format"] != FORMAT:
             raise ValueError(f"another format, {header['format']!r}")
