@@ -65,7 +65,6 @@ def artefacts_of(model, *, calibration):
         _tflite("TFLite float32", "float32.tflite"),
         _tflite("TFLite float32, sparse", "float32_sparse.tflite", sparse=True),
         _tflite("TFLite int8", "int8.tflite", calibration=calibration),
-        _tflite("TFLite int8, sparse", "int8_sparse.tflite", calibration=calibration, sparse=True),
     ]
     noisy = [
         _keras("Keras file as trained", "noisy.keras", lambda model, path: model.save(path), noisy=True),

@@ -28,12 +28,13 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
             draws new noise at every call, seeded by the operating system in every interpreter.
         calibration: float32 `(n, h, w, c)` in [0,1], training images; a few hundred are enough. With them every weight
             and every layer between pixels and logits is int8 (full integer quantization after training).
-        sparse: store the weights in TFLite's sparse encoding where that is smaller. The interpreters unpack them when
-            they load the file, so that neither memory nor latency shrinks. Defaults to `False`.
+        sparse: store the weights in TFLite's sparse encoding where that is smaller; not for int8, whose sparse dense
+            layers LiteRT refuses to run. The interpreters unpack them when they load the file, so that neither memory
+            nor latency shrinks. Defaults to `False`.
 
     Raises:
         ValueError: for a model of several inputs or outputs, a subclassed one, one with an operation that TFLite does
-            not know, calibration images of another shape, or calibration together with noise.
+            not know, calibration images of another shape, or calibration together with noise or the sparse encoding.
 
     Example:
         >>> export_tflite(model, "network.tflite", calibration=train_images[:500])
@@ -41,7 +42,9 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
     if not (isinstance(model, keras.Model) and len(model.inputs or ()) == len(model.outputs or ()) == 1):
         raise ValueError(f"`model` must be a Keras model with one input and one output. Received: {model}")
     if calibration is not None:
-        _check_calibration(calibration, model, noise)
+        _check_calibration(calibration, model)
+        if noise or sparse:
+            raise ValueError(f"`calibration` goes with neither noise nor sparse. Received: {noise=}, {sparse=}")
     network = in_float32(with_fresh_noise(model) if noise else strip(model))
     serve = _frozen(network).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve], tf.Module())
@@ -158,9 +161,7 @@ def _without_names(content):
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _check_calibration(calibration, model, noise):
-    if noise:
-        raise ValueError("`calibration` is for a network without noise. Received: noise=True")
+def _check_calibration(calibration, model):
     shape = np.shape(calibration)
     if len(shape) != len(model.input_shape) or not shape[0] or shape[1:] != tuple(model.input_shape[1:]):
         raise ValueError(f"`calibration` must be images of shape {model.input_shape}. Received: shape {shape}")
