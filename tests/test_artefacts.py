@@ -1,11 +1,13 @@
 """What an artefact weighs and costs: the measuring, every kind of file, and the stage of a run."""
 
 import json
+import shutil
 import time
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from conftest import tiny_network
 from test_cli import TINY
@@ -126,99 +128,144 @@ def test_network_without_noise_has_no_noisy_kinds(images):
 
 # The stage of a run
 
+TITLES = ["SavedModel", "compact archive, noisy"]
+
+
+def count_latencies(patch, titles=TITLES):
+    """A list that fills with the batches whose latency was measured, of some kinds of artefact; nobody waits for it."""
+    seen, kinds = [], artefacts.artefacts_of
+
+    def latency(function, images):
+        seen.append(len(function(images)))
+        return {"median": float(len(seen)), "quartiles": [0.0, 1.0], "calls": 1, "batch": len(images)}
+
+    def chosen(model, **options):
+        return [kind for kind in kinds(model, **options) if kind.title in titles]
+
+    patch.setattr(artefacts, "latency", latency)
+    patch.setattr(artefacts, "artefacts_of", chosen)
+    return seen
+
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A run whose networks are there, untrained, and the command on it; latencies are counted, not waited for."""
-    (tmp_path / "tiny.toml").write_text(TINY.replace("deterministic = true", "deterministic = false"))
-    config = load_config(tmp_path / "tiny.toml")
-    folder = RunFolder(tmp_path / "out")
+def timed(monkeypatch):
+    return count_latencies(monkeypatch)
+
+
+def measure(folder, *arguments):
+    """Run the stage; what it left in `artefacts.json`."""
+    result = CliRunner().invoke(
+        main, ["artefacts", str(folder.path.parent / "tiny.toml"), "--output", str(folder.path), *arguments]
+    )
+    assert result.exit_code == 0, result.output
+    return json.loads(folder.measured_artefacts.read_text())
+
+
+@pytest.fixture(scope="module")
+def measured_once(tmp_path_factory):
+    """A run whose networks are there, untrained, and the stage done on it."""
+    parent = tmp_path_factory.mktemp("run")
+    (parent / "tiny.toml").write_text(TINY.replace("deterministic = true", "deterministic = false"))
+    config = load_config(parent / "tiny.toml")
+    folder = RunFolder(parent / "out")
     folder.claim(config.model_dump(), {})
     network = build.build_network(config, build.load_data(config))
     network.save(folder.model)
     rsr_tf.prune(network, sparsity=0.6)
     network.save(folder.pruned)
     folder.release()
-    timed = []
-
-    def latency(function, images):
-        timed.append(np.asarray(function(images)).shape)
-        return {"median": 1e-3 * len(timed), "quartiles": [0.0, 1.0], "calls": 1, "batch": len(images)}
-
-    monkeypatch.setattr(artefacts, "latency", latency)
-    kinds = artefacts.artefacts_of
-    chosen = ("Keras file", "SavedModel", "compact archive, noisy", "SavedModel, noisy")
-    monkeypatch.setattr(
-        artefacts, "artefacts_of", lambda *a, **k: [kind for kind in kinds(*a, **k) if kind.title in chosen]
-    )
-
-    def command(*arguments):
-        timed.clear()
-        options = ["--output", str(folder.path), *arguments]
-        result = CliRunner().invoke(main, ["artefacts", str(tmp_path / "tiny.toml"), *options])
-        assert result.exit_code == 0, result.output
-        return json.loads(folder.measured_artefacts.read_text()), len(timed)
-
-    return folder, command
+    with pytest.MonkeyPatch.context() as patch:
+        seen = count_latencies(patch)
+        return folder, measure(folder), seen
 
 
-def test_stage_measures_every_artefact_once(run, caplog):
-    folder, command = run
-    with caplog.at_level("INFO"):
-        content, timed = command()
-    assert timed == 2 * 4 * 2
-    assert "after pruning, 60.0% zeros" in caplog.text
+@pytest.fixture
+def folder(measured_once, tmp_path):
+    shutil.copytree(measured_once[0].path.parent, tmp_path, dirs_exist_ok=True)
+    return RunFolder(tmp_path / "out")
+
+
+def test_stage_writes_and_measures_every_artefact(measured_once):
+    folder, content, seen = measured_once
+    assert seen == [1, 128] * 2 * len(TITLES)
     assert content["machine"]["cores"] >= 1
+    assert set(content["networks"]) == {"before pruning", "after pruning"}
     for name, network in content["networks"].items():
-        assert set(network["artefacts"]) == {"Keras file", "SavedModel", "compact archive, noisy", "SavedModel, noisy"}
+        assert list(network["artefacts"]) == TITLES
         for entry in network["artefacts"].values():
             assert (folder.artefacts / name.replace(" ", "_") / entry["file"]).exists()
-            assert entry["scores"]["clean"]["n"] == entry["scores"]["pgd"]["n"] == 60
-            assert (entry["scores"]["clean"]["draws"], entry["scores"]["pgd"]["draws"]) == (
-                2 if entry["noisy"] else 1,
-                2,
-            )
-    sizes = [network["artefacts"]["compact archive, noisy"]["bytes"] for network in content["networks"].values()]
+            clean, attacked = entry["scores"]["clean"], entry["scores"]["pgd"]
+            assert (clean["n"], clean["draws"], attacked["n"], attacked["draws"]) == (60, 1 + entry["noisy"], 60, 2)
+
+
+def test_pruning_shows_in_the_archive_and_in_the_table(measured_once):
+    _, content, _ = measured_once
+    before, after = (content["networks"][f"{when} pruning"] for when in ("before", "after"))
+    sizes = [network["artefacts"]["compact archive, noisy"]["bytes"] for network in (before, after)]
     assert sizes[1] < sizes[0]
-
-    again, timed = command()
-    assert timed == 0
-    assert again == content
-
-    again, timed = command("--again")
-    assert timed == 2 * 4 * 2
-    assert again["networks"]["after pruning"]["artefacts"]["SavedModel"]["latency"]["1"]["median"] > 0
-
-    del again["networks"]["after pruning"]["artefacts"]["SavedModel"]  # as if stopped before it
-    folder.write_artefacts(again)
-    assert command()[1] == 2
+    table = artefacts.format_table(content)
+    assert "after pruning, 60.0% zeros" in table
+    for size in sizes:
+        assert f"{size:,}" in table
+    assert f"{sizes[1] / after['dense_bytes']:.1%}" in table
 
 
-def test_another_network_is_measured_anew(run):
-    folder, command = run
-    before, _ = command()
+def test_second_run_measures_nothing(folder, measured_once, timed):
+    assert measure(folder) == measured_once[1]
+    assert timed == []
+
+
+def test_latency_alone_is_measured_again(folder, timed):
+    content = folder.read_artefacts()
+    for network in content["networks"].values():
+        for entry in network["artefacts"].values():
+            entry["scores"]["clean"]["mean"] = 0.125  # stays, as it is not looked at again
+    folder.write_artefacts(content)
+    again = measure(folder, "--again")
+    assert timed == [1, 128] * 2 * len(TITLES)
+    assert again["networks"]["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
+
+
+def test_stopped_stage_goes_on(folder, timed):
+    content = folder.read_artefacts()
+    del content["networks"]["after pruning"]["artefacts"]["SavedModel"]
+    folder.write_artefacts(content)
+    assert set(measure(folder)["networks"]["after pruning"]["artefacts"]) == set(TITLES)
+    assert timed == [1, 128]
+
+
+def test_another_network_is_measured_anew(folder, timed):
     network = keras.models.load_model(folder.pruned)
     rsr_tf.prune(network, sparsity=0.9)
     network.save(folder.pruned)
-    after, timed = command()
-    assert timed == 4 * 2
-    assert after["networks"]["before pruning"] == before["networks"]["before pruning"]
-    assert after["networks"]["after pruning"]["sparsity"] == pytest.approx(0.9, abs=0.01)
+    before = folder.read_artefacts()["networks"]["before pruning"]
+    networks = measure(folder)["networks"]
+    assert timed == [1, 128] * len(TITLES)
+    assert networks["before pruning"] == before
+    assert networks["after pruning"]["sparsity"] == pytest.approx(0.9, abs=0.01)
+    assert sum(path.name == "noisy.rsrz" for path in folder.artefacts.rglob("*")) == 2
 
 
-def test_full_disk_is_one_line(run, monkeypatch):
-    folder, command = run
-
-    def fail(*arguments, **options):
+def test_full_disk_is_one_line(folder, timed, monkeypatch):
+    def fail(*arguments):
         raise OSError(28, "No space left on device")
 
+    shutil.rmtree(folder.artefacts)
+    folder.measured_artefacts.unlink()
     monkeypatch.setattr(artefacts, "save_compact", fail)
     result = CliRunner().invoke(
         main, ["artefacts", str(folder.path.parent / "tiny.toml"), "--output", str(folder.path)]
     )
     assert result.exit_code == 2
     assert "No space left on device. What was saved before is intact" in result.stderr
-    assert set(json.loads(folder.measured_artefacts.read_text())["networks"]["before pruning"]["artefacts"]) == {
-        "Keras file",
-        "SavedModel",
-    }
+    assert list(folder.read_artefacts()["networks"]["before pruning"]["artefacts"]) == ["SavedModel"]
+    assert list(folder.path.rglob("partial-*")) == []
+
+
+def test_noise_that_does_not_run_deterministically_is_left_out(folder, monkeypatch):
+    count_latencies(monkeypatch, ["SavedModel", "SavedModel, noisy"])
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    for path in (folder.config, folder.path.parent / "tiny.toml"):
+        path.write_text(path.read_text().replace("deterministic = false", "deterministic = true"))
+    for network in measure(folder)["networks"].values():
+        assert "SavedModel, noisy" not in network["artefacts"]
