@@ -97,8 +97,8 @@ class Pruning(Section):
     sparsity: Share | None = Field(0.6, description="share of weights to prune; this or gamma")
     gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
     scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
-    exclude: list[str] = Field([], description="layers to leave: first, last, names or patterns, classes such as Dense")
-    max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of one layer to prune")
+    exclude: list[str] = Field([], description="layers to leave: names, patterns, classes such as Dense, first, last")
+    max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of a layer to prune")
     schedule: Literal["one-shot", "constant", "polynomial", "rounds"] = Field(
         "one-shot", description="one-shot: once, after training; constant, polynomial: during it; rounds: after it"
     )
@@ -278,6 +278,6 @@ def _show_default(entry):
         return "required"
     if value in (8 / 255, 2 / 255):
         return f"{round(255 * value)}/255"
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return "none"
     return str(value).lower()

@@ -40,7 +40,7 @@ def export_saved_model(model, path, *, metadata=None):
     path = Path(path)
     if path.exists():
         raise ValueError(f"`path` must not exist yet. Received: path={str(path)!r}")
-    is_noisy = any(layer.alpha is not None for layer in noisy_layers(model))
+    is_noisy = any(layer.noise != "none" for layer in noisy_layers(model))
     noisy, deterministic = with_fresh_noise(model), strip(model)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="pixels")]
     archive = keras.export.ExportArchive()

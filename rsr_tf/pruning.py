@@ -7,6 +7,7 @@ import fnmatch
 import functools
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from rsr_tf.layers import (
@@ -64,7 +65,7 @@ def prune(model, *, sparsity=None, gamma=None, scope="global", exclude=(), max_l
         make_prunable(model)
     optimizer = _optimizer(model)
     for path, kernel in kernels.items():
-        kernel.mask.assign(threshold_mask(_magnitudes(kernel), gammas[path]))
+        kernel.mask.assign(threshold_mask(kernel.value(), gammas[path]))
         kernel.kernel.assign(masked_kernel(kernel.kernel, kernel.mask))
         kernel.threshold.assign(gammas[path])
         kernel.pruning_step.assign(0 if optimizer is None else optimizer.iterations)
@@ -132,21 +133,21 @@ def _is_named(kernel, pattern):
 
 def _thresholds(kernels, sparsity, gamma, scope, max_layer_sparsity):
     if gamma is None and scope == "global":
-        layers = [(kernel.size, functools.partial(_magnitudes, kernel)) for kernel in kernels.values()]
+        layers = [(kernel.size, functools.partial(_numbers, kernel)) for kernel in kernels.values()]
         return dict(zip(kernels, global_gammas(layers, sparsity, max_layer_sparsity), strict=True))
     gammas = {}
     for path, kernel in kernels.items():
-        magnitudes = _magnitudes(kernel)
+        magnitudes = np.abs(_numbers(kernel))
         wanted = gamma_for_sparsity(magnitudes, sparsity) if gamma is None else float(gamma)
         gammas[path] = min(wanted, gamma_for_cap(magnitudes, max_layer_sparsity))
     return gammas
 
 
-def _magnitudes(kernel):
-    magnitudes = np.abs(kernel.value().astype("float32", copy=False))
-    if np.isnan(magnitudes.max()):
+def _numbers(kernel):
+    value = kernel.value()
+    if np.isnan(value.min()):
         raise ValueError(f"The weights of layer `{kernel.path}` must be numbers to be pruned. Received: NaN")
-    return magnitudes
+    return value
 
 
 def _optimizer(model):
@@ -162,16 +163,19 @@ def _forget_pruned_weights(optimizer, kernel):
     comes to it. The moving average of the weights wants that: Keras takes it before the constraint and puts it in place
     of the weights after the last step of `fit`.
     """
-    index = optimizer._trainable_variables_indices.get(optimizer._var_key(kernel.kernel)) if optimizer.built else None
-    if index is None:
+    if not optimizer.built:
         return
-    for name, slots in vars(optimizer).items():
-        # sums of squared gradients that Adagrad and Ftrl divide by stay as they are
-        if name == "_accumulators" or not isinstance(slots, list) or len(slots) != len(optimizer._trainable_variables):
+    index = optimizer._trainable_variables_indices.get(optimizer._var_key(kernel.kernel))
+    if index is None:  # it was frozen when the optimizer was built
+        return
+    count = len(optimizer._trainable_variables)
+    for name, entries in vars(optimizer).items():
+        if name == "_accumulators":  # Adagrad and Ftrl divide by these
             continue
-        slot = slots[index]
-        if slot is not None and tuple(slot.shape) == tuple(kernel.kernel.shape):
-            slot.assign(masked_kernel(slot, kernel.mask))
+        if isinstance(entries, list) and len(entries) == count and isinstance(entries[index], keras.Variable):
+            slot = entries[index]
+            if slot.shape == kernel.kernel.shape:
+                slot.assign(masked_kernel(slot, kernel.mask))
 
 
 @dataclass(frozen=True)

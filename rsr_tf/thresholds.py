@@ -16,10 +16,11 @@ def threshold_mask(kernel, gamma):
     Returns:
         A boolean array of the kernel's shape. At least one entry is `True`: the largest weight always survives.
     """
-    magnitude = np.abs(kernel)
-    mask = (magnitude >= gamma) & (magnitude > 0)
+    mask = kernel >= gamma
+    mask |= kernel <= -gamma
+    mask &= kernel != 0
     if not mask.any():
-        mask.flat[np.argmax(magnitude)] = True
+        mask.flat[np.argmax(np.abs(kernel))] = True
     return mask
 
 
@@ -57,11 +58,11 @@ def global_gammas(layers, sparsity, max_layer_sparsity=None):
     """The thresholds of several layers that are pruned to a share of all their weights.
 
     They are one number, but where a layer is at its cap. What a cap spares counts as larger than any threshold, so the
-    other layers are pruned further, until the share is met or every layer is at its cap. Ties as above. In memory there
-    is one float32 number for each weight, and one layer.
+    other layers are pruned further, until the share is met or every layer is at its cap. Ties as above. It takes a
+    float32 number for each weight and a layer at a time, whatever the size of the network.
 
     Args:
-        layers: list of `(size, function)`; the function returns the magnitudes of a layer, an array of that size.
+        layers: list of `(size, function)`; the function returns the kernel of a layer, an array of that size.
         sparsity: share of all weights to prune, in [0, 1].
         max_layer_sparsity: see `gamma_for_cap`.
 
@@ -70,11 +71,12 @@ def global_gammas(layers, sparsity, max_layer_sparsity=None):
     """
     everything = np.empty(sum(size for size, _ in layers), np.float32)
     caps, start = [], 0
-    for size, magnitudes in layers:
+    for size, kernel in layers:
         part = everything[start : start + size]
-        part[:] = magnitudes().ravel()
+        np.abs(kernel().ravel(), out=part)
         caps.append(gamma_for_cap(part, max_layer_sparsity))
-        part[part >= caps[-1]] = math.inf
+        if caps[-1] < math.inf:
+            part[part >= caps[-1]] = math.inf
         start += size
     gamma = _smallest_survivor(everything, round(sparsity * everything.size))
     return [min(gamma, cap) for cap in caps]

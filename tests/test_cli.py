@@ -8,14 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tomli_w
 from click.testing import CliRunner
 
 import rsr_tf
@@ -244,21 +242,6 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_one_shot_leaves_excluded_layers_and_spares_capped_ones(finished_run, config, tmp_path):
-    folder = tmp_path / "out"
-    selection = ['pruning.exclude=["last"]', "pruning.max_layer_sparsity=0.5", "pruning.finetune_epochs=0"]
-    options = [argument for override in selection for argument in ("--set", override)]
-    folder.mkdir()
-    shutil.copy(finished_run[0] / "model.keras", folder)
-    stored = tomllib.loads((finished_run[0] / "config.toml").read_text())
-    stored["pruning"] |= {"exclude": ["last"], "max_layer_sparsity": 0.5, "finetune_epochs": 0}
-    (folder / "config.toml").write_bytes(tomli_w.dumps(stored).encode())
-    result = CliRunner().invoke(main, ["prune", str(config), "--output", str(folder), *options])
-    assert result.exit_code == 0, result.output
-    layers = rsr_tf.sparsity_table(keras.models.load_model(folder / "pruned.keras"))
-    assert [row.sparsity for row in layers] == pytest.approx([0.5, 0.5, 0.5, 0], abs=0.02)
-
-
 def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_path, monkeypatch):
     """Two rounds of two epochs of 4 steps: pruned before the first epoch, and at the end of the second."""
     folder = tmp_path / "out"
@@ -268,12 +251,6 @@ def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_pat
     seen = stopped_and_started_again(monkeypatch, "prune", config, folder, *overrides)
     assert seen == pytest.approx([1 - 0.4**0.5, 0.6, 0.6, 0.6], abs=0.001)
     assert rsr_tf.sparsity(keras.models.load_model(folder / "pruned.keras")) == seen[-1]
-
-
-def test_layer_to_exclude_that_is_not_there_is_one_line_before_training(config, tmp_path):
-    arguments = ["train", config, "--output", tmp_path / "out", "--set", 'pruning.exclude=["tail"]']
-    assert "`exclude` must name layers of the model" in stopped_with_one_line(arguments)
-    assert not (tmp_path / "out").exists()
 
 
 def test_frequency_that_leaves_no_time_to_prune_is_one_line(config, tmp_path):
@@ -430,6 +407,26 @@ def test_stage_without_what_it_needs_is_one_line(config, tmp_path):
         ["prune", config, "--output", tmp_path / "out"]
     )
     assert "nothing was evaluated" in stopped_with_one_line(["report", config, "--output", tmp_path / "out"])
+
+
+def test_layers_are_excluded_from_pruning_and_no_layer_goes_beyond_the_cap(finished_run, config, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "model.keras").write_bytes((finished_run[0] / "model.keras").read_bytes())
+    rules = ["--set", 'pruning.exclude=["first", "Dense"]', "--set", "pruning.max_layer_sparsity=0.7"]
+    arguments = ["prune", config, "--output", folder, *rules]
+    assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0
+    table = rsr_tf.sparsity_table(keras.models.load_model(folder / "pruned.keras"))
+    first, *middle, last = (row.sparsity for row in table)
+    assert (first, last) == (0, 0)
+    assert max(middle) <= 0.7
+    assert np.mean(middle) > 0.4
+
+
+def test_exclusion_of_no_layer_is_one_line_before_training(config, tmp_path):
+    arguments = ["train", config, "--output", tmp_path / "out", "--set", 'pruning.exclude=["no_such_layer"]']
+    assert "`exclude` must name layers of the model" in stopped_with_one_line(arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_unreadable_model_is_one_line(finished_run, config, tmp_path):

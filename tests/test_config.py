@@ -75,6 +75,12 @@ def test_config_cannot_be_changed_afterwards():
         ("model.lasso = -1", "`model.lasso` should be greater than or equal to 0. Received: -1"),
         ("pruning.sparsity = 1.5", "`pruning.sparsity` should be less than or equal to 1. Received: 1.5"),
         ("pruning.gamma = -0.1", "`pruning.gamma` should be greater than or equal to 0. Received: -0.1"),
+        ('pruning.exclude = "first"', "`pruning.exclude` should be a valid list. Received: 'first'"),
+        ("pruning.exclude = [1]", "`pruning.exclude.0` should be a valid string. Received: 1"),
+        (
+            "pruning.max_layer_sparsity = 2",
+            "`pruning.max_layer_sparsity` should be less than or equal to 1. Received: 2",
+        ),
         (
             "pruning.sparsity = 0.5\npruning.gamma = 0.1",
             "`pruning` give exactly one of sparsity (0.5) and gamma (0.1)",

@@ -123,6 +123,52 @@ def test_fresh_noise_keeps_weights_masks_and_alpha(noisy_model):
     assert all(layer.seed_generator is None for layer in noisy_layers(fresh))
 
 
+def test_pruned_stock_network_gets_noise_where_it_has_weights(images):
+    model = stock_network()
+    rsr_tf.prune(model, sparsity=0.5)
+    noisy = rsr_tf.add_noise(model, noise_scale=0.5)
+    assert rsr_tf.sparsity(noisy) == rsr_tf.sparsity(model)
+    for before, after in zip(noisy_layers(model), noisy_layers(noisy), strict=True):
+        for name in ("mask", "threshold", "pruning_step", "kernel", "bias"):
+            np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+        assert not np.any(np.array(after.sample_kernel())[~np.array(after.mask)])
+    np.testing.assert_allclose(silence(noisy)(images), model(images), atol=1e-5)
+
+
+def test_block_without_noise_gets_noise_and_keeps_its_mask(images):
+    model = rsr_tf.models.small_cnn(noise="none")
+    rsr_tf.prune(model, sparsity=0.5)
+    noisy = rsr_tf.add_noise(model, lasso=1e-3)
+    assert rsr_tf.sparsity(noisy) == rsr_tf.sparsity(model)
+    assert len(noisy.losses) == 4
+    assert np.abs(noisy(images) - noisy(images)).max() > 1e-4
+    np.testing.assert_allclose(silence(noisy)(images), model(images), atol=1e-5)
+
+
+def test_what_gets_no_noise_is_copied_and_named(caplog):
+    inputs = keras.Input((6,), dtype="int32")
+    x = keras.layers.Embedding(20, 4, name="words")(inputs)
+    x = keras.layers.MultiHeadAttention(2, 2, name="attention")(x, x)
+    x = keras.layers.TimeDistributed(keras.layers.Dense(3), name="each")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.LSTM(3, name="memory")(x)))
+    noisy = rsr_tf.add_noise(model)
+    assert caplog.messages == [
+        "without noise, and not to be pruned: words (Embedding), attention (MultiHeadAttention), "
+        "each (TimeDistributed), memory (LSTM)"
+    ]
+    words = np.arange(12).reshape(2, 6)
+    np.testing.assert_allclose(silence(noisy)(words), model(words), atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [lambda layer: layer.enable_lora(2), lambda layer: layer.quantize("int8")])
+def test_lora_and_quantized_layers_are_left_and_named(change):
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6, name="changed"), keras.layers.Dense(4)])
+    change(model.layers[0])
+    assert [layer.name for layer in rsr_tf.unpruned_layers(model)] == ["changed"]
+    rsr_tf.prune(model, sparsity=0.5)
+    assert [type(layer) for layer in model.layers] == [keras.layers.Dense, rsr_tf.NoisyDense]
+
+
 def test_adapted_normalization_keeps_its_statistics(images):
     normalization = keras.layers.Normalization()
     normalization.adapt(3 * images + 1)

@@ -12,6 +12,11 @@ def test_alpha_has_one_entry_for_each_filter_layer_or_weight(kind, shape):
     assert noise.alpha_shape((3, 3, 8, 16), kind) == shape
 
 
+@pytest.mark.parametrize(("filter_axes", "shape"), [((-1,), (2,)), ((-2,), (5, 1)), ((-2, -1), (5, 2))])
+def test_alpha_by_channel_broadcasts_over_the_axes_that_count_no_filters(filter_axes, shape):
+    assert noise.alpha_shape((3, 3, 5, 2), "channel", filter_axes) == shape
+
+
 def test_alpha_shape_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match=r"`noise` must be one of .* Received: noise='gauss'"):
         noise.alpha_shape((3, 3), "gauss")

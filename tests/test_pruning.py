@@ -21,6 +21,11 @@ def network_of(*kernels):
     return keras.Model(inputs, x)
 
 
+def stock_chain(*kernels):
+    """The same of stock layers."""
+    return rsr_tf.strip(network_of(*kernels))
+
+
 def masks(model):
     return [np.array(layer.mask) for layer in noisy_layers(model)]
 
@@ -166,6 +171,158 @@ def test_nested_models_with_layers_of_one_name_are_pruned_each(images):
     assert rsr_tf.sparsity_table(model).weights == 32
 
 
+# Which layers, and how much of each
+
+CHAIN = [np.full((2, 2), scale) * [[1.0, 2.0], [3.0, 4.0]] for scale in (1.0, 10.0, 100.0)]
+
+
+def alive(model):
+    """Number of surviving weights of each layer."""
+    return [int(mask.sum()) for mask in masks(model)]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "expected"),
+    [
+        (["first"], [4, 1, 4]),  # four of the eight weights of the others are to go; the last of a layer stays
+        (["last"], [1, 4, 4]),
+        (["first", "last"], [4, 2, 4]),
+        (["dense1"], [1, 4, 4]),
+        (["*[02]"], [4, 2, 4]),
+    ],
+)
+def test_excluded_layers_are_left_and_do_not_count(exclude, expected):
+    model = network_of(*CHAIN)
+    gammas = rsr_tf.prune(model, sparsity=0.5, exclude=exclude)
+    assert alive(model) == expected
+    assert len(gammas) == (1 if expected == [4, 2, 4] else 2)
+
+
+@pytest.mark.parametrize("kind", ["Dense", "NoisyDense"])
+def test_a_class_of_layers_is_excluded_be_it_noisy_or_not(kind, noisy_model):
+    stock = rsr_tf.strip(noisy_model)
+    rsr_tf.prune(noisy_model, gamma=9.0, exclude=[kind])
+    assert [int(mask.sum()) for mask in masks(noisy_model)] == [1, 1, 360]
+    if kind == "Dense":
+        rsr_tf.prune(stock, gamma=9.0, exclude=[kind])
+        assert [int(mask.sum()) for mask in masks(stock)] == [1, 1, 360]
+
+
+def test_block_is_excluded_by_its_name():
+    model = rsr_tf.models.small_cnn()
+    rsr_tf.prune(model, gamma=9.0, exclude=["conv2", "logits"])
+    assert alive(model) == [1, 9216, 1, 640]
+
+
+def test_first_and_last_are_those_of_the_network_nested_models_included():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(4, name="b")])
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="c")(inner(inputs)))
+    assert [kernel.layer.name for kernel in pruning.select_kernels(model, ["first"]).values()] == ["b", "c"]
+    assert [kernel.layer.name for kernel in pruning.select_kernels(model, ["last"]).values()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "cap", "expected"),
+    [
+        (0.5, None, [1, 2, 4]),  # the first layer keeps its last weight
+        (0.5, 1.0, [1, 2, 4]),
+        (0.5, 0.5, [2, 2, 2]),  # the others make up for the first, as far as their own caps allow
+        (0.25, 0.5, [2, 3, 4]),
+        (0.5, 0.75, [1, 1, 4]),
+        (0.9, 0.5, [2, 2, 2]),
+        (0.5, 0.0, [4, 4, 4]),
+        (0.5, 0.49, [3, 3, 3]),  # rounded down
+    ],
+)
+def test_no_layer_goes_beyond_its_cap_and_the_others_make_up_for_it(sparsity, cap, expected):
+    model = network_of(*CHAIN)
+    rsr_tf.prune(model, sparsity=sparsity, max_layer_sparsity=cap)
+    assert alive(model) == expected
+
+
+@pytest.mark.parametrize("options", [{"gamma": 1e9}, {"sparsity": 0.9, "scope": "layer"}])
+def test_cap_holds_for_gamma_and_layer_by_layer(options):
+    model = network_of(*CHAIN)
+    rsr_tf.prune(model, max_layer_sparsity=0.5, **options)
+    assert alive(model) == [2, 2, 2]
+    np.testing.assert_array_equal(masks(model)[0], [[False, False], [True, True]])  # the largest survive
+
+
+def test_ties_at_the_cap_survive_together():
+    model = network_of(np.full((2, 2), 0.5), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    rsr_tf.prune(model, sparsity=0.5, max_layer_sparsity=0.5)
+    assert alive(model) == [4, 2]
+
+
+# Extremes
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize(("sparsity", "expected"), [(0.0, 4000), (0.999, 4), (1.0, 1)])
+def test_extreme_sparsities_are_exact_and_leave_a_weight(scope, sparsity, expected):
+    model = stock_chain(np.random.default_rng(0).permutation(np.arange(1.0, 4001)).reshape(40, 100))
+    rsr_tf.prune(model, sparsity=sparsity, scope=scope)
+    assert alive(model) == [expected]
+    kernel = np.array(noisy_layers(model)[0].kernel)
+    np.testing.assert_array_equal(np.sort(kernel[kernel != 0]), np.arange(4001.0 - expected, 4001))
+
+
+def test_layer_of_zeros_keeps_a_weight_that_is_zero():
+    model = stock_chain(np.zeros((2, 3)), np.ones((3, 2)))
+    rsr_tf.prune(model, sparsity=0.5)
+    assert alive(model) == [1, 6]
+    assert rsr_tf.sparsity(model) == 0.5
+
+
+def test_layer_with_one_filter_is_pruned_as_any_other():
+    model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.Conv2D(1, 2, use_bias=False)])
+    model.layers[0].kernel.assign(np.arange(1.0, 9).reshape(2, 2, 2, 1))
+    rsr_tf.prune(model, sparsity=0.5)
+    np.testing.assert_array_equal(np.ravel(model.layers[0].kernel), [0, 0, 0, 0, 5, 6, 7, 8])
+    np.testing.assert_allclose(model(np.ones((1, 5, 5, 2))), np.full((1, 4, 4, 1), 26.0))
+
+
+# What is readable, under the names of TensorFlow's Model Optimization Toolkit
+
+
+def test_layer_tells_its_mask_threshold_and_step(images, labels):
+    model = compiled(tiny_network())
+    assert [(float(layer.threshold), int(layer.pruning_step)) for layer in noisy_layers(model)] == [(0.0, -1)] * 3
+    model.fit(images, labels, batch_size=4, verbose=0)
+    gammas = rsr_tf.prune(model, sparsity=0.5)
+    for layer in noisy_layers(model):
+        ((kernel, mask, threshold),) = layer.pruning_vars
+        assert (kernel is layer.kernel, mask is layer.mask, threshold is layer.threshold) == (True, True, True)
+        assert float(threshold) == gammas[layer.path] > 0
+        assert int(layer.pruning_step) == 4
+        assert (threshold.dtype, layer.pruning_step.dtype, threshold.shape, layer.pruning_step.shape) == (
+            *("float32", "int64"),
+            *((), ()),
+        )
+
+
+def test_separable_layer_has_a_tuple_for_each_of_its_kernels():
+    model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.SeparableConv2D(3, 2)])
+    gammas = rsr_tf.prune(model, sparsity=0.5, scope="layer")
+    (layer,) = noisy_layers(model)
+    assert list(gammas) == [f"{layer.path}/depthwise_kernel", f"{layer.path}/pointwise_kernel"]
+    assert [float(threshold) for _, _, threshold in layer.pruning_vars] == list(gammas.values())
+    assert [tuple(mask.shape) for _, mask, _ in layer.pruning_vars] == [(2, 2, 2, 1), (1, 1, 2, 3)]
+    assert not hasattr(layer, "mask")
+
+
+def test_what_is_not_pruned_is_named(images):
+    inputs = keras.Input((6,), dtype="int32")
+    x = keras.layers.LSTM(4, name="lstm")(keras.layers.Embedding(20, 4, name="words")(inputs))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(3)(x))
+    model = keras.Model(inputs, x)
+    assert [layer.name for layer in rsr_tf.unpruned_layers(model)] == ["words", "lstm"]
+    rsr_tf.prune(model, sparsity=0.5)
+    assert str(rsr_tf.sparsity_table(model)).splitlines()[-1] == "not to be pruned: words (Embedding), lstm (LSTM)"
+    assert rsr_tf.sparsity_table(model).weights == 12
+
+
 # Mistakes
 
 
@@ -187,9 +344,34 @@ def test_impossible_targets_are_refused(function, options, message):
         function(**options)
 
 
-def test_network_without_noisy_layers_is_refused_with_the_way_out():
-    with pytest.raises(ValueError, match=r"must have noisy layers to prune; `rsr_tf.add_noise"):
-        rsr_tf.prune(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), sparsity=0.5)
+def test_network_with_nothing_to_prune_is_refused():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.ReLU()], name="empty")
+    with pytest.raises(ValueError, match=r"`model` must have conv or dense layers to prune. Received: model='empty'"):
+        rsr_tf.prune(model, sparsity=0.5)
+
+
+def test_subclassed_network_is_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ValueError, match=r"must be a built functional or Sequential Keras model. Received: Own"):
+        rsr_tf.prune(Own(), sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "message"),
+    [
+        (["dense*"], r"`exclude` must leave a layer to prune. Received: exclude=\['dense\*'\]"),
+        (["convolution"], "`exclude` must name layers .* Received: 'convolution'; the layers are dense0, dense1"),
+        ("first", "`exclude` must be a list of strings. Received: exclude='first'"),
+    ],
+)
+def test_impossible_exclusions_are_refused_and_nothing_is_changed(exclude, message):
+    model = stock_chain(HAND_MADE, HAND_MADE.T)
+    with pytest.raises(ValueError, match=message):
+        rsr_tf.prune(model, sparsity=0.5, exclude=exclude)
+    assert {type(layer) for layer in model.layers} == {keras.layers.InputLayer, keras.layers.Dense}
 
 
 def test_weight_that_is_no_number_is_refused_and_nothing_pruned():

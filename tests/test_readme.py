@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import rsr_tf
 from rsr_tf.config import key_table, load_config
 
 REPOSITORY = Path(__file__).parent.parent
@@ -44,6 +45,23 @@ def test_readme_example_runs_as_it_stands(images, labels, tmp_path, monkeypatch)
     exec(example.replace("epochs=160", "epochs=1, verbose=0"), names)
     assert np.abs(names["x_adv"] - images).max() <= 8 / 255 + 1e-6
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
+
+
+def test_readme_example_of_pruning_runs_as_it_stands(images, labels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (REPOSITORY / "README.md").read_text()
+    first, *rest = re.search(r"```python\n(model = keras.applications.*?)```", readme, re.DOTALL)[1].splitlines()
+    assert first.startswith("model = keras.applications.MobileNetV2(")
+    stack = [
+        keras.layers.Conv2D(8, 3),
+        keras.layers.Flatten(),
+        keras.layers.Dense(20),
+        keras.layers.Dense(10, "softmax"),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *stack])
+    exec("\n".join(rest), {"model": model, "rsr_tf": rsr_tf, "train": [(images, labels)]})
+    table = rsr_tf.sparsity_table(keras.models.load_model(tmp_path / "pruned.keras"))
+    assert [row.sparsity for row in table] == [0.0, pytest.approx(0.8, abs=1e-3), 0.0]
 
 
 def test_the_cleverhans_page_runs_as_it_stands(monkeypatch):

@@ -96,7 +96,7 @@ def judge(networks, images, labels, config, suite, **options):
 def variants(model):
     """The network as trained, and without its noise if it has any."""
     networks = {"noisy": model, "stripped": strip(model)}
-    if not any(layer.alpha is not None for layer in noisy_layers(model)):
+    if not any(layer.noise != "none" for layer in noisy_layers(model)):
         networks.pop("noisy")
     return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from rsr_tf.layers import convolutions
 from rsr_tf.layers.dense import NoisyDense
@@ -76,11 +77,10 @@ class PrunableKernel:
         return self.role.filter_axes
 
     def value(self):
-        """The kernel as the network uses it: a new NumPy array, zero where pruned."""
-        value = np.array(self.kernel)
-        if self.mask is not None:
-            value[~np.asarray(self.mask)] = 0
-        return value
+        """The kernel as the network uses it, zero where pruned: a NumPy array for reading, made without a copy."""
+        value = np.asarray(tf.convert_to_tensor(self.kernel))
+        mask = None if self.mask is None else np.asarray(tf.convert_to_tensor(self.mask))
+        return value if mask is None or mask.all() else np.where(mask, value, np.zeros((), value.dtype))
 
 
 def is_functional(model):
@@ -174,7 +174,7 @@ def unpruned_layers(model):
     return [
         layer
         for layer in layers_of(model)
-        if not is_convertible(layer) and not noisy_layers(layer) and _has_matrices(layer)
+        if not is_convertible(layer) and not noisy_layers(layer) and any(len(one.shape) >= 2 for one in layer.weights)
     ]
 
 
@@ -213,7 +213,3 @@ def _all_layers(layer):
     for child in layer._flatten_layers(include_self=False, recursive=False):
         found.update((id(one), one) for one in _all_layers(child))
     return list(found.values())
-
-
-def _has_matrices(layer):
-    return any(len(weight.shape) >= 2 for part in _all_layers(layer) for weight in part._trainable_variables)
