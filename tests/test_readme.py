@@ -47,6 +47,7 @@ def test_readme_example_runs_as_it_stands(images, labels, tmp_path, monkeypatch)
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
 
 
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 def test_readme_example_of_pruning_runs_as_it_stands(images, labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     readme = (REPOSITORY / "README.md").read_text()
@@ -59,7 +60,10 @@ def test_readme_example_of_pruning_runs_as_it_stands(images, labels, tmp_path, m
         keras.layers.Dense(10, "softmax"),
     ]
     model = keras.Sequential([keras.Input((8, 8, 1)), *stack])
-    exec("\n".join(rest), {"model": model, "rsr_tf": rsr_tf, "train": [(images, labels)]})
+    exec(
+        "\n".join(rest),
+        {"model": model, "rsr_tf": rsr_tf, "train": tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)},
+    )
     table = rsr_tf.sparsity_table(keras.models.load_model(tmp_path / "pruned.keras"))
     assert [row.sparsity for row in table] == [0.0, pytest.approx(0.8, abs=1e-3), 0.0]
 
