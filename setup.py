@@ -7,7 +7,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rsr_tf", "rsr_tf.*"]),
-    package_data={"rsr_tf": ["*.jinja"]},
+    package_data={"rsr_tf": ["*.html.jinja"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.12,<3.16",
@@ -26,6 +26,7 @@ setup(
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": ["pytest>=8", "ruff>=0.12"],
+        "litert": ["ai-edge-litert>=2.0"],  # runs TFLite files; without it TensorFlow's own interpreter does
         "interop": ["tensorflow-model-optimization==0.8.1"],
     },
     entry_points={"console_scripts": ["rsr = rsr_tf.cli:main"]},

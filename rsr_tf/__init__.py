@@ -33,10 +33,13 @@ _HOMES = {
     "strip": "convert",
     "as_model_fn": "evaluation",
     "export_saved_model": "export",
+    "export_tflite": "tflite",
+    "save_compact": "compact",
+    "load_compact": "compact",
 }
 _MODULES = (
-    *("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "schedules"),
-    "training",
+    *("artefacts", "attacks", "compact", "convert", "data", "evaluation", "export", "layers", "models", "noise"),
+    *("pruning", "schedules", "tflite", "training"),
 )
 _SERIALIZED = ("attacks", "layers", "schedules", "training")
 """Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""

@@ -104,6 +104,14 @@ def export(config, overrides, output):
 
 @main.command()
 @stage_options
+@click.option("--again", is_flag=True, help="Measure the latencies again, on a machine that is quiet now.")
+def artefacts(config, overrides, output, again):
+    """Write every kind of file, before and after pruning: bytes, latency, accuracy."""
+    _run("artefacts", config, overrides, output, again)
+
+
+@main.command()
+@stage_options
 def report(config, overrides, output):
     """Write report.html."""
     _run("report", config, overrides, output)

@@ -1,10 +1,12 @@
 """A trained network as a SavedModel that serves with and without noise, and says which is which."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rsr_tf.convert import strip, with_fresh_noise
@@ -23,6 +25,7 @@ def export_saved_model(model, path, *, metadata=None):
 
     `serving_default` (attribute `serve`) is the noisy network, `serve_deterministic` the stripped one. Both take
     float32 `(n, h, w, c)` in [0,1], for any n, and return logits. `tf.saved_model.load` needs no part of this package.
+    What the two have in common, and that is all but noise scales and masks, lies in it once.
     Noise without a seed does not run in a process that has TensorFlow's op determinism on; `serve_deterministic` does.
 
     Args:
@@ -41,14 +44,10 @@ def export_saved_model(model, path, *, metadata=None):
     if path.exists():
         raise ValueError(f"`path` must not exist yet. Received: path={str(path)!r}")
     is_noisy = any(layer.noise != "none" for layer in noisy_layers(model))
-    noisy, deterministic = with_fresh_noise(model), strip(model)
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="pixels")]
-    archive = keras.export.ExportArchive()
-    for name, network in (("serve", noisy), ("serve_deterministic", deterministic)):
-        archive.track(network)
-        archive.add_endpoint(name, _inference(network), signature)
+    module = _served(with_fresh_noise(model), strip(model))
     try:
-        archive.write_out(str(path), verbose=False)
+        signatures = {name: getattr(module, name) for name in ("serve", "serve_deterministic")}
+        tf.saved_model.save(module, str(path), signatures={**signatures, "serving_default": module.serve})
         policy = NOISE_POLICY if is_noisy else "This network was trained without noise; both signatures are the same."
         entries = {"noisy": is_noisy, "noise_policy": policy, "pixels": [0.0, 1.0], **(metadata or {})}
         (path / METADATA).write_text(json.dumps(entries, indent=2) + "\n")
@@ -63,8 +62,31 @@ def read_metadata(path):
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def _inference(network):
-    def serve(pixels):
-        return network(pixels, training=False)
+def _served(noisy, stripped):
+    """Two networks as the endpoints of one module, which holds once what both have in common."""
+    by_content = {_content(variable): variable for variable in noisy.variables}
+    trainable, others = (
+        [by_content.get(_content(variable), variable) for variable in variables]
+        for variables in (stripped.trainable_variables, stripped.non_trainable_variables)
+    )
+    signature = [tf.TensorSpec((None, *noisy.input_shape[1:]), tf.float32, name="pixels")]
 
-    return serve
+    @tf.function(input_signature=signature)
+    def serve(pixels):
+        return noisy(pixels, training=False)
+
+    @tf.function(input_signature=signature)
+    def serve_deterministic(pixels):
+        values = ([variable.value for variable in variables] for variables in (trainable, others))
+        return stripped.stateless_call(*values, pixels, training=False)[0]
+
+    module = tf.Module()
+    module.kept = list({id(variable): variable.value for variable in (*noisy.variables, *trainable, *others)}.values())
+    module.serve, module.serve_deterministic = serve, serve_deterministic
+    return module
+
+
+def _content(variable):
+    """What makes two variables of a network that learns no more the same: shape and values; -0.0 is 0.0."""
+    array = keras.ops.convert_to_numpy(variable)
+    return array.shape, array.dtype, hashlib.sha256(array + np.zeros((), array.dtype)).digest()

@@ -13,7 +13,7 @@ STROKE = {"undefended": ":", "before pruning": "--", "after pruning": "-"}
 STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "undefended twin"}
 
 
-def write_report(path, config_text, evaluation, history, verdicts=()):
+def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=None):
     """Render the report: the strongest verdict first and whole, then what else there is.
 
     Args:
@@ -22,6 +22,7 @@ def write_report(path, config_text, evaluation, history, verdicts=()):
         evaluation: content of `evaluation.json`; empty if there is none, but then there must be a verdict.
         history: rows of `history.csv`, as dicts of strings.
         verdicts: contents of `verdict_*.json`. Defaults to none.
+        artefacts: content of `artefacts.json`, if there is one.
     """
     verdicts = strongest_first(verdicts)
     about = evaluation or verdicts[0]
@@ -31,6 +32,7 @@ def write_report(path, config_text, evaluation, history, verdicts=()):
         config=config_text,
         verdict=verdict_view(verdicts[0]) if verdicts else None,
         others=[summary(verdict) for verdict in verdicts[1:]],
+        artefacts=artefacts,
         curves=[_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
         **_scores(evaluation),
     )

@@ -33,6 +33,8 @@ class RunFolder:
         self.undefended = self.path / "undefended.keras"
         self.saved_model = self.path / "saved_model"
         self.evaluation = self.path / "evaluation.json"
+        self.artefacts = self.path / "artefacts"
+        self.measured_artefacts = self.path / "artefacts.json"
         self.report = self.path / "report.html"
         self._lock_descriptor = None
 
@@ -94,14 +96,20 @@ class RunFolder:
             self._lock_descriptor = None
 
     def read_evaluation(self):
-        return _read_json(self.evaluation) if self.evaluation.exists() else {}
+        return self.read_json(self.evaluation)
 
     def read_verdicts(self):
         """A dict from the name of each file of a verdict to its content."""
-        return {path.name: _read_json(path) for path in sorted(self.path.glob(self.verdict("*").name))}
+        return {path.name: self.read_json(path) for path in sorted(self.path.glob(self.verdict("*").name))}
 
     def write_evaluation(self, content):
         self.write_json(self.evaluation, content)
+
+    def read_artefacts(self):
+        return self.read_json(self.measured_artefacts)
+
+    def write_artefacts(self, content):
+        self.write_json(self.measured_artefacts, content)
 
     def verdict(self, name):
         """Path of the verdict of a suite of attacks; see `suite_name`."""
@@ -111,16 +119,18 @@ class RunFolder:
         """Path of the folder with what is done of a suite; see `suite_name`."""
         return self.path / "suites" / name
 
+    def read_json(self, path):
+        """The content of a file, an empty dict where there is none; `ValueError` for one that cannot be read."""
+        if not path.exists():
+            return {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"cannot read {path}: {error}") from error
+
     def write_json(self, path, content):
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
 
 
 def suite_name(suite, network="pruned", images=None):

@@ -33,6 +33,9 @@ ALLOWED = {
     "pruning": {"layers", "noise", "thresholds"},
     "convert": {"layers", "noise"},
     "export": {"layers", "convert"},
+    "compact": {"atomic"},
+    "tflite": {"atomic", "convert"},
+    "artefacts": {"compact", "convert", "evaluation", "export", "layers", "tflite"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "schedules": set(),
     "pruning_callback": {"callbacks", "layers", "pruning"},
@@ -41,7 +44,7 @@ ALLOWED = {
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
         *("atomic", "pruning", "thresholds", "schedules", "pruning_callback", "convert", "export", "callbacks"),
-        "evaluation",
+        *("evaluation", "artefacts", "tflite"),
     },
 }
 

@@ -9,14 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tomli_w
 from click.testing import CliRunner
 from test_verdict_page import HEAD, noisy_verdict
 
@@ -247,21 +245,6 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_one_shot_leaves_excluded_layers_and_spares_capped_ones(finished_run, config, tmp_path):
-    folder = tmp_path / "out"
-    selection = ['pruning.exclude=["last"]', "pruning.max_layer_sparsity=0.5", "pruning.finetune_epochs=0"]
-    options = [argument for override in selection for argument in ("--set", override)]
-    folder.mkdir()
-    shutil.copy(finished_run[0] / "model.keras", folder)
-    stored = tomllib.loads((finished_run[0] / "config.toml").read_text())
-    stored["pruning"] |= {"exclude": ["last"], "max_layer_sparsity": 0.5, "finetune_epochs": 0}
-    (folder / "config.toml").write_bytes(tomli_w.dumps(stored).encode())
-    result = CliRunner().invoke(main, ["prune", str(config), "--output", str(folder), *options])
-    assert result.exit_code == 0, result.output
-    layers = rsr_tf.sparsity_table(keras.models.load_model(folder / "pruned.keras"))
-    assert [row.sparsity for row in layers] == pytest.approx([0.5, 0.5, 0.5, 0], abs=0.02)
-
-
 def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_path, monkeypatch):
     """Two rounds of two epochs of 4 steps: pruned before the first epoch, and at the end of the second."""
     folder = tmp_path / "out"
@@ -271,12 +254,6 @@ def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_pat
     seen = stopped_and_started_again(monkeypatch, "prune", config, folder, *overrides)
     assert seen == pytest.approx([1 - 0.4**0.5, 0.6, 0.6, 0.6], abs=0.001)
     assert rsr_tf.sparsity(keras.models.load_model(folder / "pruned.keras")) == seen[-1]
-
-
-def test_layer_to_exclude_that_is_not_there_is_one_line_before_training(config, tmp_path):
-    arguments = ["train", config, "--output", tmp_path / "out", "--set", 'pruning.exclude=["tail"]']
-    assert "`exclude` must name layers of the model" in stopped_with_one_line(arguments)
-    assert not (tmp_path / "out").exists()
 
 
 def test_frequency_that_leaves_no_time_to_prune_is_one_line(config, tmp_path):

@@ -7,7 +7,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import tiny_network
+import tensorflow as tf
+from conftest import silence, tiny_network
 
 import rsr_tf
 
@@ -72,6 +73,27 @@ def test_number_of_images_is_free(exported):
 
 def test_signatures_have_their_names(exported):
     assert set(exported[2][0]["names"]) == {"serve", "serve_deterministic", "serving_default"}
+
+
+def test_weights_lie_in_it_once(exported):
+    """What both signatures have in common is most of it; noise scales and masks come on top, the optimizer does not."""
+    model = tiny_network()
+    weights = sum(keras.ops.convert_to_numpy(variable).nbytes for variable in model.weights)
+    values = exported[0] / "saved_model" / "variables" / "variables.data-00000-of-00001"
+    checkpoint = tf.train.load_checkpoint(values.with_name("variables"))
+    kept = [checkpoint.get_tensor(name) for name in checkpoint.get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
+    assert sum(array.nbytes for array in kept) == weights
+
+
+def test_weights_under_a_mask_that_are_not_zero_are_kept_for_each_signature(noisy_model, images, tmp_path):
+    """`prune` makes them zero; here the mask alone is set, and the signatures still do what they say."""
+    mask = np.random.default_rng(0).uniform(size=(3, 3, 4, 4)) < 0.5
+    noisy_model.layers[2].mask.assign(mask)
+    silence(noisy_model)
+    rsr_tf.export_saved_model(noisy_model, tmp_path / "saved_model")
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    for endpoint in (loaded.serve, loaded.serve_deterministic):
+        np.testing.assert_allclose(endpoint(images), rsr_tf.strip(noisy_model)(images), atol=1e-5)
 
 
 def test_noise_policy_lies_beside_the_network(exported):

@@ -168,3 +168,22 @@ def test_text_of_a_verdict_is_escaped(written):
     page = written(noisy_verdict([check("<b>bold</b>", passed=False)]) | {"data": "<script>"})
     assert "<b>bold" not in page
     assert "<script>" not in page
+
+
+def test_artefacts_are_shown_if_they_were_measured(evaluation, tmp_path, page):
+    assert "What pruning saves" not in page
+    time = {"median": 0.00123, "quartiles": [0.001, 0.002], "calls": 9, "batch": 1}
+    found = {"bytes": 430790, "gzip_bytes": 430918, "latency": {"1": time, "128": time}}
+    found["scores"] = {"clean": score(0.678), "pgd": score(0.289)}
+    network = {"sparsity": 0.6, "dense_bytes": 1084392, "artefacts": {"compact <archive>": found}}
+    content = {
+        "attack": {"steps": 7},
+        "machine": {"cores": 2, "tensorflow": "2.21.0", "tflite_runtime": "ai_edge_litert", "tflite_threads": 2},
+        "calibration_images": 500,
+        "networks": {"after pruning": network},
+    }
+    write_report(tmp_path / "report.html", "", evaluation, [], artefacts=content)
+    text = (tmp_path / "report.html").read_text()
+    for part in ("What pruning saves", "<td>430,790</td><td>39.7</td>", "1.23 ", "67.8 ± 1.2", "PGD-7, transferred"):
+        assert part in text
+    assert "compact &lt;archive&gt;" in text

@@ -67,6 +67,18 @@ def test_no_training_revives_a_pruned_weight(build, training, train):
     assert_zero(model, pruned)
 
 
+def test_mask_from_elsewhere_holds_against_momentum_too(build, train):
+    """Nobody tells the optimizer of such a mask; the constraint of the kernel alone stands in its way."""
+    model = compiled(build(), optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1))
+    make_prunable(model)
+    train(model)
+    pruned = [np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5 for layer in noisy_layers(model)]
+    for layer, mask in zip(noisy_layers(model), pruned, strict=True):
+        layer.mask.assign(mask)
+    train(model)
+    assert_zero(model, pruned)
+
+
 def test_all_weights_in_place_before_the_first_compile(build, train):
     model = build()
     rsr_tf.prune(model, sparsity=0.5)

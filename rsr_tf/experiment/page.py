@@ -20,7 +20,7 @@ def write_page(folder):
         UserError: where there is neither, or a file that cannot be read.
     """
     try:
-        evaluation, found = folder.read_evaluation(), folder.read_verdicts()
+        evaluation, found, artefacts = folder.read_evaluation(), folder.read_verdicts(), folder.read_artefacts()
     except ValueError as error:
         raise UserError(str(error)) from error
     evaluation = evaluation if "examples" in evaluation else {}  # half an evaluation has no claim yet
@@ -29,7 +29,12 @@ def write_page(folder):
         raise UserError(f"nothing was evaluated in {folder.path} yet; `rsr evaluate` does it")
     with replacing(folder.report) as temporary:
         write_report(
-            temporary, folder.config.read_text(encoding="utf-8"), evaluation, read_history(folder.history), verdicts
+            temporary,
+            folder.config.read_text(encoding="utf-8"),
+            evaluation,
+            read_history(folder.history),
+            verdicts,
+            artefacts,
         )
     log.info("report: %s", folder.report)
 

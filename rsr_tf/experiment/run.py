@@ -14,11 +14,11 @@ import time
 import keras
 import tensorflow as tf
 
-from rsr_tf import data, export, pruning
+from rsr_tf import artefacts, data, export, pruning
 from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
-from rsr_tf.experiment import assess, build
+from rsr_tf.experiment import assess, build, ship
 from rsr_tf.experiment.page import write_page
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning_callback import PruningCallback
@@ -185,6 +185,31 @@ class Experiment:
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
             export.export_saved_model(model, temporary, metadata=metadata)
+
+    def artefacts(self, again=False):
+        """Write the network before and after pruning as every kind of file, and measure each; what is done is kept.
+
+        Args:
+            again: measure the latencies again, on a machine that is quiet now. Defaults to `False`.
+        """
+        content = self.folder.read_artefacts() or ship.describe(self.config, self._data_set)
+        content["machine"] = ship.machine()
+        for name, path in {"before pruning": self.folder.model, "after pruning": self.folder.pruned}.items():
+            model = self._load(path)
+            entry = content["networks"].setdefault(name, {})
+            folder = self.folder.artefacts / name.replace(" ", "_")
+            with build.user_errors(), self._disk_errors():
+                ship.start_over(entry, folder, path)
+                ship.measure_network(
+                    model,
+                    entry,
+                    folder,
+                    self._data_set,
+                    self.config,
+                    save=lambda: self.folder.write_artefacts(content),
+                    again=again,
+                )
+        log.info("%s", artefacts.format_table(content))
 
     def report(self):
         """Write `report.html` from what the other stages left."""
