@@ -24,6 +24,7 @@ ALLOWED = {
     "report": {"figures", "templates", "verdict_page"},
     "figures": set(),
     "templates": set(),
+    "sweep_report": {"figures", "templates"},
     "verdict_page": {"figures"},
     "layers": {"noise", "batch_norm"},
     "models": {"layers"},
@@ -44,7 +45,7 @@ ALLOWED = {
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
         *("atomic", "pruning", "thresholds", "schedules", "pruning_callback", "convert", "export", "callbacks"),
-        *("evaluation", "artefacts", "tflite"),
+        *("evaluation", "artefacts", "tflite", "compact", "sweep_report"),
     },
 }
 
