@@ -33,9 +33,15 @@ _HOMES = {
     "strip": "convert",
     "as_model_fn": "evaluation",
     "export_saved_model": "export",
+    "GroupLasso": "structured",
+    "prune_filters": "structured",
+    "rebuild": "structured",
 }
-_MODULES = ("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "training")
-_SERIALIZED = ("attacks", "layers", "training")
+_MODULES = (
+    *("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "structured"),
+    "training",
+)
+_SERIALIZED = ("attacks", "layers", "structured", "training")
 """Modules with classes that a `.keras` file may name."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES]

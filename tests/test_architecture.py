@@ -29,12 +29,14 @@ ALLOWED = {
     "pruning": {"layers", "noise", "thresholds"},
     "convert": {"layers", "noise"},
     "export": {"layers", "convert"},
+    "structured": {"layers", "noise"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "evaluation": {"atomic", "attacks", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
         *("atomic", "pruning", "thresholds", "convert", "export", "callbacks", "evaluation"),
+        "structured",
     },
 }
 
