@@ -40,18 +40,6 @@ def test_gradient_is_the_direction_of_a_filter_and_zero_at_zero():
     np.testing.assert_allclose(tape.gradient(loss, kernel), expected, rtol=1e-5)
 
 
-def test_training_shrinks_an_idle_filter_as_a_whole(images, labels):
-    model = rsr_tf.models.small_cnn(noise="none", width=0.25)
-    layer = rsr_tf.layers.noisy_layers(model)[0]
-    layer.kernel.regularizer = rsr_tf.GroupLasso(0.05)
-    before = np.linalg.norm(np.reshape(layer.kernel, (-1, 8)), axis=0)
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(images, labels, epochs=20, verbose=0)
-    after = np.linalg.norm(np.reshape(layer.kernel, (-1, 8)), axis=0)
-    assert (after < before).all()
-    assert np.isfinite(after).all()
-
-
 @pytest.mark.parametrize(
     "layer",
     [

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import compiled, silence, tiny_network
 
 import rsr_tf
@@ -179,7 +180,7 @@ def normalized(x):
     x = L.ZeroPadding2D()(L.Activation("tanh")(x))
     x = L.BatchNormalization(scale=False)(L.MaxPooling2D()(conv(6, "two")(x)))
     x = L.UpSampling2D()(L.Dropout(0.5)(L.LeakyReLU()(x)))
-    return head(L.Cropping2D()(L.PReLU(alpha_initializer="normal")(L.AveragePooling2D()(x))))
+    return head(L.Cropping2D()(L.PReLU(alpha_initializer="normal")(L.AveragePooling2D(2)(x))))
 
 
 def residual(x):
@@ -263,7 +264,7 @@ def nested(x):
         (depthwise, {"one": 3, "depthwise": 3}),
         (separable, {"one": 3, "separable/depthwise_kernel": 3, "separable/pointwise_kernel": 2}),
         (transposed, {"zero": 4, "one": 3, "two": 2}),
-        (other_dimensions, {"one": 6, "two": 2}),
+        (other_dimensions, {"one": 3, "two": 2}),
         (squeeze_and_excite, {"one": 4, "squeeze": 2, "excite": 4}),
         (operations, {"one": 3, "two": 5}),
         (shared, {"one": 3, "both": 3}),
@@ -273,7 +274,8 @@ def nested(x):
 @pytest.mark.parametrize("noise", [None, "channel"])
 def test_smaller_network_computes_what_the_zeroed_one_does(build, expected, noise):
     model = functional((8, 8, 2), build)
-    small = shrunk(rsr_tf.add_noise(model, kind=noise) if noise else model)
+    model = rsr_tf.add_noise(model, kind=noise) if noise else model
+    small = shrunk(model)
     assert filters_of(small) == {**expected, "head": 3}
     assert [layer.name for layer in small.layers] == [layer.name for layer in model.layers]
     kinds = {type(layer).__module__.split(".")[0] for layer in layers_of(small) if layer.trainable_weights}
@@ -403,10 +405,10 @@ def test_half_of_the_filters_of_a_usual_network(build, share_of_weights):
     assert small.count_params() / model.count_params() < share_of_weights
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_residual_network_by_any_scope_and_share(scope):
-    small = shrunk(rsr_tf.models.resnet20(width=0.5), share=0.3, scope=scope)
-    assert outputs_of(small)[0].shape == (3, 10)
+def test_residual_network_shrinks_unevenly_too():
+    small = shrunk(rsr_tf.models.resnet18(width=0.0625), share=0.4, scope="global")
+    left = filters_of(small)
+    assert len({left[f"stage3_unit{unit}_conv1/convolution"] for unit in (1, 2)}) == 2
 
 
 # Noise
@@ -441,7 +443,7 @@ def test_noisy_network_draws_the_same_spread_of_outputs():
     rsr_tf.prune_filters(randomize(model))
     small = rsr_tf.rebuild(model)
     image = images_for(model, 1)
-    one, other = (np.array([net(image)[0] for _ in range(300)]) for net in (model, small))
+    one, other = (np.array([draw(image)[0] for _ in range(300)]) for draw in map(tf.function, (model, small)))
     assert one.std(axis=0).min() > 0.01
     np.testing.assert_allclose(other.std(axis=0), one.std(axis=0), rtol=0.3)  # 5 deviations of a ratio of two of 300
 
@@ -485,7 +487,7 @@ def test_smaller_network_trains_saves_loads_strips_and_is_pruned_again(images, l
     loaded = keras.models.load_model(tmp_path / "small.keras")
     stripped = [np.array(rsr_tf.strip(network)(images)) for network in (small, loaded)]
     np.testing.assert_array_equal(*stripped)
-    assert filters_of(rsr_tf.rebuild(compiled(loaded)))["conv_block/convolution"] <= 4
+    assert [kernel.kernel.shape[-1] for kernel in prunable_kernels(loaded).values()] == [4, 4, 10]
 
 
 def test_model_that_trains_adversarially_becomes_a_plain_one():
@@ -527,7 +529,7 @@ def test_impossible_settings_are_refused(options, message):
 
 def test_weight_that_is_no_number_is_refused_and_nothing_removed():
     model = chain(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[np.nan, 1.0], [1.0, 1.0]]), np.ones((2, 2)))
-    with pytest.raises(ValueError, match="layer `dense1` must be numbers to be pruned. Received: NaN"):
+    with pytest.raises(ValueError, match=r"layer `dense1` must be numbers to be pruned. Received: NaN"):
         rsr_tf.prune_filters(model)
     np.testing.assert_array_equal(model.get_layer("dense0").kernel, [[1, 2], [3, 4]])
 
@@ -537,5 +539,5 @@ def test_subclassed_model_is_refused(function):
     class Own(keras.Model):
         pass
 
-    with pytest.raises(ValueError, match="must be a built functional or Sequential Keras model. Received: Own"):
+    with pytest.raises(ValueError, match=r"must be a built functional or Sequential Keras model. Received: Own"):
         function(Own())

@@ -65,11 +65,14 @@ class _Rebuilder:
         inputs = []
         for index, tensor in enumerate(model.inputs):
             shape = tensor.shape if labels is None else (*tensor.shape[:-1], self._count(labels[index]))
-            inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name))
+            inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name))
         outputs = follow(model, inputs, self._call)
+        old_inputs, old_outputs = model.inputs[0], model.outputs[0]
+        if not isinstance(model, keras.Sequential):
+            old_inputs, old_outputs = model.input, model.output
         return keras.Model(
-            _arranged(model.inputs, model.input, inputs),
-            _arranged(model.outputs, model.output, outputs),
+            _arranged(old_inputs, dict(zip(map(id, model.inputs), inputs, strict=True))),
+            _arranged(old_outputs, dict(zip(map(id, model.outputs), outputs, strict=True))),
             name=model.name,
         )
 
@@ -115,9 +118,6 @@ def _variables(operation):
     return getattr(operation, "variables", [])
 
 
-def _arranged(flat, structure, values):
-    """New tensors in the place of old ones: one by itself, several as the model takes or gives them."""
-    if len(flat) == 1:
-        return values[0]
-    by_id = dict(zip(map(id, flat), values, strict=True))
-    return keras.tree.map_structure(lambda tensor: by_id[id(tensor)], structure)
+def _arranged(structure, replacements):
+    """New tensors in the places of the old ones, by the `id` of these."""
+    return keras.tree.map_structure(lambda tensor: replacements[id(tensor)], structure)
