@@ -25,7 +25,7 @@ _HOMES = {
     "make_prunable": "layers",
     "unpruned_layers": "layers",
     "RSRModel": "training",
-    "PruningCallback": "pruning",
+    "PruningCallback": "pruning_callback",
     "prune": "pruning",
     "sparsity": "pruning",
     "sparsity_table": "pruning",
@@ -38,11 +38,11 @@ _HOMES = {
     "rebuild": "structured",
 }
 _MODULES = (
-    *("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "structured"),
-    "training",
+    *("attacks", "convert", "data", "evaluation", "export", "layers", "models", "noise", "pruning", "schedules"),
+    *("structured", "training"),
 )
-_SERIALIZED = ("attacks", "layers", "structured", "training")
-"""Modules with classes that a `.keras` file may name."""
+_SERIALIZED = ("attacks", "layers", "schedules", "structured", "training")
+"""Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 

@@ -71,16 +71,26 @@ def prune(config, overrides, output):
 @click.option(
     "--suite",
     type=click.Choice(["quick", "paper", "full"]),
-    help="Adaptive and black-box attacks, checks and a verdict, on the pruned network.",
+    help="Adaptive and black-box attacks on one network, checks, and a verdict.",
 )
-def evaluate(config, overrides, output, other, suite):
+@click.option(
+    "--network",
+    type=click.Choice(["pruned", "trained", "undefended"]),
+    help="Network of the run that the suite attacks [pruned].",
+)
+@click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
+def evaluate(config, overrides, output, other, suite, network, images):
     """Attack the networks of a run, or a SavedModel: CONFIG may be its folder."""
+    if (network or images) and not suite:
+        raise click.UsageError("--network and --images go with --suite")
     if (Path(config) / "saved_model.pb").exists():
-        _evaluate_saved_model(config, other, overrides, output, suite)
+        if network:
+            raise click.UsageError("--network goes with a config; a SavedModel is one network")
+        _evaluate_saved_model(config, other, overrides, output, suite, images)
     elif other:
         raise click.UsageError("--config goes with the folder of a SavedModel")
     elif suite:
-        _run("judge", config, overrides, output, suite)
+        _run("judge", config, overrides, output, suite, network or "pruned", images)
     else:
         _run("evaluate", config, overrides, output)
 
@@ -99,6 +109,55 @@ def report(config, overrides, output):
     _run("report", config, overrides, output)
 
 
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+
+
+@main.command()
+@click.argument("network", type=click.Path())
+@click.option("--tier", type=click.Choice(["1", "2"]), default="1", show_default=True, help="1: one c; 2: nine.")
+@click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Test images, by seed.")
+@click.option(
+    "--noise",
+    "columns",
+    type=click.Choice(["shared", "per_image", "averaged", "off"]),
+    multiple=True,
+    help="How the attack meets the noise; may be repeated [all but per_image, which is slow].",
+)
+@click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked side by side.")
+@set_option
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the result [zoo/pruned in the run folder].")
+def zoo(network, tier, images, columns, group, overrides, output):
+    """Attack a finished network by ZOO, which sees scores alone.
+
+    NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel. The longest time it may take
+    is printed first. Stopped and started again, it goes on.
+    """
+    _start_tensorflow()
+    from rsr_tf import experiment
+
+    experiment.zoo(
+        network, overrides=overrides, output=output, tier=int(tier), images=images, columns=columns, group=group
+    )
+
+
+@main.command()
+@click.argument("networks", type=click.Path(), nargs=-1, required=True)
+@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images, by seed.")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Steps of PGD.")
+@click.option("--draws", type=click.IntRange(min=1), default=10, show_default=True, help="Gradients to average.")
+@set_option
+@click.option("--output", type=click.Path(file_okay=False), default="runs/transfer", show_default=True)
+def transfer(networks, images, steps, draws, overrides, output):
+    """Show images crafted on each of several finished networks to all of them.
+
+    NETWORKS are run folders, for their pruned networks, .keras files in such, or SavedModels.
+    """
+    _start_tensorflow()
+    from rsr_tf import experiment
+
+    experiment.transfer(networks, output=output, overrides=overrides, images=images, steps=steps, draws=draws)
+
+
 def _run(stage, config, overrides, output, *arguments):
     from rsr_tf.config import load_config
 
@@ -110,17 +169,17 @@ def _run(stage, config, overrides, output, *arguments):
         getattr(experiment, stage)(*arguments)
 
 
-def _evaluate_saved_model(path, config, overrides, output, suite):
+def _evaluate_saved_model(path, config, overrides, output, suite, images):
     from rsr_tf.config import load_config
 
-    if output:
-        raise click.UsageError("--output goes with a config; the scores of a SavedModel are printed as JSON")
+    if output and not suite:
+        raise click.UsageError("--output goes with a config or --suite; the scores of a SavedModel are printed as JSON")
 
     settings = load_config(config, overrides) if config else None
     _start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 
-    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite), indent=1))
+    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite, images, output), indent=1))
 
 
 def _start_tensorflow(log_to=sys.stdout):

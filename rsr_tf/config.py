@@ -51,6 +51,9 @@ class Model(Section):
     noise: Literal["channel", "layer", "element", "none"] = Field("channel", description="weight noise (Eq. 4)")
     noise_scale: NotNegative = Field(0.25, description="start value of alpha")
     lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")
+    lasso_step: Literal["gradient", "proximal"] = Field(
+        "gradient", description="gradient: in the loss (Eq. 6); proximal: after every update, for exact zeros"
+    )
     width: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="factor on the number of filters (Table 2)")
 
 
@@ -84,12 +87,45 @@ class Training(Section):
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")
 
 
+SCHEDULE_KEYS = {
+    "one-shot": (),
+    "constant": ("begin", "end", "frequency"),
+    "polynomial": ("begin", "end", "frequency", "initial_sparsity", "power"),
+    "rounds": ("rounds",),
+}
+"""Keys of the section `pruning` that one schedule has and another has not."""
+
+
 class Pruning(Section):
     sparsity: Share | None = Field(0.6, description="share of weights to prune; this or gamma")
     gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
     scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
+    exclude: list[str] = Field([], description="layers to leave: first, last, names or patterns, classes such as Dense")
+    max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of one layer to prune")
+    schedule: Literal["one-shot", "constant", "polynomial", "rounds"] = Field(
+        "one-shot", description="one-shot: once, after training; constant, polynomial: during it; rounds: after it"
+    )
+    begin: Share = Field(0.25, description="constant, polynomial: share of training at whose end pruning begins")
+    end: Share = Field(0.75, description="constant, polynomial: share of training at whose end pruning is done")
+    frequency: PositiveCount = Field(100, description="constant, polynomial: steps from one pruning to the next")
+    initial_sparsity: Share = Field(0.0, description="polynomial: share of weights to prune at the beginning")
+    power: Positive = Field(3.0, description="polynomial: exponent")
+    rounds: PositiveCount = Field(
+        5,
+        description="rounds: their number, each prunes the same share of what is left and has finetune_epochs",
+    )
     finetune_epochs: Count = Field(0, description="epochs of further training with the mask on")
     finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of these")
+
+    @property
+    def selection(self):
+        """Which weights compete with which, as options of `rsr_tf.prune`."""
+        return self.model_dump(include={"scope", "exclude", "max_layer_sparsity"})
+
+    @property
+    def in_training(self):
+        """Whether the network is pruned while it is first trained, so that there is none before pruning."""
+        return self.schedule in ("constant", "polynomial")
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +136,24 @@ class Pruning(Section):
     def _one_target(self):
         if (self.sparsity is None) == (self.gamma is None):
             raise ValueError(f"give exactly one of sparsity ({self.sparsity}) and gamma ({self.gamma})")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_that_fits(self):
+        if self.schedule != "one-shot" and self.sparsity is None:
+            raise ValueError(f'schedule "{self.schedule}" takes a sparsity, not gamma ({self.gamma:g})')
+        for key in sorted({key for keys in SCHEDULE_KEYS.values() for key in keys}):
+            value = getattr(self, key)
+            if key not in SCHEDULE_KEYS[self.schedule] and value != type(self).model_fields[key].default:
+                raise ValueError(f'schedule "{self.schedule}" has no use for {key} ({value})')
+        if not self.begin < self.end:
+            raise ValueError(f"begin ({self.begin:g}) must be less than end ({self.end:g})")
+        if self.schedule == "polynomial" and self.initial_sparsity > self.sparsity:
+            raise ValueError(
+                f"initial_sparsity ({self.initial_sparsity:g}) must not exceed sparsity ({self.sparsity:g})"
+            )
+        if self.schedule == "rounds" and not self.finetune_epochs:
+            raise ValueError('schedule "rounds" needs finetune_epochs, which are 0')
         return self
 
 

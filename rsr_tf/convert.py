@@ -79,13 +79,15 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
     return _rebuild(model, convert)
 
 
-def strip(model):
+def strip(model, *, fold=False):
     """A copy of a network without noise, made of stock Keras layers alone: "without inference noise" of Table 5.
 
     Pruned weights are zeros in it. It loads without this package, and it is what a deterministic export is made of.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
+        fold: put the normalization of every `NoisyConvBlock` into the kernel and a bias, for inference alone: the same
+            function, about twice as fast on a CPU. Defaults to `False`, which keeps `BatchNormalization` layers.
 
     Returns:
         A functional `keras.Model` with the same inputs, outputs and names, not compiled.
@@ -103,6 +105,8 @@ def strip(model):
             activation = keras.layers.Activation(
                 layer.activation, dtype=layer.dtype_policy, name=f"{layer.name}_activation"
             )
+            if fold:
+                return [(layer, _stock(layer.convolution, layer.name, use_bias=True)), (None, activation)]
             return [
                 (layer.convolution, _stock(layer.convolution, layer.name)),
                 (layer.normalization, keras.layers.BatchNormalization.from_config(normalization)),
@@ -130,10 +134,10 @@ def _copy(layer):
     return type(layer).from_config(layer.get_config())
 
 
-def _stock(layer, name):
-    """The Keras layer that a noisy one extends."""
+def _stock(layer, name, **changes):
+    """The Keras layer that a noisy one extends, with changes to its config."""
     config = {key: value for key, value in layer.get_config().items() if key not in NOISY_ONLY}
-    return stock_class(layer).from_config({**config, "name": name})
+    return stock_class(layer).from_config({**config, "name": name, **changes})
 
 
 def _rebuild(model, convert):
@@ -183,6 +187,11 @@ def _carry_weights(source, new):
         new.set_weights(source.get_weights())
         if hasattr(new, "finalize_state"):  # preprocessing layers compute with constants made from their weights
             new.finalize_state()
+        return
+    if isinstance(source, NoisyConvBlock) and isinstance(new, keras.layers.Conv2D):
+        kernel, bias = source.fold(masked_kernel(source.convolution.kernel, source.convolution.mask))
+        new.kernel.assign(kernel)
+        new.bias.assign(bias)
         return
     for old, one in zip(source._flatten_layers(), new._flatten_layers(), strict=True):
         values = {variable.name: variable for variable in _own_variables(old)}

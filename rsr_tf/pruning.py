@@ -1,4 +1,4 @@
-"""Pruning (Eq. 7 and 8, Section 3.4) of any functional or Sequential Keras model, in place; and in `fit`.
+"""Pruning (Eq. 7 and 8, Section 3.4) of any functional or Sequential Keras model, in place.
 
 A pruned weight is zero, stays zero through further training, and carries no noise. Pruning only ever adds zeros.
 """
@@ -171,7 +171,7 @@ def _forget_pruned_weights(optimizer, kernel):
         if name == "_accumulators" or not isinstance(slots, list) or len(slots) != len(optimizer._trainable_variables):
             continue
         slot = slots[index]
-        if slot is not None and tuple(slot.shape) == tuple(kernel.kernel.shape):
+        if isinstance(slot, keras.Variable) and tuple(slot.shape) == tuple(kernel.kernel.shape):
             slot.assign(masked_kernel(slot, kernel.mask))
 
 
@@ -251,28 +251,3 @@ def sparsity(model):
 def effective_kernels(model):
     """The conv and dense kernels of a model as NumPy arrays by path, pruned weights at zero."""
     return {path: kernel.value() for path, kernel in prunable_kernels(model).items()}
-
-
-class PruningCallback(keras.callbacks.Callback):
-    """Prune inside `fit`, at the end of one epoch; the mask holds through the epochs after it.
-
-    Args:
-        sparsity, gamma, scope: as for `prune`.
-        epoch: number of the epoch, from 0, at whose end the network is pruned. Defaults to 0.
-
-    Raises:
-        ValueError: as `prune`.
-
-    Example:
-        >>> model.fit(train, epochs=10, callbacks=[PruningCallback(sparsity=0.6, epoch=7)])
-    """
-
-    def __init__(self, *, sparsity=None, gamma=None, scope="global", epoch=0):
-        super().__init__()
-        check_target(sparsity, gamma, scope)
-        self.target = {"sparsity": sparsity, "gamma": gamma, "scope": scope}
-        self.epoch = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == self.epoch:
-            prune(self.model, **self.target)

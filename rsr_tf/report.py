@@ -1,41 +1,55 @@
-"""`report.html`: one self-contained file, made of `evaluation.json`, `history.csv` and `config.toml` alone."""
-
-import io
+"""`report.html`: one self-contained file, made of the JSON, `history.csv` and `config.toml` of a run alone."""
 
 import jinja2
-import matplotlib
-
-matplotlib.use("svg")
-
 import matplotlib.pyplot as plt
 import matplotlib.ticker
 
+from rsr_tf.figures import svg, tidy
+from rsr_tf.verdict_page import strongest_first, summary, verdict_view
+
 INK = {"undefended": "#9a3412", "before pruning": "#1d4ed8", "after pruning": "#047857"}
+STROKE = {"undefended": ":", "before pruning": "--", "after pruning": "-"}
 STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "undefended twin"}
 
 
-def write_report(path, config_text, evaluation, history):
-    """Render the report.
+def write_report(path, config_text, evaluation, history, verdicts=()):
+    """Render the report: the strongest verdict first and whole, then what else there is.
 
     Args:
         path: `Path` of the HTML file to write.
         config_text: the resolved config as TOML.
-        evaluation: content of `evaluation.json`.
+        evaluation: content of `evaluation.json`; empty if there is none, but then there must be a verdict.
         history: rows of `history.csv`, as dicts of strings.
+        verdicts: contents of `verdict_*.json`. Defaults to none.
     """
+    verdicts = strongest_first(verdicts)
+    about = evaluation or verdicts[0]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("rsr_tf", "."), autoescape=True, trim_blocks=True)
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
     environment.filters["fraction"] = lambda distance: f"{255 * distance:.3g}/255"
     page = environment.get_template("report.html.jinja").render(
+        title=f"{about['scheme']}: {about['model']} on {about['data']}",
         config=config_text,
-        evaluation=evaluation,
-        claim=_claim(evaluation["networks"]),
-        rows=[row for name, entry in evaluation["networks"].items() for row in _score_rows(name, entry)],
+        verdict=verdict_view(verdicts[0]) if verdicts else None,
+        others=[summary(verdict) for verdict in verdicts[1:]],
         curves=[_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
-        histogram=_histogram(evaluation["networks"]),
-        share_below=_share_below(evaluation["networks"]),
+        **_scores(evaluation),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _scores(evaluation):
+    """What the page shows of `evaluation.json`."""
+    if not evaluation:
+        return {"evaluation": None}
+    networks = evaluation["networks"]
+    return {
+        "evaluation": evaluation,
+        "claim": _claim(networks),
+        "rows": [row for name, entry in networks.items() for row in _score_rows(name, entry)],
+        "histogram": _histogram(networks),
+        "share_below": _share_below(networks),
+    }
 
 
 def _claim(networks):
@@ -66,7 +80,7 @@ def _curves(history, stage):
     figure, (accuracy, loss) = plt.subplots(1, 2, figsize=(10, 3.2))
     for axes, quantity in ((accuracy, "accuracy"), (loss, "loss")):
         clean = "accuracy" if quantity == "accuracy" else "clean_loss"
-        for key, label, ink in ((clean, "clean", "#1d4ed8"), (f"adversarial_{quantity}", "adversarial", "#9a3412")):
+        for key, label, ink in ((clean, "clean", "#60a5fa"), (f"adversarial_{quantity}", "adversarial", "#9a3412")):
             for prefix, style in (("", "-"), ("val_", ":")):
                 values = [_value(row, prefix + key) for row in rows if row.get(prefix + key)]
                 if len(values) == len(epochs):
@@ -77,9 +91,9 @@ def _curves(history, stage):
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.set(xlabel="epoch", title=f"{STAGES[stage]}: {quantity}")
         axes.legend(frameon=False, fontsize=8)
-        _tidy(axes)
+        tidy(axes)
     accuracy.set_ylim(0, 1)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _value(row, key):
@@ -93,36 +107,20 @@ def _histogram(networks):
     axes = plt.figure(figsize=(5, 3.2)).subplots()
     for name, entry in networks.items():
         edges, counts = entry["histogram"]["edges"], entry["histogram"]["counts"]
-        axes.stairs(counts, edges, color=INK[name], label=name, linewidth=1.4)
+        axes.stairs(counts, edges, color=INK[name], linestyle=STROKE[name], label=name, linewidth=1.4)
     axes.set(yscale="log", xlabel="weight (the ends hold what lies beyond)", ylabel="number of weights")
     axes.set_title("weights before and after pruning")
     axes.legend(frameon=False, fontsize=8)
-    return _svg(_tidy(axes).figure)
+    return svg(tidy(axes).figure)
 
 
 def _share_below(networks):
     """Fig. 2c: the share of weights under gamma."""
     axes = plt.figure(figsize=(5, 3.2)).subplots()
     for name, entry in networks.items():
-        axes.plot(entry["share_below"]["gamma"], entry["share_below"]["share"], color=INK[name], label=name)
+        gammas, shares = entry["share_below"]["gamma"], entry["share_below"]["share"]
+        axes.plot(gammas, shares, color=INK[name], linestyle=STROKE[name], label=name)
     axes.set(xscale="log", ylim=(0, 1), xlabel="gamma", ylabel="share of weights under gamma")
     axes.set_title("what a threshold would prune")
     axes.legend(frameon=False, fontsize=8)
-    return _svg(_tidy(axes).figure)
-
-
-def _tidy(axes):
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return axes
-
-
-def _svg(figure):
-    """A figure as SVG text; its text stays text, its file carries no date."""
-    figure.tight_layout()
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rsr_tf"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return svg(tidy(axes).figure)

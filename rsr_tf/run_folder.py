@@ -94,22 +94,38 @@ class RunFolder:
             self._lock_descriptor = None
 
     def read_evaluation(self):
-        return json.loads(self.evaluation.read_text(encoding="utf-8")) if self.evaluation.exists() else {}
+        return _read_json(self.evaluation) if self.evaluation.exists() else {}
+
+    def read_verdicts(self):
+        """A dict from the name of each file of a verdict to its content."""
+        return {path.name: _read_json(path) for path in sorted(self.path.glob(self.verdict("*").name))}
 
     def write_evaluation(self, content):
         self.write_json(self.evaluation, content)
 
-    def verdict(self, suite):
-        """Path of the verdict of a suite of attacks."""
-        return self.path / f"verdict_{suite}.json"
+    def verdict(self, name):
+        """Path of the verdict of a suite of attacks; see `suite_name`."""
+        return self.path / f"verdict_{name}.json"
 
-    def suite_state(self, suite):
-        """Path of the folder with what is done of a suite."""
-        return self.path / "suites" / suite
+    def suite_state(self, name):
+        """Path of the folder with what is done of a suite; see `suite_name`."""
+        return self.path / "suites" / name
 
     def write_json(self, path, content):
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+
+
+def suite_name(suite, network="pruned", images=None):
+    """What the files of a suite are called: its name, then the network and the number of images unless by default."""
+    return "_".join([suite, *([] if network == "pruned" else [network]), *([] if images is None else [str(images)])])
 
 
 def drop_none(values):

@@ -6,6 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.layers import prunable_kernels
+from rsr_tf.proximal import soft_threshold
+
 LABEL_SOURCES = ("true", "predicted")
 
 
@@ -17,7 +20,9 @@ class RSRModel(keras.Model):
 
     `fit` attacks every batch in the graph, with the network in inference mode and its noise on; then clean and
     adversarial images pass in training mode. The lasso is whatever L1 regularizers the layers carry, and is counted
-    once. Weight decay, if the optimizer has any, is kept away from `alpha`; `compile` wants an optimizer that is new.
+    once; or it is a proximal step after every update of the optimizer, `sign(w) * max(|w| - learning_rate * lambda, 0)`
+    on every conv and dense kernel, which leaves exact zeros. Weight decay, if the optimizer has any, is kept away from
+    `alpha`; `compile` wants an optimizer that is new.
 
     Beside the compiled metrics (which see the clean images), `fit` and `evaluate` report `adversarial_accuracy` (as
     unweighted as Keras' `metrics`), `clean_loss`, `adversarial_loss` and `lasso`.
@@ -31,13 +36,16 @@ class RSRModel(keras.Model):
         warmup_steps: number of steps of plain training at the start, such as `5 * steps_per_epoch`, counted by the
             optimizer: compiled with a new one, the model warms up again.
             Adversarial metrics of training stay at 0 meanwhile; those of validation do not. Defaults to 0.
+        proximal_lasso: lambda of the proximal step, beside which layers should carry no L1 regularizer. It is not in
+            the loss, but in the metric `lasso`. Under momentum m the gradient of a lasso moves a weight `1 / (1 - m)`
+            times as far for the same lambda. Defaults to 0, no such step.
         seed: integer for the random starts of the attack. Defaults to a random one.
         **kwargs: as for `keras.Model`.
 
     Raises:
-        ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps`, or more than
-            one input or output; by `fit`, for images outside [0,1] or labels out of range in the first batch of arrays
-            or of a `tf.data.Dataset`.
+        ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps` or
+            `proximal_lasso`, or more than one input or output; by `fit`, for images outside [0,1] or labels out of
+            range in the first batch of arrays or of a `tf.data.Dataset`.
 
     Example:
         >>> model = rsr_tf.models.resnet20(noise="channel", lasso=5e-5)
@@ -46,7 +54,17 @@ class RSRModel(keras.Model):
         >>> rsr.fit(train, validation_data=validation, epochs=160)
     """
 
-    def __init__(self, *args, attack=None, clean_weight=0.5, attack_labels="true", warmup_steps=0, seed=None, **kwargs):
+    def __init__(
+        self,
+        *args,
+        attack=None,
+        clean_weight=0.5,
+        attack_labels="true",
+        warmup_steps=0,
+        proximal_lasso=0.0,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(*(_unpack(tensors) for tensors in args), **kwargs)
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             raise ValueError(
@@ -61,10 +79,13 @@ class RSRModel(keras.Model):
             )
         if not warmup_steps >= 0:
             raise ValueError(f"`warmup_steps` must not be negative. Received: warmup_steps={warmup_steps}")
+        if not proximal_lasso >= 0:
+            raise ValueError(f"`proximal_lasso` must not be negative. Received: proximal_lasso={proximal_lasso}")
         self.attack = attack
         self.clean_weight = float(clean_weight)
         self.attack_labels = attack_labels
         self.warmup_steps = int(warmup_steps)
+        self.proximal_lasso = float(proximal_lasso)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.clean_loss = keras.metrics.Mean(name="clean_loss")
@@ -116,8 +137,22 @@ class RSRModel(keras.Model):
                 loss = self.clean_weight * loss + (1 - self.clean_weight) * adversarial_loss
             scaled_loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled_loss, weights), weights, strict=True))
+        self._update(tape.gradient(scaled_loss, weights), weights)
         return self._results(x, y, logits, loss, sample_weight)
+
+    def _update(self, gradients, weights):
+        """Let the optimizer work, and after an update that it made the proximal step, if there is one."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a LossScaleOptimizer
+        learning_rate, updates = tf.identity(optimizer.learning_rate), tf.identity(optimizer.iterations)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        if self.proximal_lasso:
+            # it makes none while it gathers gradients, nor where the loss scale was too large
+            updated = tf.cast(optimizer.iterations > updates, tf.float32)
+            for kernel in self._trained_kernels():
+                kernel.assign(soft_threshold(kernel, updated * learning_rate * self.proximal_lasso))
+
+    def _trained_kernels(self):
+        return [found.kernel for found in prunable_kernels(self).values() if found.kernel.trainable]
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -152,6 +187,8 @@ class RSRModel(keras.Model):
         loss = self.compute_loss(x, y, logits, sample_weight, training=training)
         lasso = self._regularization()
         self.clean_loss.update_state(_unscaled(loss) - lasso, tf.shape(x)[0])
+        if self.proximal_lasso:
+            lasso += self.proximal_lasso * tf.add_n([tf.reduce_sum(tf.abs(each)) for each in self._trained_kernels()])
         self.lasso.update_state(lasso)
         return logits, loss
 
@@ -187,6 +224,7 @@ class RSRModel(keras.Model):
             "clean_weight": self.clean_weight,
             "attack_labels": self.attack_labels,
             "warmup_steps": self.warmup_steps,
+            "proximal_lasso": self.proximal_lasso,
             "seed": self.seed,
         }
 

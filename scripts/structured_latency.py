@@ -4,8 +4,8 @@
 
 Takes a network of this package with its first weights, which decide neither speed nor size, removes the share of its
 filters and rebuilds it. Both networks, with noise and stripped of it, then run on one batch in turn; reported are the
-median and the spread of the seconds, the median of the ratio within a round, so that a machine whose speed drifts does
-not matter, and the bytes of the `.keras` files.
+median and the spread of the seconds, and of the ratio within a round, so that a machine whose speed drifts does not
+matter. Then the bytes of `.keras` files: as trained, with the memory of the optimizer; with noise; stripped of it.
 """
 
 import argparse
@@ -21,9 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
-from benchmark import machine
 
 import rsr_tf
+from benchmark import machine
 
 
 def inference(network, batch):
@@ -52,28 +52,37 @@ def file_size(network):
         return (Path(folder) / "network.keras").stat().st_size
 
 
+def as_trained(network):
+    """What a run saves: the model that trains, compiled, with the momentum of its optimizer."""
+    model = rsr_tf.RSRModel(network.inputs, network.outputs, attack=rsr_tf.attacks.PGD(), name=network.name)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
 def spread(values):
     return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
 
 
-def compare(before, after, options):
-    """One row of the table: two networks, before and after the removal."""
+def latency(before, after, options):
+    """Seconds of a batch, and how many times faster the second network is."""
     pixels = np.random.default_rng(0).uniform(size=(options.batch, *before.input_shape[1:])).astype("float32")
     rounds = interleaved(inference(before, pixels), inference(after, pixels), options.rounds)
-    sizes = [file_size(before), file_size(after)]
     return {
         "seconds_before": spread([one for one, _ in rounds]),
         "seconds_after": spread([other for _, other in rounds]),
         "times_faster": spread([one / other for one, other in rounds]),
-        "bytes_before": sizes[0],
-        "bytes_after": sizes[1],
-        "share_of_bytes": sizes[1] / sizes[0],
-        "trainable_before": trainable(before),
-        "trainable_after": trainable(after),
     }
 
 
-def trainable(network):
+def sizes(before, after):
+    """Bytes of two files, and what share of the first the second is."""
+    one, other = file_size(before), file_size(after)
+    return {"before": one, "after": other, "share": other / one}
+
+
+def weights(network):
     return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
 
 
@@ -89,21 +98,31 @@ def main():
     network = getattr(rsr_tf.models, options.network)()
     rsr_tf.prune_filters(network, share=options.share)
     small = rsr_tf.rebuild(network)
-    rows = {
-        "with noise": compare(network, small, options),
-        "stripped": compare(rsr_tf.strip(network), rsr_tf.strip(small), options),
+    stripped = [rsr_tf.strip(each, fold=True) for each in (network, small)]
+    results = {
+        "trainable_weights": [weights(network), weights(small)],
+        "latency": {
+            "with noise": latency(network, small, options),
+            "stripped": latency(*stripped, options),
+        },
+        "keras_file_bytes": {
+            "with noise": sizes(network, small),
+            "stripped": sizes(*stripped),
+            "as trained": sizes(as_trained(network), as_trained(small)),
+        },
     }
-    settings = {key: value for key, value in vars(options).items() if key != "json"}
     print(f"{options.network}, share {options.share:g}, batch {options.batch}, {options.rounds} rounds")
-    for name, row in rows.items():
+    for name, row in results["latency"].items():
         one, other, faster = (row[key] for key in ("seconds_before", "seconds_after", "times_faster"))
         print(
-            f"{name:<11} {1e3 * one['median']:7.1f} ms -> {1e3 * other['median']:6.1f} ms, {faster['median']:.2f} times "
-            f"faster ({faster['lowest']:.2f} to {faster['highest']:.2f}); .keras {row['bytes_before']:,} -> "
-            f"{row['bytes_after']:,} bytes, {row['share_of_bytes']:.1%}"
+            f"{name:<11} {1e3 * one['median']:7.1f} ms -> {1e3 * other['median']:6.1f} ms: "
+            f"{faster['median']:.2f} times faster ({faster['lowest']:.2f} to {faster['highest']:.2f})"
         )
+    for name, row in results["keras_file_bytes"].items():
+        print(f"{name:<11} .keras {row['before']:>9,} -> {row['after']:>9,} bytes: {row['share']:.1%}")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), **settings, "networks": rows}, indent=1) + "\n")
+        settings = {key: value for key, value in vars(options).items() if key != "json"}
+        options.json.write_text(json.dumps({"machine": machine(), **settings, **results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tomli_w
 from click.testing import CliRunner
 
 import rsr_tf
+from rsr_tf.callbacks import Checkpoint, read_history
 from rsr_tf.cli import main
 
 REPOSITORY = Path(__file__).parent.parent
@@ -191,6 +194,95 @@ def test_run_killed_within_an_epoch_ends_with_the_same_weights_bit_for_bit(finis
     assert (folder / "history.csv").read_text() == (finished_run[0] / "history.csv").read_text()
 
 
+QUICK = ("attack.steps=0", "undefended.epochs=0", "training.deterministic=false", "evaluation.draws=1")
+
+
+def settings(*overrides):
+    """The options of the command for some overrides, after those that make it quick."""
+    return [argument for override in (*QUICK, *overrides) for argument in ("--set", override)]
+
+
+def stopped_and_started_again(monkeypatch, stage, config, folder, *overrides):
+    """Run a stage that loses its power after its first checkpoint, and again to its end; the sparsity by epochs."""
+    arguments = [stage, str(config), "--output", str(folder), *settings(*overrides)]
+    save = Checkpoint.on_epoch_end
+
+    def save_and_fail(self, epoch, logs=None):
+        save(self, epoch, logs)
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "on_epoch_end", save_and_fail)
+        assert str(CliRunner().invoke(main, arguments).exception) == "power cut"
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    name = {"train": "train", "prune": "finetune"}[stage]
+    return [float(row["sparsity"]) for row in read_history(folder / "history.csv") if row["stage"] == name]
+
+
+def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monkeypatch):
+    """3 epochs of 4 steps, pruned at steps 3, 5, 7 and 9 of 12: progress 0, 1/3, 2/3, 1."""
+    folder = tmp_path / "out"
+    overrides = (
+        "pruning.schedule=polynomial",
+        "pruning.frequency=2",
+        "pruning.finetune_epochs=0",
+        "pruning.scope=layer",
+        'pruning.exclude=["last"]',
+    )
+    seen = stopped_and_started_again(monkeypatch, "train", config, folder, *overrides)
+    layers = rsr_tf.sparsity_table(keras.models.load_model(folder / "model.keras"))
+    assert [row.sparsity for row in layers] == pytest.approx([0.6, 0.6, 0.6, 0], abs=0.02)
+    pruned_share = 1 - layers[-1].weights / layers.weights
+    assert seen == pytest.approx([0, pruned_share * (0.6 - 0.6 / 27), pruned_share * 0.6], abs=0.003)
+    for stage in ("prune", "evaluate", "report"):
+        result = CliRunner().invoke(main, [stage, str(config), "--output", str(folder), *settings(*overrides)])
+        assert result.exit_code == 0, result.output
+    assert set(json.loads((folder / "evaluation.json").read_text())["networks"]) == {"after pruning"}
+    pruned, trained = (keras.models.load_model(folder / name) for name in ("pruned.keras", "model.keras"))
+    for ours, theirs in zip(pruned.trainable_variables, trained.trainable_variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_one_shot_leaves_excluded_layers_and_spares_capped_ones(finished_run, config, tmp_path):
+    folder = tmp_path / "out"
+    selection = ['pruning.exclude=["last"]', "pruning.max_layer_sparsity=0.5", "pruning.finetune_epochs=0"]
+    options = [argument for override in selection for argument in ("--set", override)]
+    folder.mkdir()
+    shutil.copy(finished_run[0] / "model.keras", folder)
+    stored = tomllib.loads((finished_run[0] / "config.toml").read_text())
+    stored["pruning"] |= {"exclude": ["last"], "max_layer_sparsity": 0.5, "finetune_epochs": 0}
+    (folder / "config.toml").write_bytes(tomli_w.dumps(stored).encode())
+    result = CliRunner().invoke(main, ["prune", str(config), "--output", str(folder), *options])
+    assert result.exit_code == 0, result.output
+    layers = rsr_tf.sparsity_table(keras.models.load_model(folder / "pruned.keras"))
+    assert [row.sparsity for row in layers] == pytest.approx([0.5, 0.5, 0.5, 0], abs=0.02)
+
+
+def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_path, monkeypatch):
+    """Two rounds of two epochs of 4 steps: pruned before the first epoch, and at the end of the second."""
+    folder = tmp_path / "out"
+    overrides = ("training.epochs=1", "pruning.schedule=rounds", "pruning.rounds=2", "pruning.finetune_epochs=2")
+    arguments = ["train", str(config), "--output", str(folder), *settings(*overrides)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    seen = stopped_and_started_again(monkeypatch, "prune", config, folder, *overrides)
+    assert seen == pytest.approx([1 - 0.4**0.5, 0.6, 0.6, 0.6], abs=0.001)
+    assert rsr_tf.sparsity(keras.models.load_model(folder / "pruned.keras")) == seen[-1]
+
+
+def test_layer_to_exclude_that_is_not_there_is_one_line_before_training(config, tmp_path):
+    arguments = ["train", config, "--output", tmp_path / "out", "--set", 'pruning.exclude=["tail"]']
+    assert "`exclude` must name layers of the model" in stopped_with_one_line(arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_frequency_that_leaves_no_time_to_prune_is_one_line(config, tmp_path):
+    arguments = ["train", config, "--output", tmp_path / "out", "--set", "pruning.schedule=polynomial"]
+    message = stopped_with_one_line(arguments)
+    assert "`pruning.frequency` must be at most 6, as pruning goes from step 3 to 9. Received: 100" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluate_takes_a_saved_model(finished_run):
     result = rsr("evaluate", finished_run[0] / "saved_model", "--set", "evaluation.draws=1")
     assert result.returncode == 0, result.stderr
@@ -212,7 +304,9 @@ def suite_calls(monkeypatch):
                 return model_fn(images[:2]).numpy()
 
             np.testing.assert_array_equal(draw(), draw())
-        logits = {"noise on": model_fn(images[:2]), "noise off": options.pop("stripped_fn")(images[:2])}
+        logits = {"noise on": model_fn(images[:2])}
+        if stripped_fn := options.pop("stripped_fn"):
+            logits["noise off"] = stripped_fn(images[:2])
         calls.append({"logits": logits, "images": len(images), **options})
         check = {"name": "noise on", "passed": False, "sentence": "The network is not random."}
         return {"sentence": "At most 10 %.", "checks": [check]}
@@ -240,11 +334,63 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 
+@pytest.mark.parametrize(("network", "file"), [("trained", "model.keras"), ("undefended", "undefended.keras")])
+def test_suite_attacks_another_network_and_number_of_images_under_their_own_name(
+    finished_run, suite_calls, tmp_path, network, file
+):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    arguments = ["evaluate", config, "--output", folder, "--suite", "quick", "--network", network, "--images", "30"]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    verdict = json.loads((folder / f"verdict_quick_{network}_30.json").read_text())
+    assert (verdict["network"], verdict["sparsity"]) == (network, 0)
+    assert verdict["versions"]["tensorflow"] == tf.__version__
+    (call,) = suite_calls
+    assert (call["n"], call["state"]) == (30, folder / "suites" / f"quick_{network}_30")
+    stripped = rsr_tf.strip(keras.models.load_model(folder / file))
+    name = "noise off" if network == "trained" else "noise on"  # the twin has no noise to be taken out
+    pixels = rsr_tf.data.load("digits").test.pixels()[:2]
+    np.testing.assert_allclose(call["logits"][name], stripped(pixels), atol=1e-5)
+
+
+def test_suite_on_an_undefended_network_that_is_not_trained_is_one_line(config, tmp_path):
+    options = ["--set", "undefended.epochs=0", "--suite", "quick", "--network", "undefended"]
+    message = stopped_with_one_line(["evaluate", config, "--output", tmp_path / "out", *options])
+    assert "this run has no undefended network: `undefended.epochs` is 0" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--network", "trained"], "--network and --images go with --suite"),
+        (["--images", "5"], "--network and --images go with --suite"),
+        (["--suite", "quick", "--images", "0"], "0 is not in the range x>=1"),
+        (["--suite", "quick", "--network", "other"], "'other' is not one of 'pruned', 'trained', 'undefended'"),
+    ],
+)
+def test_options_of_a_suite_are_checked(config, options, message):
+    result = CliRunner().invoke(main, ["evaluate", str(config), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_network_of_a_saved_model_is_not_chosen(finished_run):
+    result = CliRunner().invoke(
+        main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--network", "trained"]
+    )
+    assert result.exit_code == 2
+    assert "a SavedModel is one network" in result.stderr
+
+
 def test_suite_takes_a_saved_model(finished_run, suite_calls):
-    result = CliRunner().invoke(main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick"])
+    result = CliRunner().invoke(
+        main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--images", "30"]
+    )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout[result.stdout.index("{\n") :])["sentence"] == "At most 10 %."
     (call,) = suite_calls
+    assert call["n"] == 30
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 

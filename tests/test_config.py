@@ -79,6 +79,33 @@ def test_config_cannot_be_changed_afterwards():
             "pruning.sparsity = 0.5\npruning.gamma = 0.1",
             "`pruning` give exactly one of sparsity (0.5) and gamma (0.1)",
         ),
+        (
+            'pruning.schedule = "cubic"',
+            "`pruning.schedule` should be 'one-shot', 'constant', 'polynomial' or 'rounds'. Received: 'cubic'",
+        ),
+        (
+            'pruning.schedule = "polynomial"\npruning.gamma = 0.01',
+            '`pruning` schedule "polynomial" takes a sparsity, not gamma (0.01)',
+        ),
+        ("pruning.power = 2", '`pruning` schedule "one-shot" has no use for power (2.0)'),
+        (
+            'pruning.schedule = "constant"\npruning.initial_sparsity = 0.1',
+            '`pruning` schedule "constant" has no use for initial_sparsity (0.1)',
+        ),
+        (
+            'pruning.schedule = "rounds"\npruning.finetune_epochs = 1\npruning.frequency = 10',
+            '`pruning` schedule "rounds" has no use for frequency (10)',
+        ),
+        (
+            'pruning.schedule = "polynomial"\npruning.rounds = 3',
+            '`pruning` schedule "polynomial" has no use for rounds (3)',
+        ),
+        ('pruning.schedule = "rounds"', '`pruning` schedule "rounds" needs finetune_epochs, which are 0'),
+        ('pruning.schedule = "constant"\npruning.begin = 0.8', "`pruning` begin (0.8) must be less than end (0.75)"),
+        (
+            'pruning.schedule = "polynomial"\npruning.initial_sparsity = 0.7',
+            "`pruning` initial_sparsity (0.7) must not exceed sparsity (0.6)",
+        ),
         ("data.validation = 1", "`data.validation` should be less than 1. Received: 1"),
         ("evaluation.step_size = 0.5", "`evaluation` step_size (0.5) must be at most epsilon (0.0313725)"),
         ("evaluation.epsilon = 0.001", "`evaluation` step_size (0.00784314) must be at most epsilon (0.001)"),
@@ -189,6 +216,20 @@ def test_key_table_covers_every_key_once_and_describes_it():
 )
 def test_key_table_shows_the_default(key, shown):
     assert {name: default for name, default, _ in key_table()}[key] == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pruning.schedule = "one-shot"\npruning.gamma = 0.01\npruning.finetune_epochs = 2',
+        'pruning.schedule = "constant"\npruning.begin = "1/3"\npruning.end = 1\npruning.frequency = 10',
+        'pruning.schedule = "polynomial"\npruning.initial_sparsity = 0.2\npruning.power = 1\npruning.begin = 0',
+        'pruning.schedule = "rounds"\npruning.rounds = 3\npruning.finetune_epochs = 2',
+    ],
+)
+def test_every_schedule_takes_its_keys_and_is_stored_with_those_of_the_others(text):
+    config = parse(text)
+    assert parse_config(config.model_dump(), source="stored") == config
 
 
 def test_gamma_takes_the_place_of_the_default_sparsity(tmp_path):

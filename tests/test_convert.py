@@ -62,16 +62,23 @@ def test_sequential_models_are_taken(images):
         lambda: rsr_tf.add_noise(stock_network()),
     ],
 )
-def test_stripped_network_is_the_masked_one_without_noise(build, images):
+@pytest.mark.parametrize("fold", [False, True])
+def test_stripped_network_is_the_masked_one_without_noise(build, fold, images):
     model = build()
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             for weight in layer.weights:
                 weight.assign(tf.random.uniform(weight.shape, 0.8, 1.2))
     rsr_tf.prune(model, sparsity=0.6)
-    stripped = rsr_tf.strip(model)
+    stripped = rsr_tf.strip(model, fold=fold)
     np.testing.assert_allclose(stripped(images), silence(model)(images), atol=1e-4)
     assert rsr_tf.sparsity(stripped) == rsr_tf.sparsity(model)
+
+
+def test_folded_network_has_no_normalization_left():
+    kinds = {type(layer) for layer in rsr_tf.strip(rsr_tf.models.resnet20(), fold=True).layers}
+    assert keras.layers.Conv2D in kinds
+    assert keras.layers.BatchNormalization not in kinds
 
 
 def test_mask_alone_makes_zeros_in_the_stripped_network(noisy_model, images):

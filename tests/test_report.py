@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from test_verdict_page import check, noisy_verdict, plain_verdict
 
 from rsr_tf.report import write_report
 
@@ -55,7 +56,24 @@ def page(evaluation, tmp_path):
     return (tmp_path / "report.html").read_text()
 
 
-def test_report_needs_no_other_file(page):
+@pytest.fixture
+def written(evaluation, tmp_path):
+    """A function of verdicts that gives the page, of an evaluation too if told so."""
+
+    def write(*verdicts, scores=False):
+        write_report(tmp_path / "report.html", "seed = 3", evaluation if scores else {}, [], verdicts)
+        return re.sub(r"\s+", " ", (tmp_path / "report.html").read_text())
+
+    return write
+
+
+@pytest.fixture(params=["scores", "scores and verdict"])
+def any_page(request, page, written):
+    return page if request.param == "scores" else written(noisy_verdict(), plain_verdict(), scores=True)
+
+
+def test_report_needs_no_other_file(any_page):
+    page = any_page
     addresses = set(re.findall(r"https?://[^\"'\s<>]+", page))
     namespaces = ("w3.org", "purl.org", "matplotlib.org", "creativecommons.org")  # of the SVG figures, never fetched
     assert all(any(name in address for name in namespaces) for address in addresses)
@@ -86,3 +104,67 @@ def test_names_from_outside_are_escaped(page):
 def test_right_and_wrong_predictions_are_told_apart(page):
     assert page.count('class="right">dog') == 2
     assert page.count('class="wrong">&lt;b&gt;cat') == 2
+
+
+def test_verdict_comes_first_and_the_plain_scores_give_up_their_claim(written):
+    page = written(noisy_verdict(), scores=True)
+    places = [page.index(f">{title}<") for title in ("Every attack", "Plain attacks, and sparsity", "Configuration")]
+    assert page.index("Verdict: the pruned network, quick suite") < places[0]
+    assert places == sorted(places)
+    assert "its twin without defence keeps" not in page
+    assert "99.1 ± 1.2" in page
+
+
+def test_report_without_a_verdict_says_how_to_get_one(page):
+    assert "rsr evaluate CONFIG --suite quick" in page
+    assert "Verdict" not in page
+
+
+def test_verdict_alone_makes_a_report(written):
+    page = written(noisy_verdict())
+    assert "<title>RSR: small_cnn on toys</title>" in page
+    assert "<strong>40.0&nbsp;%</strong>" in page
+    assert "seed = 3" in page
+    assert "Plain attacks" not in page
+
+
+def test_passed_checks_are_counted_and_each_is_shown_with_value_and_threshold(written):
+    page = written(noisy_verdict([check("one"), check("two", wanted="at least"), check("three", wanted="any")]))
+    assert "✓ All 3 checks passed" in page
+    assert "Do not quote" not in page
+    assert '<strong>one</strong><br>What one saw.</td><td>0.25 <span class="interval">at most 0.5</span>' in page
+    assert 'What two saw.</td><td>0.25 <span class="interval">at least 0.5</span>' in page
+    assert "What three saw.</td><td>0.25</td>" in page
+
+
+def test_failed_checks_forbid_the_claim_before_it_is_made(written):
+    page = written(noisy_verdict([check("one"), check("two", passed=False)]))
+    warning = page.index("✗ Do not quote this number: 1 of 2 checks failed.")
+    assert warning < page.index("<strong>two</strong>: What two saw.") < page.index('class="headline doubtful"')
+    assert "checks passed" not in page
+    assert page.index("✗ FAILED</span> <strong>two</strong>") < page.index("✓ passed</span> <strong>one</strong>")
+
+
+def test_strongest_verdict_is_shown_whole_and_the_others_are_listed(written):
+    failing = noisy_verdict([check(passed=False)], suite="full", network="undefended", stripped=0.05)
+    page = written(noisy_verdict(), failing, plain_verdict())
+    assert page.count("<h2>Verdict:") == 1
+    assert "Verdict: the pruned network, paper suite" in page
+    others = page[page.index("Other verdicts of this run") :]
+    assert others.index('the pruned network</td><td class="word">quick') < others.index("the network without defence")
+    assert "✓ all passed" in others
+    assert "✗ 1 failed: do not quote" in others
+    assert "<td>5.0 <span" in others
+
+
+def test_network_without_noise_has_no_words_about_tries(written):
+    page = written(plain_verdict())
+    assert "majority" not in page
+    assert "◇" not in page
+    assert "no noise" in page
+
+
+def test_text_of_a_verdict_is_escaped(written):
+    page = written(noisy_verdict([check("<b>bold</b>", passed=False)]) | {"data": "<script>"})
+    assert "<b>bold" not in page
+    assert "<script>" not in page

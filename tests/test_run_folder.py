@@ -1,6 +1,6 @@
 import pytest
 
-from rsr_tf.run_folder import RunFolder, drop_none
+from rsr_tf.run_folder import RunFolder, drop_none, suite_name
 
 VALUES = {"seed": 0, "model": {"lasso": 1e-4, "width": 1.0}, "pruning": {"sparsity": 0.6, "gamma": None}}
 VERSIONS = {"keras": "3.15.0"}
@@ -82,6 +82,22 @@ def test_evaluation_is_read_as_it_was_written(folder):
     content = {"networks": {"after pruning": {"sparsity": 0.6, "layers": [[1, "größer"]]}}}
     folder.write_evaluation(content)
     assert folder.read_evaluation() == content
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "paper"),
+        ({"network": "pruned"}, "paper"),
+        ({"network": "trained"}, "paper_trained"),
+        ({"images": 400}, "paper_400"),
+        ({"network": "undefended", "images": 400}, "paper_undefended_400"),
+    ],
+)
+def test_suite_is_called_by_what_is_not_the_default(options, name):
+    assert suite_name("paper", **options) == name
+    assert RunFolder("run").verdict(name).name == f"verdict_{name}.json"
+    assert RunFolder("run").suite_state(name).parts == ("run", "suites", name)
 
 
 def test_none_is_dropped_at_every_depth():

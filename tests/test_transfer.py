@@ -59,8 +59,8 @@ def test_json_has_every_score_and_the_parameters(matrix):
     table = json.loads(json.dumps(matrix.as_dict()))
     assert table["accuracy"]["first"]["third"]["mean"] == pytest.approx(expected("first", "third"))
     assert (table["n"], table["draws"], table["seed"]) == (N, 2, 5)
-    assert table["attack"]["name"] == "FGSM"
-    assert table["attack"]["epsilon"] == EPSILON
+    assert table["attacks"]["first"]["name"] == "FGSM"
+    assert table["attacks"]["first"]["epsilon"] == EPSILON
 
 
 def test_csv_has_a_line_for_each_pair(matrix):
@@ -120,7 +120,7 @@ def test_images_are_crafted_once_whatever_the_number_of_draws_and_targets():
     targets = {name: model_fn(name) for name in WEIGHTS}
     matrix = evaluate_transfer({"one": None}, targets, IMAGES, LABELS, attack=attack, draws=3, batch_size=10)
     assert len(calls) == 4  # batches
-    assert matrix.as_dict()["attack"] == {"name": "attack"}
+    assert matrix.as_dict()["attacks"] == {"one": {"name": "attack"}}
     assert matrix.scores["one"] == matrix.scores["clean"]
 
 

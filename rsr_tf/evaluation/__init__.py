@@ -20,11 +20,14 @@ from rsr_tf.evaluation.whitebox import (
     evaluate_whitebox,
 )
 from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
+from rsr_tf.evaluation.zoo_table import COLUMNS as ZOO_COLUMNS
+from rsr_tf.evaluation.zoo_table import run_zoo
 
 __all__ = [
     "APGD",
     "SUITES",
     "TIERS",
+    "ZOO_COLUMNS",
     "AdaptivePGD",
     "Bench",
     "Check",
@@ -48,5 +51,6 @@ __all__ = [
     "expected_queries",
     "make_verdict",
     "run_suite",
+    "run_zoo",
     "zoo_attack",
 ]

@@ -26,6 +26,7 @@ class Check:
         value: the number that decides.
         threshold: what it is compared with.
         sentence: what was seen, and, for a failed check, what that suggests.
+        wanted: what the value should be against the threshold: `"at most"`, the default, `"at least"` or `"any"`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Check:
     value: float
     threshold: float
     sentence: str
+    wanted: str = "at most"
 
     def as_dict(self):
         return asdict(self)
@@ -94,7 +96,8 @@ def noise_is_on(spreads, *, expected):
         sentence = "The network is not random: every call gives the same logits."
         if not passed:
             sentence += " It should be: its noise is off, and what is measured is another network than the one in use."
-    return Check("noise on", passed, value, NOISE_FLOOR, sentence)
+    wanted = {True: "at least", False: "at most", None: "any"}[expected]
+    return Check("noise on", passed, value, NOISE_FLOOR, sentence, wanted)
 
 
 def noise_does_not_depend_on_batch_size(spreads, *, least_ratio=1 / 3):
@@ -113,7 +116,7 @@ def noise_does_not_depend_on_batch_size(spreads, *, least_ratio=1 / 3):
             f"In calls of {smallest} images the noise is {ratio:.2g} of what it is in calls of {largest}: the network "
             "knows when it is looked at, and an attack in such calls meets another network than the one in use."
         )
-    return Check("noise alike in calls of every size", passed, ratio, least_ratio, sentence)
+    return Check("noise alike in calls of every size", passed, ratio, least_ratio, sentence, "at least")
 
 
 def is_random(spreads):
@@ -145,7 +148,7 @@ def returns_logits(outputs, *, tolerance=1e-3):
             "Every row of the outputs lies in [0,1] and sums to 1: these are probabilities. Cross-entropy then applies "
             "the softmax twice, which flattens the gradients and weakens an attack; hand over the logits."
         )
-    return Check("logits and not probabilities", bool(passed), value, tolerance, sentence)
+    return Check("logits and not probabilities", bool(passed), value, tolerance, sentence, "at least")
 
 
 def gradients_are_not_zero(shares, *, limit=0.01):
@@ -182,6 +185,8 @@ def random_noise_does_little(clean, noisy, attacked, *, limit=0.5):
         f"Random noise of the same size costs {100 * harm:.1f} points of accuracy, the attack {100 * attack_harm:.1f} "
         f"(n = {len(clean)})."
     )
+    if passed and value > limit:
+        sentence += " That is no more than chance."
     if not passed:
         sentence += " An attack that hardly beats chance does not find the direction that hurts: suspect its gradients."
     return Check("random noise does little", passed, float(value), limit, sentence)

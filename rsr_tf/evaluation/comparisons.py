@@ -3,6 +3,7 @@
 import numpy as np
 
 from rsr_tf.evaluation import checks
+from rsr_tf.evaluation.scores import RepeatedScore
 from rsr_tf.evaluation.suites import other_radii, sweep_name
 
 LOST = "PGD loses its way, so the gradients mislead"
@@ -99,17 +100,32 @@ def attack_checks(trials, epsilon, count):
                 "the gradients of the stripped network are masked",
             ),
         ]
-    radii = sorted([epsilon, *other_radii(epsilon)])
-    curve = [shares("PGD, one draw" if radius == epsilon else sweep_name(radius)) for radius in radii]
-    clean = shares("clean")
+    curve = accuracy_by_epsilon(trials, epsilon, count)
+    radii, clean = list(curve), shares("clean")
     return [
         *found,
         checks.random_noise_does_little(clean, shares("random noise"), shares("short PGD")),
-        checks.accuracy_falls_with_epsilon([0.0, *radii], [clean, *curve]),
-        checks.accuracy_reaches_zero(radii[-1], curve[-1] > 0.5),
+        checks.accuracy_falls_with_epsilon(radii, [score.hits / score.draws for score in curve.values()]),
+        checks.accuracy_reaches_zero(radii[-1], curve[radii[-1]].robust),
         checks.stays_in_the_ball(
             np.concatenate([trial.distance - trial.parameters.get("epsilon", 0.0) for trial in trials]),
             np.concatenate([trial.low for trial in trials]),
             np.concatenate([trial.high for trial in trials]),
         ),
     ]
+
+
+def accuracy_by_epsilon(trials, epsilon, count):
+    """What a network that is attacked by the same PGD at several radii still gets right.
+
+    Args:
+        trials, epsilon, count: as for `attack_checks`.
+
+    Returns:
+        A dict from radius, 0 and ascending, to the `RepeatedScore` of the first `count` images.
+    """
+    scores = {trial.name: trial.scores["network"] for trial in trials if trial.source == "network"}
+    names = {0.0: "clean", epsilon: "PGD, one draw", **{radius: sweep_name(radius) for radius in other_radii(epsilon)}}
+    return {
+        radius: RepeatedScore(scores[name].hits[:count], scores[name].draws) for radius, name in sorted(names.items())
+    }

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.evaluation import checks, probes
-from rsr_tf.evaluation.comparisons import attack_checks, network_checks
+from rsr_tf.evaluation.comparisons import accuracy_by_epsilon, attack_checks, network_checks
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.suites import (
     SUITES,
@@ -133,7 +133,7 @@ def run_suite(
     )
     for step in steps:
         index = bench.left if step.on == "left" else np.arange(sizes[step.on])
-        bench.run(step.name, step.attack, source=step.source, index=index)
+        bench.run(step.name, step.attack, source=step.source, index=index, on=step.on)
 
     parameters |= {
         "images": chosen.tolist(),
@@ -146,6 +146,7 @@ def run_suite(
         bench.trials,
         network_checks(noise, seen) + attack_checks(bench.trials, epsilon, sizes["checks"]),
         {name: worst_case(bench.withstood(name), bench.fresh_score(name)) for name in networks},
+        curve=accuracy_by_epsilon(bench.trials, epsilon, sizes["checks"]),
         parameters=parameters,
     )
     log.info("%s", verdict["sentence"])

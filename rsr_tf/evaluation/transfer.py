@@ -3,6 +3,8 @@
 import csv
 import functools
 import io
+import logging
+import time
 from dataclasses import dataclass
 
 import keras
@@ -14,6 +16,8 @@ from matplotlib.figure import Figure
 from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.whitebox import accuracy_under
+
+log = logging.getLogger(__name__)
 
 CLEAN = "clean"
 
@@ -37,6 +41,15 @@ class TransferMatrix:
         }
         return {**self.parameters, "accuracy": accuracy}
 
+    def __str__(self):
+        """One line for each source: accuracy of every target in per cent."""
+        width = max(map(len, self.scores))
+        lines = [
+            f"{source:<{width}}  " + ", ".join(f"{target} {100 * score.mean:.1f}" for target, score in row.items())
+            for source, row in self.scores.items()
+        ]
+        return "\n".join(lines)
+
     def csv(self):
         """One line for each source and target: mean accuracy, its interval, images and draws."""
         text = io.StringIO()
@@ -59,8 +72,8 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
         targets: likewise.
         images: float32 `(n, h, w, c)` in [0,1].
         labels: integers `(n,)`.
-        attack: callable `(model_fn, x, labels, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD`; its `get_config`
-            goes into the parameters.
+        attack: callable `(model_fn, x, labels, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD`, or a dict from each
+            source to its own; their `get_config` goes into the parameters.
         draws: how often a target classifies an image, each time with fresh noise. Defaults to 20.
         batch_size: images attacked at once. Defaults to 250.
         seed: integer, for the attack. Defaults to 0.
@@ -84,9 +97,12 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
     images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
     batch_size = min(batch_size, len(images))
     shown = {CLEAN: images}
+    attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
     for name, source in sources.items():
-        craft = tf.function(functools.partial(attack, source, seed=keras.random.SeedGenerator(seed)))
+        craft = tf.function(functools.partial(attacks[name], source, seed=keras.random.SeedGenerator(seed)))
+        started = time.monotonic()
         shown[name] = in_batches(craft, batch_size=batch_size)(images, labels)
+        log.info("crafted %d images on %s, %.0f s", len(images), name, time.monotonic() - started)
     accuracies = {
         name: accuracy_under(lambda x, y: x, target, batch_size=batch_size) for name, target in targets.items()
     }
@@ -97,9 +113,13 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
         }
         for source, x in shown.items()
     }
+    described = {name: _describe(attack) for name, attack in attacks.items()}
+    return TransferMatrix(scores, {"attacks": described, "n": len(images), "draws": draws, "seed": seed})
+
+
+def _describe(attack):
     config = attack.get_config() if hasattr(attack, "get_config") else {}
-    name = getattr(attack, "__name__", type(attack).__name__)
-    return TransferMatrix(scores, {"attack": {"name": name, **config}, "n": len(images), "draws": draws, "seed": seed})
+    return {"name": getattr(attack, "__name__", type(attack).__name__), **config}
 
 
 def draw_heat_map(transfer):

@@ -39,6 +39,7 @@ class Trial:
         distance: float32 `(m,)`, linf distance of each image from the clean one.
         low, high: float32 `(m,)`, smallest and largest pixel of each image.
         seconds: what it took.
+        on: which images these are: `"all"`, those of the `"checks"`, or those that were `"left"`. Defaults to `"all"`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Trial:
     low: np.ndarray
     high: np.ndarray
     seconds: float
+    on: str = "all"
 
 
 class Bench:
@@ -99,7 +101,7 @@ class Bench:
         """The share of all images that one target classified right, in a majority of draws, under every attack."""
         return float(np.mean(self.lowest[target] > 0.5))
 
-    def run(self, name, attack, *, source, index):
+    def run(self, name, attack, *, source, index, on="all"):
         """Attack some images, score them on every target, and remember it.
 
         Args:
@@ -107,6 +109,7 @@ class Bench:
             attack: callable `(model_fn, x, labels, *, seed) -> x_adv` with a `get_config`.
             source: name of the network to attack.
             index: integers `(m,)`, the images to attack.
+            on: which images these are, for the `Trial`. Defaults to `"all"`.
 
         Returns:
             A `Trial`, or `None` where there is nothing to attack.
@@ -130,6 +133,7 @@ class Bench:
             scores={target: RepeatedScore(hits[target], self.draws[target]) for target in self.lowest},
             withstood={target: self.withstood(target) for target in self.lowest},
             seconds=float(sum(part["seconds"] for part in parts)),
+            on=on,
             **found,
         )
         self.trials.append(trial)

@@ -5,7 +5,7 @@ from rsr_tf.evaluation.scores import wilson_interval
 TITLES = {"network": "as it is used", "stripped": "without its noise"}
 
 
-def make_verdict(trials, checks, worst_cases, *, parameters):
+def make_verdict(trials, checks, worst_cases, *, parameters, curve=None):
     """Everything that a report has to know.
 
     Args:
@@ -13,10 +13,12 @@ def make_verdict(trials, checks, worst_cases, *, parameters):
         checks: list of `rsr_tf.evaluation.checks.Check`.
         worst_cases: dict from each network to the dict of `worst_case`.
         parameters: dict of plain values: suite, epsilon, number of images, draws, seeds.
+        curve: dict from epsilon to `RepeatedScore`, for the accuracy against epsilon. Defaults to `None`, for no curve.
 
     Returns:
         A dict of plain values, for JSON: `"claim"`, `"sentence"`, `"failed_checks"`, `"networks"` (clean and worst case
-        of each), `"attacks"` (a row for each attack and network that it was scored on), `"checks"`, `"parameters"`.
+        of each), `"attacks"` (a row for each attack and network that it was scored on), `"checks"`, `"curve"` (a score
+        for each epsilon), `"parameters"`.
     """
     clean = trials[0].scores
     found = claim(worst_cases)
@@ -27,8 +29,9 @@ def make_verdict(trials, checks, worst_cases, *, parameters):
         "networks": {
             name: {"clean": clean[name].as_dict(), "worst_case": worst_case} for name, worst_case in worst_cases.items()
         },
-        "attacks": [row for trial in trials for row in attack_rows(trial)],
+        "attacks": [row for trial in trials for row in attack_rows(trial, parameters["n"])],
         "checks": [check.as_dict() for check in checks],
+        "curve": [{"epsilon": radius, **score.as_dict()} for radius, score in (curve or {}).items()],
         "parameters": parameters,
     }
 
@@ -83,21 +86,28 @@ def claim_sentence(claim, epsilon, checks):
     )
 
 
-def attack_rows(trial):
+def attack_rows(trial, n):
     """One attack as rows of a table, one for each network that its images were scored on.
 
+    Args:
+        trial: a `rsr_tf.evaluation.trials.Trial`.
+        n: number of all images.
+
     Returns:
-        A list of dicts: `"attack"`, `"crafted_on"`, `"scored_on"`, the score on the attacked images (`"accuracy"`,
-        `"mean"`, their intervals, `"n"`, `"draws"`), `"withstood"` (share of all images right under this attack and
-        every one before), `"epsilon"`, `"largest_distance"`, `"pixels"`, `"seconds"` and `"parameters"`.
+        A list of dicts: `"attack"`, `"crafted_on"`, `"scored_on"`, `"on"` (which images were attacked), the score on
+        the attacked images (`"accuracy"`, `"mean"`, their intervals, `"n"`, `"draws"`), `"withstood"` (share of all
+        images right under this attack and every one before) and its `"withstood_interval"`, `"largest_distance"`,
+        `"pixels"`, `"seconds"` and `"parameters"`.
     """
     return [
         {
             "attack": trial.name,
             "crafted_on": trial.source,
             "scored_on": target,
+            "on": trial.on,
             **score.as_dict(),
             "withstood": trial.withstood[target],
+            "withstood_interval": list(wilson_interval(trial.withstood[target], n)),
             "largest_distance": float(trial.distance.max()),
             "pixels": [float(trial.low.min()), float(trial.high.max())],
             "seconds": trial.seconds,

@@ -143,14 +143,15 @@ class ZOOResult:
         return {
             "n": len(self.attacked),
             "attacked": attacked,
-            **{name: _shares(int(hits.sum()), attacked, len(self.attacked)) for name, hits in counts.items()},
+            **{name: shares(int(hits.sum()), attacked, len(self.attacked)) for name, hits in counts.items()},
             "median_l2": self.median_l2,
             "queries": int(self.queries.sum()),
             "median_queries": statistics.median(self.queries[self.attacked].tolist()) if attacked else None,
         }
 
 
-def _shares(hits, attacked, total):
+def shares(hits, attacked, total):
+    """A number of images as a share of those attacked and of all, each with Wilson's interval; `None` of no image."""
     shares = {"images": hits}
     for name, n in (("of_attacked", attacked), ("of_all", total)):
         shares[name] = {"mean": hits / n, "interval": list(wilson_interval(hits / n, n)), "n": n} if n else None

@@ -1,6 +1,7 @@
 """From a config to a trained, pruned, attacked and exported network: the one place that turns settings into objects."""
 
 from rsr_tf.experiment.assess import evaluate_saved_model
+from rsr_tf.experiment.blackbox import transfer, zoo
 from rsr_tf.experiment.run import Experiment
 
-__all__ = ["Experiment", "evaluate_saved_model"]
+__all__ = ["Experiment", "evaluate_saved_model", "transfer", "zoo"]

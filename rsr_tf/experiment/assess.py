@@ -1,7 +1,11 @@
 """What a network is worth, as plain numbers for `evaluation.json`: scores under attack, weights, a few images."""
 
 import base64
+import contextlib
+import hashlib
+import importlib.metadata
 import logging
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,11 +14,14 @@ import tensorflow as tf
 from rsr_tf import evaluation, export, pruning
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.convert import strip
-from rsr_tf.experiment.build import load_data
+from rsr_tf.experiment import build
+from rsr_tf.experiment.page import write_page
 from rsr_tf.layers import noisy_layers
+from rsr_tf.run_folder import RunFolder, suite_name
 
 log = logging.getLogger(__name__)
 
+VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
 HISTOGRAM_EDGES = np.linspace(-0.305, 0.305, 62)
 """Edges of Fig. 1, one bin in the middle of which is zero."""
 GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
@@ -44,6 +51,22 @@ def describe(config, data_set, *, count):
         "training_attack": config.attack.model_dump(),
         "networks": {},
     }
+
+
+def describe_network(config, data_set, network, sparsity):
+    """What a verdict of a run is about: its head."""
+    return {
+        "data": data_set.title,
+        "model": config.model.name,
+        "scheme": scheme_name(config),
+        "network": network,
+        "sparsity": sparsity,
+    }
+
+
+def versions():
+    """The packages that decide about a number, and their versions."""
+    return {name: importlib.metadata.version(name) for name in VERSIONED}
 
 
 def test_images(data_set, config):
@@ -93,9 +116,39 @@ def judge(networks, images, labels, config, suite, **options):
     )
 
 
+def judge_into(folder, name, networks, data_set, config, suite, *, head, **options):
+    """Judge a network, with the state of the suite and its verdict in a folder, and write the folder's report.
+
+    Args:
+        folder: a `rsr_tf.run_folder.RunFolder`.
+        name: of state and verdict in it.
+        networks, config, suite: as for `judge`.
+        data_set: its test images are attacked.
+        head: dict of plain values to go before the verdict's own.
+        **options: for `run_suite`, such as `identity`.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        UserError: for the state of another evaluation, or a full disk.
+    """
+    state = folder.suite_state(name)
+    with build.user_errors(), build.disk_errors(folder.path):
+        found = judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite, state=state, **options)
+        verdict = {**head, "versions": versions(), **found}
+        folder.write_json(folder.verdict(name), verdict)
+    for check in verdict["checks"]:
+        log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
+    log.info("verdict: %s", folder.verdict(name))
+    with build.disk_errors(folder.path):
+        write_page(folder)
+    return verdict
+
+
 def variants(model):
     """The network as trained, and without its noise if it has any."""
-    networks = {"noisy": model, "stripped": strip(model)}
+    networks = {"noisy": model, "stripped": strip(model, fold=True)}
     if not any(layer.alpha is not None for layer in noisy_layers(model)):
         networks.pop("noisy")
     return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
@@ -140,7 +193,7 @@ def attack_examples(networks, images, labels, config):
     return examples
 
 
-def evaluate_saved_model(path, config=None, overrides=(), suite=None):
+def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None, output=None):
     """Attack a SavedModel as it would be served: `serve`, and `serve_deterministic` if it has one.
 
     Args:
@@ -148,12 +201,15 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
         config: a `Config`; `None` takes the one that was exported with it.
         overrides: changes to the exported config, as for `rsr_tf.config.load_config`.
         suite: `None`, the default, for the attacks of the config, or the name of a suite.
+        count: number of test images that a suite draws; `None`, the default, for its own.
+        output: path of a folder for the state of the suite, its verdict and the report. `None` keeps nothing.
 
     Returns:
         A dict from the name of the endpoint to its scores as plain numbers; of a suite, the verdict.
 
     Raises:
-        UserError: for a folder that cannot be read, or has no config or no endpoint `serve`.
+        UserError: for a folder that cannot be read, or has no config or no endpoint `serve`; for an `output` that
+            belongs to something else.
     """
     metadata = export.read_metadata(path)
     if config is None:
@@ -161,10 +217,10 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
         if exported is None:
             raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
         config = parse_config(exported, overrides, source=path)
-    loaded, spec = _load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
+    loaded, spec = load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
     names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
     endpoints = {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}
-    data_set = load_data(config)
+    data_set = build.load_data(config)
     if not spec.shape.is_compatible_with((None, *data_set.image_shape)):
         raise UserError(f"{path} takes images of shape {spec.shape[1:]}; those of the data are {data_set.image_shape}")
     if suite is None:
@@ -173,10 +229,50 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None):
     networks = {"noisy": endpoints["serve"]}
     if metadata.get("noisy") and "serve_deterministic" in endpoints:
         networks["stripped"] = endpoints["serve_deterministic"]
-    return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite)
+    if output is None:
+        return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite, n=count)
+    head = describe_network(config, data_set, "exported", metadata.get("sparsity"))
+    if "config" not in metadata:  # not made here: the config says what to attack it with, not what it is
+        head |= {"model": Path(path).name, "scheme": "SavedModel"}
+    with _claimed(output, config) as folder:
+        return judge_into(
+            folder,
+            suite_name(suite, images=count),
+            networks,
+            data_set,
+            config,
+            suite,
+            head=head,
+            n=count,
+            identity=digest(path),
+        )
 
 
-def _load_saved_model(path):
+@contextlib.contextmanager
+def _claimed(output, config):
+    """The folder of an evaluation: like that of a run, but without one in it."""
+    folder, values = RunFolder(output), config.model_dump()
+    with build.user_errors(), build.disk_errors(output):
+        folder.check(values, lambda stored: parse_config(stored, source=folder.config).model_dump())
+        if folder.model.exists() or folder.checkpoints.exists():
+            raise UserError(f"{output} is the folder of a training. Choose another --output")
+        folder.claim(values, versions())
+    try:
+        yield folder
+    finally:
+        folder.release()
+
+
+def digest(path):
+    """One number for all files of a folder, their names included."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size} ".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def load_saved_model(path):
     """A SavedModel with an endpoint `serve`, and the `tf.TensorSpec` of its images."""
     try:
         loaded = tf.saved_model.load(path)

@@ -1,13 +1,19 @@
 """From the sections of a config to the objects that they describe: data, network, model to train, optimizer."""
 
 import contextlib
+import errno
+import os
 
 import keras
+import tensorflow as tf
 
 from rsr_tf import attacks, data, models
 from rsr_tf.callbacks import OverfittingWatch
 from rsr_tf.config import UserError
+from rsr_tf.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training import RSRModel, check_batch
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 @contextlib.contextmanager
@@ -17,6 +23,19 @@ def user_errors():
         yield
     except (FileNotFoundError, ValueError) as error:
         raise UserError(first_line(error)) from error
+
+
+@contextlib.contextmanager
+def disk_errors(folder):
+    """Turn what a disk refuses into a `UserError`; TensorFlow's writers name it in the message alone."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reasons = [os.strerror(number) for number in DISK_ERRORS]
+        reason = next((reason for reason in reasons if reason in str(error)), None)
+        if reason is None:
+            raise
+        raise UserError(f"cannot write to {folder}: {reason}. What was saved before is intact") from error
 
 
 def first_line(error):
@@ -39,10 +58,26 @@ def load_data(config):
     return data_set
 
 
+def load_network(path):
+    """A saved Keras model.
+
+    Raises:
+        UserError: where there is none, or none that can be read.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is not there; `rsr train` and `rsr prune` make it")
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # whatever a broken file makes of zipfile, h5py and Keras
+        raise UserError(f"cannot read the model {path}: {first_line(error)}") from error
+
+
 def build_network(config, data_set, **changes):
     """The network of a config, always with the same first weights; `changes` go over the model section."""
     keras.utils.set_random_seed(config.seed)
     options = config.model.model_dump() | changes
+    if options.pop("lasso_step") == "proximal":
+        options["lasso"] = 0.0  # `build_rsr_model` takes it
     mean, std = data_set.pixel_statistics()
     build = getattr(models, options.pop("name"))
     return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, **options)
@@ -50,6 +85,7 @@ def build_network(config, data_set, **changes):
 
 def build_rsr_model(config, network, *, warmup_steps):
     """A network as the model that trains it by the scheme of a config."""
+    proximal = config.model.lasso_step == "proximal"
     section = config.attack
     attack = None
     if section.steps:
@@ -66,6 +102,7 @@ def build_rsr_model(config, network, *, warmup_steps):
         clean_weight=config.training.clean_weight,
         attack_labels=section.labels,
         warmup_steps=warmup_steps,
+        proximal_lasso=config.model.lasso if proximal else 0.0,
         seed=config.seed,
         name=network.name,
     )
@@ -106,6 +143,32 @@ def build_learning_rate(schedule, peak, steps):
             0.0, decay_steps=max(1, steps - rise), warmup_target=peak, warmup_steps=rise
         )
     return peak
+
+
+def build_pruning_schedule(config, steps):
+    """The schedule by which a network is pruned while it trains for a number of steps; `None` for one that is not."""
+    section = config.pruning
+    begin, end = round(section.begin * steps), round(section.end * steps)
+    if section.schedule == "constant":
+        return ConstantSparsity(section.sparsity, begin, end_step=end, frequency=section.frequency)
+    if section.schedule == "polynomial":
+        intervals = (end - begin) // section.frequency
+        if not intervals:
+            raise UserError(
+                f"`pruning.frequency` must be at most {end - begin}, as pruning goes from step {begin} to {end}. "
+                f"Received: {section.frequency}"
+            )
+        end = begin + intervals * section.frequency  # the last pruning is to reach the whole sparsity
+        return PolynomialDecay(
+            section.initial_sparsity, section.sparsity, begin, end, power=section.power, frequency=section.frequency
+        )
+    return None
+
+
+def build_pruning_rounds(config, steps_per_epoch):
+    """The schedule of a config that prunes in rounds, each of which ends with its epochs of fine-tuning."""
+    section = config.pruning
+    return Rounds.of_equal_share(section.sparsity, section.rounds, section.finetune_epochs * steps_per_epoch)
 
 
 def compile_model(model, config, learning_rate):

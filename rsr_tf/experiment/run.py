@@ -5,12 +5,9 @@ it was; within a training, at the end of the last whole epoch.
 """
 
 import contextlib
-import errno
 import functools
 import hashlib
-import importlib.metadata
 import logging
-import os
 import sys
 import time
 
@@ -22,14 +19,13 @@ from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import assess, build
+from rsr_tf.experiment.page import write_page
 from rsr_tf.layers import reseed_noise
-from rsr_tf.report import write_report
-from rsr_tf.run_folder import RunFolder, drop_none
+from rsr_tf.pruning_callback import PruningCallback
+from rsr_tf.run_folder import RunFolder, drop_none, suite_name
 
 log = logging.getLogger(__name__)
 
-VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 EXAMPLES = 8
 """Images in the strip of the report."""
 
@@ -78,41 +74,61 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
+            pruning.select_kernels(network, self.config.pruning.exclude)
+            schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
-            self.folder.claim(self.config.model_dump(), _versions())
+            self.folder.claim(self.config.model_dump(), assess.versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             model = build.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
-            self._fit(model, "train", self.folder.model, epochs=section.epochs, peak=section.learning_rate)
+            self._fit(
+                model,
+                "train",
+                self.folder.model,
+                epochs=section.epochs,
+                peak=section.learning_rate,
+                pruning_schedule=schedule,
+            )
         if twin.epochs and not self.folder.undefended.exists():
             log.info("-- undefended twin")
-            plain = self.config.model_copy(update={"attack": self.config.attack.model_copy(update={"steps": 0})})
-            network = build.build_network(plain, self._data_set, noise="none", lasso=0.0)
+            changes = {"attack": {"steps": 0}, "model": {"noise": "none", "lasso": 0.0}}
+            plain = self.config.model_copy(
+                update={name: getattr(self.config, name).model_copy(update=keys) for name, keys in changes.items()}
+            )
+            network = build.build_network(plain, self._data_set)
             model = build.build_rsr_model(plain, network, warmup_steps=0)
             self._fit(model, "undefended", self.folder.undefended, epochs=twin.epochs, peak=twin.learning_rate)
 
     def prune(self):
-        """Prune the trained network, and train it further with the mask on if the config asks for that."""
+        """Prune the trained network, and train it further with the mask on if the config asks for that.
+
+        Rounds prune while they train further. A network that was pruned in training has its sparsity already.
+        """
         section = self.config.pruning
         if self.folder.pruned.exists():
             return
         model = self._load(self.folder.model)
-        with build.user_errors():
-            pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, scope=section.scope)
-        log.info("%s", pruning.sparsity_table(model))
-        if section.finetune_epochs:
+        rounds, epochs = None, section.finetune_epochs
+        if section.schedule == "rounds":
+            rounds, epochs = build.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
+        else:
+            with build.user_errors():
+                pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, **section.selection)
+        if epochs:
             model.warmup_steps = 0
             self._fit(
                 model,
                 "finetune",
                 self.folder.pruned,
-                epochs=section.finetune_epochs,
+                epochs=epochs,
                 peak=section.finetune_learning_rate,
                 schedule="constant",
+                pruning_schedule=rounds,
             )
         else:
             self._save(model, self.folder.pruned)
+        log.info("%s", pruning.sparsity_table(model))
 
     def evaluate(self):
         """Attack every network of the run, noise on and off; what is done already is kept."""
@@ -127,34 +143,34 @@ class Experiment:
                     entry["scores"][variant] = assess.attack(model_fn, images, labels, self.config, title)
                     self._write_evaluation(content)
         if "examples" not in content:
-            networks.pop("before pruning")
+            networks.pop("before pruning", None)
             content["examples"] = assess.attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
 
-    def judge(self, suite):
-        """Attack the pruned network by a whole suite; what is done of it is kept, and a stopped suite goes on.
+    def judge(self, suite, network="pruned", images=None):
+        """Attack one network by a whole suite; what is done of it is kept, and a stopped suite goes on.
 
         Args:
             suite: `"quick"`, `"paper"` or `"full"`.
+            network: `"pruned"`, `"trained"` or `"undefended"`. Defaults to `"pruned"`.
+            images: number of test images to draw; `None`, the default, for that of the suite.
         """
-        network = self._load(self.folder.pruned)
-        test = self._data_set.test
-        with build.user_errors(), self._disk_errors():
-            verdict = assess.judge(
-                assess.variants(network),
-                test.pixels(),
-                test.labels,
-                self.config,
-                suite,
-                state=self.folder.suite_state(suite),
-                identity=hashlib.sha256(self.folder.pruned.read_bytes()).hexdigest(),
-                reseed=functools.partial(reseed_noise, network),
-            )
-            content = {"data": self._data_set.title, "model": self.config.model.name, **verdict}
-            self.folder.write_json(self.folder.verdict(suite), content)
-        for check in verdict["checks"]:
-            log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
-        log.info("verdict: %s", self.folder.verdict(suite))
+        if network == "undefended" and not self.config.undefended.epochs:
+            raise UserError("this run has no undefended network: `undefended.epochs` is 0")
+        paths = {"pruned": self.folder.pruned, "trained": self.folder.model, "undefended": self.folder.undefended}
+        model, name = self._load(paths[network]), suite_name(suite, network, images)
+        assess.judge_into(
+            self.folder,
+            name,
+            assess.variants(model),
+            self._data_set,
+            self.config,
+            suite,
+            head=assess.describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
+            n=images,
+            identity=hashlib.sha256(paths[network].read_bytes()).hexdigest(),
+            reseed=functools.partial(reseed_noise, model),
+        )
 
     def export(self):
         """Write the pruned network as a SavedModel."""
@@ -165,21 +181,15 @@ class Experiment:
             "sparsity": pruning.sparsity(model),
             "classes": list(self._data_set.class_names),
             "config": drop_none(self.config.model_dump()),
-            "versions": _versions(),
+            "versions": assess.versions(),
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
             export.export_saved_model(model, temporary, metadata=metadata)
 
     def report(self):
         """Write `report.html` from what the other stages left."""
-        content = self.folder.read_evaluation()
-        if "examples" not in content:
-            raise UserError(f"nothing was evaluated in {self.folder.path} yet; `rsr evaluate` does it")
-        with self._disk_errors(), replacing(self.folder.report) as temporary:
-            write_report(
-                temporary, self.folder.config.read_text(encoding="utf-8"), content, read_history(self.folder.history)
-            )
-        log.info("report: %s", self.folder.report)
+        with self._disk_errors():
+            write_page(self.folder)
 
     @functools.cached_property
     def _data_set(self):
@@ -189,8 +199,8 @@ class Experiment:
     def _steps_per_epoch(self):
         return data.steps_per_epoch(self._data_set.train, self.config.training.batch_size)
 
-    def _fit(self, model, stage, path, *, epochs, peak, schedule=None):
-        """Train a model from the last checkpoint of this stage on, and save it."""
+    def _fit(self, model, stage, path, *, epochs, peak, schedule=None, pruning_schedule=None):
+        """Train a model from the last checkpoint of this stage on, pruning it if there is a schedule, and save it."""
         section, steps = self.config.training, self._steps_per_epoch
         rate = build.build_learning_rate(schedule or section.schedule, peak, epochs * steps)
         build.compile_model(model, self.config, rate)
@@ -208,10 +218,11 @@ class Experiment:
         )
         done = [row for row in read_history(self.folder.history) if row["stage"] == stage][:epoch]
         watch = build.build_overfitting_watch(self.config, self._data_set, model, done)
+        selection = self.config.pruning.selection
         callbacks = [
             StopAtNaN(),
             *watch,
-            SparsityLog(),
+            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLog(),
             HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,
@@ -235,32 +246,19 @@ class Experiment:
             model.save(temporary)
 
     def _load(self, path):
-        if not path.exists():
-            raise UserError(f"{path} is not there; `rsr train` and `rsr prune` make it")
-        try:
-            return keras.models.load_model(path)
-        except Exception as error:  # whatever a broken file makes of zipfile, h5py and Keras
-            raise UserError(f"cannot read the model {path}: {build.first_line(error)}") from error
+        return build.load_network(path)
 
     def _network_paths(self):
         twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
-        return twin | {"before pruning": self.folder.model, "after pruning": self.folder.pruned}
+        dense = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
+        return twin | dense | {"after pruning": self.folder.pruned}
 
     def _write_evaluation(self, content):
         with self._disk_errors():
             self.folder.write_evaluation(content)
 
-    @contextlib.contextmanager
     def _disk_errors(self):
-        """Turn what a disk refuses into a `UserError`; TensorFlow's writers name it in the message alone."""
-        try:
-            yield
-        except (OSError, tf.errors.OpError) as error:
-            reasons = [os.strerror(number) for number in DISK_ERRORS]
-            reason = next((reason for reason in reasons if reason in str(error)), None)
-            if reason is None:
-                raise
-            raise UserError(f"cannot write to {self.folder.path}: {reason}. What was saved before is intact") from error
+        return build.disk_errors(self.folder.path)
 
 
 @contextlib.contextmanager
@@ -271,7 +269,3 @@ def _divergence():
         raise UserError(
             f"training stopped: {error}. The checkpoint of the last whole epoch is intact; try a lower learning rate"
         ) from error
-
-
-def _versions():
-    return {name: importlib.metadata.version(name) for name in VERSIONED}

@@ -74,11 +74,13 @@ class NoisyConvBlock(keras.layers.Layer):
     def call(self, inputs, training=False):
         if training and self.normalization.trainable:
             return self.activation(self._normalize_batch(self.convolution(inputs)))
-        bn = self.normalization
-        kernel, bias = batch_norm.fold(
-            self.convolution.sample_kernel(), bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.epsilon
-        )
+        kernel, bias = self.fold(self.convolution.sample_kernel())
         return self.activation(self.convolution.convolve(inputs, kernel, bias=bias))
+
+    def fold(self, kernel):
+        """A kernel of the convolution with the normalization in it, and the bias beside it; both float32."""
+        bn = self.normalization
+        return batch_norm.fold(kernel, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.epsilon)
 
     def _normalize_batch(self, inputs):
         bn = self.normalization

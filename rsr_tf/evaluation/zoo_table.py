@@ -1,0 +1,169 @@
+"""ZOO against a network, a column for each way to meet its noise (Table 3), in parts that are kept on disk."""
+
+import dataclasses
+import functools
+import logging
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from rsr_tf.evaluation.batches import in_batches
+from rsr_tf.evaluation.state import State
+from rsr_tf.evaluation.trials import count_right
+from rsr_tf.evaluation.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, shares, zoo_attack
+
+log = logging.getLogger(__name__)
+
+OFF = "off"
+COLUMNS = (*NOISES, OFF)
+"""How the attack meets the noise of the noisy network, see `ZOOSettings`; `"off"` attacks the stripped one."""
+
+
+def run_zoo(
+    networks,
+    images,
+    labels,
+    *,
+    tier=1,
+    n=200,
+    columns=None,
+    draws=20,
+    group=8,
+    seed=0,
+    state=None,
+    identity=None,
+    reseed=lambda seed: None,
+):
+    """Attack a network by ZOO and say how often it succeeded (Table 3; Chen et al. 2017).
+
+    A stopped attack goes on with the same `state`, after the last finished group of images.
+
+    Args:
+        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(total, h, w, c)` in [0,1].
+        labels: integers `(total,)`, the true ones.
+        tier: 1 or 2, see `rsr_tf.evaluation.TIERS`. Defaults to 1.
+        n: number of test images, drawn by `seed`. Defaults to 200, as in the paper.
+        columns: names out of `COLUMNS`. Defaults to all that the networks allow but `"per_image"`, which makes a
+            call for every probe and is slow.
+        draws: how often the noisy network is asked about what was found, to see whether most of its answers are wrong.
+            Defaults to 20.
+        group: images attacked side by side. Defaults to 8.
+        seed: integer, for the choice of images and the attack. Defaults to 0.
+        state: path of a folder where finished groups are kept, column by column; `None` keeps nothing.
+        identity: plain value that goes with the state, such as a hash of the weights.
+        reseed: function of an integer that restarts the noise, so that a stopped attack ends as an unstopped one.
+
+    Returns:
+        A dict of plain values. `"columns"` holds `ZOOResult.as_dict()` for each column, and in it
+        `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the draws;
+        `"headline"` names the column of the largest success.
+
+    Raises:
+        ValueError: for an unknown tier or column, a column whose network is missing, an `n`, `draws` or `group` below
+            1, images and labels of unequal number, or a state of another attack.
+
+    Example:
+        >>> table = run_zoo({"stripped": as_model_fn(rsr_tf.strip(model))}, images, labels, tier=1, n=40)
+        >>> table["columns"]["off"]["success"]["of_attacked"]
+    """
+    sources = _sources(networks, columns)
+    _check(images, labels, tier=tier, n=n, draws=draws, group=group)
+    chosen = draw_test_images(len(images), n, seed=seed)
+    images, labels = np.asarray(images, np.float32)[chosen], np.asarray(labels, np.int32)[chosen]
+    parameters = {"tier": tier, "n": len(chosen), "seed": seed, "group": group, "images": chosen.tolist()}
+    pixels = zlib.crc32(images.tobytes() + labels.tobytes())
+
+    table = {}
+    for column, model_fn in sources.items():
+        settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
+        own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws}
+        kept = State(state and Path(state) / column, {**parameters, **own, "network": identity, "pixels": pixels})
+        expected = expected_seconds(model_fn, images, settings, group)
+        log.info("ZOO tier %d, noise %s, %d images: %.0f min at most", tier, column, len(images), expected / 60)
+        found = _attack_in_groups(
+            kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
+        )
+        table[column] = {**_summary(found, own["draws"]), **own, "expected_seconds": expected}
+    return {
+        **parameters,
+        "columns": table,
+        "headline": max(table, key=lambda column: table[column]["success"]["of_all"]["mean"]),
+    }
+
+
+def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):
+    """The fields of a `ZOOResult` for all images, and how many draws were right on what was found."""
+    count = in_batches(count_right(model_fn, draws=draws), batch_size=group)
+
+    def attack(part):
+        started = time.monotonic()
+        reseed(zlib.crc32(f"{settings.seed} {settings.noise} {part.start}".encode()))
+        found = zoo_attack(model_fn, images[part], labels[part], settings=settings, group=group, indices=indices[part])
+        return {
+            **vars(found),
+            "hits": count(found.adversarial, labels[part]),
+            "seconds": np.full(len(found.attacked), (time.monotonic() - started) / len(found.attacked)),
+        }
+
+    parts = []
+    for start in range(0, len(images), group):
+        part = slice(start, start + group)
+        parts.append(kept.once(f"images from {start}", functools.partial(attack, part)))
+        _report_progress(parts, len(images))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def expected_seconds(model_fn, images, settings, group):
+    """How long ZOO takes on this machine at worst, by the time that one call takes now."""
+    pixels = images[0].size
+    call = np.resize(images, (group * (2 * min(settings.coordinates, pixels) + 1), *images.shape[1:]))
+    if settings.noise == "per_image":
+        call = call[:1]
+    np.asarray(model_fn(call))  # traces
+    started = time.monotonic()
+    for _ in range(3):
+        np.asarray(model_fn(call))
+    return expected_queries(len(images), pixels, settings) * (time.monotonic() - started) / (3 * len(call))
+
+
+def _sources(networks, columns):
+    """The network that each column attacks."""
+    sources = {column: networks.get("stripped" if column == OFF else "noisy") for column in COLUMNS}
+    sources = {column: model_fn for column, model_fn in sources.items() if model_fn is not None}
+    wrong = [column for column in columns or () if column not in sources]
+    if wrong:
+        raise ValueError(f"`columns` must be among {tuple(sources)} for this network. Received: {wrong[0]!r}")
+    return {column: sources[column] for column in columns or sources if columns or column != "per_image"}
+
+
+def _check(images, labels, *, tier, **counts):
+    if tier not in TIERS:
+        raise ValueError(f"`tier` must be one of {tuple(TIERS)}. Received: tier={tier}")
+    for name, value in counts.items():
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
+    if len(images) != len(labels) or len(images) == 0:
+        raise ValueError(
+            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
+        )
+
+
+def _report_progress(parts, total):
+    attacked, broken = (sum(int(part[key].sum()) for part in parts) for key in ("attacked", "success"))
+    done = sum(len(part["attacked"]) for part in parts)
+    minutes = sum(part["seconds"].sum() for part in parts) / 60
+    log.info("%d of %d images: %d attacked, %d broken, %.1f min", done, total, attacked, broken, minutes)
+
+
+def _summary(found, draws):
+    hits, seconds = found["hits"], found["seconds"]
+    result = ZOOResult(**{field.name: found[field.name] for field in dataclasses.fields(ZOOResult)})
+    in_majority = result.success & (2 * hits <= draws)
+    return {
+        **result.as_dict(),
+        "success_in_majority": shares(int(in_majority.sum()), int(result.attacked.sum()), len(hits)),
+        "seconds": float(seconds.sum()),
+    }

@@ -1,0 +1,123 @@
+"""Attacks that see no gradient of their target (Table 3): ZOO on one network, transfer between several."""
+
+import json
+import logging
+from pathlib import Path
+
+from rsr_tf import evaluation
+from rsr_tf.atomic import replacing
+from rsr_tf.config import UserError
+from rsr_tf.experiment import build
+from rsr_tf.experiment.finished import open_finished
+
+log = logging.getLogger(__name__)
+
+
+def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, group=8):
+    """Attack a finished network by ZOO; see `rsr_tf.evaluation.run_zoo`. A stopped attack goes on.
+
+    Args:
+        path, overrides: as for `rsr_tf.experiment.finished.open_finished`.
+        output: folder for `zoo_tierN.json` and the state; `None`, the default, is `zoo/NAME` of the run folder, with
+            the name of the network's file.
+        tier, columns, group: as for `run_zoo`.
+        images: number of test images.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        UserError: for a folder without a network, data that is missing, or a SavedModel without `output`.
+    """
+    finished = open_finished(path, overrides)
+    if output is None and (finished.folder / "saved_model.pb").exists():
+        raise UserError("for a SavedModel, --output says where the result goes")
+    file = Path(path).stem if Path(path).suffix == ".keras" else "pruned"
+    folder = Path(output or finished.folder / "zoo" / file)
+    data_set = build.load_data(finished.config)
+    with build.user_errors(), build.disk_errors(folder):
+        table = evaluation.run_zoo(
+            finished.networks,
+            data_set.test.pixels(),
+            data_set.test.labels,
+            tier=tier,
+            n=images,
+            columns=columns or None,
+            group=group,
+            seed=finished.config.seed,
+            state=folder / f"tier{tier}_{images}",
+            identity=finished.identity,
+            reseed=finished.reseed,
+        )
+        file = folder / f"zoo_tier{tier}.json"
+        _write(file, json.dumps({"network": finished.name, "data": data_set.title, **table}, indent=1) + "\n")
+    for column, row in table["columns"].items():
+        if row["success"]["of_attacked"]:
+            log.info("noise %s: broken %s of the attacked", column, _share(row["success"]["of_attacked"]))
+    log.info("ZOO: %s", file)
+    return file
+
+
+def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
+    """Craft images on each of several finished networks and show them to all; see `evaluate_transfer`.
+
+    Every noisy network stands for two, with its noise and without. The attack is PGD of the first network's epsilon,
+    its gradients averaged over draws where the network is random.
+
+    Args:
+        paths: networks as for `rsr_tf.experiment.finished.open_finished`, all of one data set.
+        output: folder for `transfer.json`, `transfer.csv` and `transfer.svg`.
+        overrides: changes to their configs.
+        images: number of test images, drawn by the seed. Defaults to 1000.
+        steps: of PGD. Defaults to 20.
+        draws: gradients that are averaged in each step. Defaults to 10.
+
+    Returns:
+        Path of the JSON file.
+
+    Raises:
+        UserError: as `zoo`, and for networks of different data or the same name.
+    """
+    finished = [open_finished(path, overrides) for path in paths]
+    first = finished[0].config
+    networks, attacks = {}, {}
+    for each in finished:
+        if each.config.data.name != first.data.name:
+            raise UserError(f"the data of {each.name} is {each.config.data.name}, not {first.data.name}")
+        for variant, model_fn in each.networks.items():
+            noise = {"noisy": ", noise on", "stripped": ", noise off"}[variant] if len(each.networks) > 1 else ""
+            name = f"{each.name}{noise}"
+            if name in networks:
+                raise UserError(f"two networks are called {name}")
+            averaged = draws if variant == "noisy" else 1
+            attacks[name] = evaluation.AdaptivePGD(epsilon=first.evaluation.epsilon, steps=steps, draws=averaged)
+            networks[name] = model_fn
+    data_set = build.load_data(first)
+    chosen = evaluation.draw_test_images(len(data_set.test.labels), images, seed=first.seed)
+    with build.user_errors():
+        matrix = evaluation.evaluate_transfer(
+            networks,
+            networks,
+            data_set.test.pixels()[chosen],
+            data_set.test.labels[chosen],
+            attack=attacks,
+            seed=first.seed,
+        )
+    folder, table = Path(output), {"data": data_set.title, **matrix.as_dict()}
+    with build.disk_errors(folder):
+        _write(folder / "transfer.json", json.dumps(table, indent=1) + "\n")
+        _write(folder / "transfer.csv", matrix.csv())
+        _write(folder / "transfer.svg", evaluation.draw_heat_map(table))
+    log.info("%s", matrix)
+    log.info("transfer: %s", folder / "transfer.json")
+    return folder / "transfer.json"
+
+
+def _write(path, text):
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _share(share):
+    low, high = share["interval"]
+    return f"{share['mean']:.1%} ({low:.1%} to {high:.1%}, n={share['n']})"

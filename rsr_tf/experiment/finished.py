@@ -1,0 +1,88 @@
+"""Networks that are finished, to be attacked where they lie: in a run folder, or as a SavedModel."""
+
+import functools
+import hashlib
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsr_tf import evaluation, export
+from rsr_tf.config import Config, UserError, parse_config
+from rsr_tf.experiment import assess, build
+from rsr_tf.layers import reseed_noise
+from rsr_tf.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A network as attacks want it.
+
+    Args:
+        name: what it is called in a table: its run folder, and its file unless that is the pruned network's.
+        folder: the run folder, or that of the SavedModel.
+        config: what it was made by, which names its data.
+        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`.
+        identity: hash of its file or files.
+        reseed: function of an integer that restarts its noise, if that can be.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+    networks: dict
+    identity: str
+    reseed: Callable
+
+
+def open_finished(path, overrides=()):
+    """A network and what goes with it.
+
+    Args:
+        path: a run folder, for its pruned network, a `.keras` file in one, or a SavedModel that `rsr` exported.
+        overrides: changes to the config that lies there, such as `"data.directory=FOLDER"`.
+
+    Returns:
+        A `Finished`.
+
+    Raises:
+        UserError: for a folder without a config or network, or one that cannot be read.
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").exists():
+        return _open_saved_model(path, overrides)
+    folder = RunFolder(path.parent if path.suffix == ".keras" else path)
+    if not folder.config.exists():
+        raise UserError(f"{path} is neither a run folder, nor a .keras file in one, nor a SavedModel")
+    values = tomllib.loads(folder.config.read_text(encoding="utf-8"))
+    values.pop("versions", None)
+    config = parse_config(values, overrides, source=folder.config)
+    file = path if path.suffix == ".keras" else folder.pruned
+    model, name = build.load_network(file), folder.path.resolve().name
+    return Finished(
+        name if file.name == folder.pruned.name else f"{name}/{file.stem}",
+        folder.path,
+        config,
+        assess.variants(model),
+        hashlib.sha256(file.read_bytes()).hexdigest(),
+        functools.partial(reseed_noise, model),
+    )
+
+
+def _open_saved_model(path, overrides):
+    metadata = export.read_metadata(path)
+    if "config" not in metadata:
+        raise UserError(f"{path} was not exported by `rsr`, so its data is unknown")
+    config = parse_config(metadata["config"], overrides, source=path)
+    loaded, _ = assess.load_saved_model(path)
+    networks = {"noisy": loaded.serve, "stripped": loaded.serve_deterministic}
+    if not metadata["noisy"]:
+        networks.pop("noisy")
+    networks = {name: _keeping(loaded, evaluation.as_model_fn(endpoint)) for name, endpoint in networks.items()}
+    name = "/".join(path.resolve().parts[-2:])
+    return Finished(name, path, config, networks, assess.digest(path), lambda seed: None)
+
+
+def _keeping(loaded, model_fn):
+    """The endpoints of a SavedModel alone do not hold its variables; this keeps the whole of it."""
+    return lambda x: (loaded, model_fn(x))[1]

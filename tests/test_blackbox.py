@@ -1,0 +1,136 @@
+"""`rsr zoo` and `rsr transfer` on finished networks: a run folder, a file in it, a SavedModel."""
+
+import csv
+import json
+
+import keras
+import pytest
+from click.testing import CliRunner
+
+from rsr_tf import evaluation, export
+from rsr_tf.cli import main
+from rsr_tf.config import parse_config
+from rsr_tf.experiment import build
+from rsr_tf.experiment.finished import open_finished
+from rsr_tf.run_folder import RunFolder, drop_none
+
+CONFIG = {
+    "data": {"name": "digits"},
+    "model": {"name": "small_cnn", "width": 0.125},
+    "evaluation": {"epsilon": 0.1, "step_size": 0.05},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with a noisy network, its SavedModel and an undefended twin; trained for a moment, to be right."""
+    config = parse_config(CONFIG, source="test")
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "noisy")
+    folder.claim(config.model_dump(), {"rsr_tf": "0"})
+    folder.release()
+    data_set = build.load_data(config)
+    for path, noise in ((folder.pruned, "channel"), (folder.undefended, "none")):
+        network = build.build_network(config, data_set, noise=noise)
+        network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        network.fit(data_set.train.pixels(), data_set.train.labels, epochs=3, verbose=0)
+        network.save(path)
+        if noise != "none":
+            metadata = {"config": drop_none(config.model_dump())}
+            export.export_saved_model(network, folder.saved_model, metadata=metadata)
+    return folder
+
+
+def rsr(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def stopped_with_one_line(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+def test_transfer_leaves_matrix_lines_and_heat_map(run, tmp_path):
+    rsr("transfer", run.path, run.undefended, "--images", 20, "--steps", 2, "--draws", 2, "--output", tmp_path)
+    table = json.loads((tmp_path / "transfer.json").read_text())
+    networks = ["noisy, noise on", "noisy, noise off", "noisy/undefended"]
+    assert list(table["accuracy"]) == ["clean", *networks]
+    assert all(list(row) == networks for row in table["accuracy"].values())
+    assert {name: attack["draws"] for name, attack in table["attacks"].items()} == dict(
+        zip(networks, [2, 1, 1], strict=True)
+    )
+    assert table["attacks"]["noisy, noise on"]["epsilon"] == 0.1
+    assert (table["n"], table["data"]) == (20, "scikit-learn digits")
+    with (tmp_path / "transfer.csv").open() as lines:
+        assert len(list(csv.DictReader(lines))) == 12
+    assert (tmp_path / "transfer.svg").read_text().startswith("<svg")
+
+
+def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):
+    short = evaluation.ZOOSettings(initial_c=0.5, binary_steps=1, iterations=20)
+    monkeypatch.setitem(evaluation.TIERS, 1, short)
+    rsr("zoo", run.path, "--images", 3, "--noise", "off", "--noise", "shared")
+    table = json.loads((run.path / "zoo" / "pruned" / "zoo_tier1.json").read_text())
+    assert set(table["columns"]) == {"off", "shared"}
+    assert (table["network"], table["n"], table["data"]) == ("noisy", 3, "scikit-learn digits")
+    assert table["columns"]["off"]["settings"]["iterations"] == 20
+    rsr("zoo", run.undefended, "--images", 3)
+    assert set(json.loads((run.path / "zoo" / "undefended" / "zoo_tier1.json").read_text())["columns"]) == {"off"}
+
+
+def test_saved_model_is_opened_with_and_without_its_noise(run):
+    finished = open_finished(run.saved_model)
+    assert set(finished.networks) == {"noisy", "stripped"}
+    images = build.load_data(finished.config).test.pixels()[:4]
+    looks = {
+        name: [model_fn(images).numpy().tolist() for _ in range(2)] for name, model_fn in finished.networks.items()
+    }
+    assert looks["noisy"][0] != looks["noisy"][1]
+    assert looks["stripped"][0] == looks["stripped"][1]
+    assert finished.name == "noisy/saved_model"
+
+
+def test_identity_is_that_of_the_weights(run):
+    assert open_finished(run.path).identity == open_finished(run.pruned).identity
+    assert open_finished(run.path).identity != open_finished(run.undefended).identity
+
+
+def test_noise_can_be_restarted(run):
+    finished = open_finished(run.path)
+    images = build.load_data(finished.config).test.pixels()[:4]
+    looks = []
+    for seed in (1, 2, 1):
+        finished.reseed(seed)
+        looks.append(finished.networks["noisy"](images).numpy().tolist())
+    assert looks[0] == looks[2] != looks[1]
+
+
+def test_what_is_no_network_is_one_line(run, tmp_path):
+    assert "neither a run folder, nor a .keras file in one, nor a SavedModel" in stopped_with_one_line("zoo", tmp_path)
+    assert "model.keras is not there" in stopped_with_one_line("zoo", run.model)
+
+
+def test_result_of_a_saved_model_wants_a_place(run):
+    assert "--output says where" in stopped_with_one_line("zoo", run.saved_model)
+
+
+def test_column_that_the_network_has_not_is_one_line(run):
+    assert "`columns` must be among ('off',)" in stopped_with_one_line("zoo", run.undefended, "--noise", "shared")
+
+
+def test_networks_of_one_name_are_one_line(run, tmp_path):
+    line = stopped_with_one_line("transfer", run.path, run.path, "--output", tmp_path)
+    assert line == "rsr: two networks are called noisy, noise on"
+
+
+def test_networks_of_other_data_are_one_line(run, tmp_path):
+    other = RunFolder(tmp_path / "other")
+    values = {**CONFIG, "data": {"name": "cifar10"}}
+    other.claim(parse_config(values, source="test").model_dump(), {})
+    other.release()
+    other.pruned.write_bytes(run.pruned.read_bytes())
+    line = stopped_with_one_line("transfer", run.path, other.path, "--output", tmp_path)
+    assert line == "rsr: the data of other is cifar10, not digits"

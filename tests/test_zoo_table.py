@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rsr_tf.evaluation import TIERS, run_zoo, zoo_attack
+from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.evaluation.zoo_table import expected_seconds
+
+N = 7
+RANDOM = np.random.default_rng(0)
+WEIGHTS = RANDOM.normal(size=(6, 3)).astype("float32")
+IMAGES = RANDOM.uniform(0.3, 0.7, (N, 2, 3, 1)).astype("float32")
+LABELS = (IMAGES.reshape(N, 6) @ WEIGHTS).argmax(1).astype("int32")
+LABELS[2] = (LABELS[2] + 1) % 3  # wrong from the start
+
+
+def logits(x):
+    return tf.reshape(x, (-1, 6)) @ WEIGHTS
+
+
+@pytest.fixture(scope="module")
+def direct():
+    """All images in one call, without a table."""
+    return zoo_attack(logits, IMAGES, LABELS, settings=TIERS[1], group=N)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    state = tmp_path_factory.mktemp("zoo") / "state"
+    return run_zoo({"stripped": logits}, IMAGES, LABELS, tier=1, group=3, state=state), state
+
+
+def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
+    column = table[0]["columns"]["off"]
+    wanted = direct.as_dict()
+    assert {key: column[key] for key in wanted} == wanted
+    assert 0 < column["success"]["images"] < N
+
+
+def test_shares_have_both_denominators(table):
+    column = table[0]["columns"]["off"]
+    hits = column["success"]["images"]
+    assert column["attacked"] == N - 1
+    assert column["success"]["of_all"] == {"mean": hits / N, "interval": list(wilson_interval(hits / N, N)), "n": N}
+    assert column["success"]["of_attacked"]["n"] == N - 1
+
+
+def test_network_without_noise_is_broken_in_every_draw_or_none(table):
+    column = table[0]["columns"]["off"]
+    assert column["draws"] == 1
+    assert column["success_in_majority"] == column["success"]
+
+
+def test_stopped_attack_goes_on_after_the_last_group(table):
+    found, state = table
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return logits(x)
+
+    (state / "off" / "images_from_3.npz").unlink()
+    again = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, group=3, state=state)
+    of_one_group = sum(zoo_attack(logits, IMAGES[3:6], LABELS[3:6], settings=TIERS[1], indices=[3, 4, 5]).queries)
+    for column in (found["columns"]["off"], again["columns"]["off"]):
+        for timing in ("seconds", "expected_seconds"):
+            column.pop(timing)
+    assert again == found
+    measuring = sum(size for size in calls if size == 3 * 13)
+    assert sum(calls) - measuring < of_one_group + 20
+    assert sum(calls) >= of_one_group
+
+
+def test_state_of_another_network_is_refused(table):
+    with pytest.raises(ValueError, match="belongs to another evaluation: `network` is None there and other here"):
+        run_zoo({"stripped": logits}, IMAGES, LABELS, tier=1, group=3, state=table[1], identity="other")
+
+
+def wrong_now_and_then(every):
+    """A network that is wrong in each so many-th call: whoever asks often enough sees another class."""
+    calls = tf.Variable(0)
+
+    def model_fn(x):
+        wrong = tf.cast(calls.assign_add(1) % every == 0, tf.float32)
+        return tf.repeat(tf.one_hot(LABELS[:1], 3) * (1 - 2 * wrong), tf.shape(x)[0], axis=0)
+
+    return model_fn
+
+
+def test_luck_with_the_noise_is_told_from_success():
+    """Another class is seen sooner or later, but not in a majority of draws."""
+    found = run_zoo({"noisy": wrong_now_and_then(10)}, IMAGES[:1], LABELS[:1], columns=["shared"], draws=40)
+    column = found["columns"]["shared"]
+    assert (column["attacked"], column["success"]["images"]) == (1, 1)
+    assert column["success_in_majority"]["images"] == 0
+
+
+def test_headline_is_the_column_of_largest_success():
+    networks = {"noisy": wrong_now_and_then(10), "stripped": wrong_now_and_then(10**6)}
+    found = run_zoo(networks, IMAGES[:1], LABELS[:1], columns=["off", "averaged", "shared"])
+    assert [column["success"]["images"] for column in found["columns"].values()] == [0, 0, 1]
+    assert found["headline"] == "shared"
+    assert found["columns"]["averaged"]["settings"]["noise"] == "averaged"
+
+
+def test_slow_column_is_attacked_only_where_it_is_asked_for():
+    names = run_zoo({"noisy": logits, "stripped": logits}, IMAGES[:1], LABELS[:1])["columns"]
+    assert set(names) == {"shared", "averaged", "off"}
+
+
+def test_expected_time_is_that_of_all_queries(monkeypatch):
+    """A clock that goes on by one second with each image that the network sees."""
+    seen = []
+    monkeypatch.setattr("rsr_tf.evaluation.zoo_table.time.monotonic", lambda: float(sum(seen)))
+
+    def model_fn(x):
+        seen.append(len(x))
+        return logits(x)
+
+    assert expected_seconds(model_fn, IMAGES, TIERS[1], group=2) == pytest.approx(N * (1 + 1000 * 13))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"columns": ["shared"]}, "`columns` must be among .* Received: 'shared'"),
+        ({"tier": 3}, "`tier` must be one of .* Received: tier=3"),
+        ({"n": 0}, "`n` must be an integer of at least 1. Received: n=0"),
+        ({"draws": 0}, "`draws` must be an integer of at least 1"),
+        ({"group": 0}, "`group` must be an integer of at least 1"),
+        ({"labels": LABELS[:3]}, "equal in number, at least one. Received: 7 and 3"),
+    ],
+)
+def test_impossible_wish_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        run_zoo({"stripped": logits}, **{"images": IMAGES, "labels": LABELS, **changes})
