@@ -352,6 +352,15 @@ def test_network_with_an_unknown_layer_is_rebuilt():
     assert filters_of(small) == {"one": 3, "two": 8, "head": 3}
 
 
+def test_channels_after_an_unknown_layer_stay_even_if_nothing_reads_them():
+    model = functional((8, 8, 2), lambda x: head(conv(4, "after")(Reversed()(conv(6, "before")(x)))))
+    after = model.get_layer("after")
+    after.kernel.assign(np.array(after.kernel) * (np.arange(6) > 2)[:, None])
+    small = rsr_tf.rebuild(model)
+    np.testing.assert_allclose(outputs_of(small)[0], outputs_of(model)[0], atol=1e-6)
+    assert small.get_layer("after").kernel.shape == (3, 3, 6, 4)
+
+
 @pytest.mark.parametrize("activation", ["softmax", lambda x: x[..., ::-1]])
 def test_activation_that_mixes_filters_keeps_them(activation):
     model = functional((8, 8, 2), lambda x: head(conv(8, "two", activation=activation)(conv(6, "one")(x))))
