@@ -25,7 +25,7 @@ ALLOWED = {
     "figures": set(),
     "verdict_page": {"figures"},
     "layers": {"noise", "batch_norm"},
-    "models": {"layers"},
+    "models": {"layers", "structured"},
     "proximal": set(),
     "training": {"attacks", "layers", "proximal"},
     "thresholds": set(),
@@ -35,6 +35,7 @@ ALLOWED = {
     "compact": {"atomic"},
     "tflite": {"atomic", "convert"},
     "artefacts": {"compact", "convert", "evaluation", "export", "layers", "tflite"},
+    "structured": {"layers", "noise"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "schedules": set(),
     "pruning_callback": {"callbacks", "layers", "pruning"},
@@ -43,7 +44,7 @@ ALLOWED = {
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
         *("atomic", "pruning", "thresholds", "schedules", "pruning_callback", "convert", "export", "callbacks"),
-        *("evaluation", "artefacts", "tflite"),
+        *("evaluation", "artefacts", "structured", "tflite"),
     },
 }
 
