@@ -579,6 +579,8 @@ def test_layers_are_excluded_from_pruning_and_no_layer_goes_beyond_the_cap(finis
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "model.keras").write_bytes((finished_run[0] / "model.keras").read_bytes())
+    written = (finished_run[0] / "config.toml").read_text().replace("exclude = []", 'exclude = ["first", "Dense"]')
+    (folder / "config.toml").write_text(written.replace("[pruning]", "[pruning]\nmax_layer_sparsity = 0.7"))
     rules = ["--set", 'pruning.exclude=["first", "Dense"]', "--set", "pruning.max_layer_sparsity=0.7"]
     arguments = ["prune", config, "--output", folder, *rules]
     assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0
