@@ -36,12 +36,15 @@ _HOMES = {
     "export_tflite": "tflite",
     "save_compact": "compact",
     "load_compact": "compact",
+    "GroupLasso": "structured",
+    "prune_filters": "structured",
+    "rebuild": "structured",
 }
 _MODULES = (
     *("artefacts", "attacks", "compact", "convert", "data", "evaluation", "export", "layers", "models", "noise"),
-    *("pruning", "schedules", "tflite", "training"),
+    *("pruning", "schedules", "structured", "tflite", "training"),
 )
-_SERIALIZED = ("attacks", "layers", "schedules", "training")
+_SERIALIZED = ("attacks", "layers", "schedules", "structured", "training")
 """Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES]

@@ -54,6 +54,7 @@ class Model(Section):
     lasso_step: Literal["gradient", "proximal"] = Field(
         "gradient", description="gradient: in the loss (Eq. 6); proximal: after every update, for exact zeros"
     )
+    group_lasso: NotNegative = Field(0.0, description="lambda of the lasso over whole filters of the convolutions")
     width: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="factor on the number of filters (Table 2)")
 
 
@@ -100,6 +101,7 @@ class Pruning(Section):
     sparsity: Share | None = Field(0.6, description="share of weights to prune; this or gamma")
     gamma: NotNegative | None = Field(None, description="threshold of Eq. 7 and 8")
     scope: Literal["global", "layer"] = Field("global", description="one threshold, or one for each layer")
+    filters: Share = Field(0.0, description="share of the filters to remove before, which makes the network smaller")
     exclude: list[str] = Field([], description="layers to leave: first, last, names or patterns, classes such as Dense")
     max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of one layer to prune")
     schedule: Literal["one-shot", "constant", "polynomial", "rounds"] = Field(

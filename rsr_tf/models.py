@@ -10,6 +10,7 @@ import functools
 import keras
 
 from rsr_tf.layers import NoisyConv2D, NoisyConvBlock, NoisyDense
+from rsr_tf.structured import GroupLasso
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
@@ -20,7 +21,16 @@ VGG16_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def small_cnn(
-    input_shape=(8, 8, 1), classes=10, *, noise="channel", noise_scale=0.25, lasso=0.0, width=1.0, mean=0.5, std=0.5
+    input_shape=(8, 8, 1),
+    classes=10,
+    *,
+    noise="channel",
+    noise_scale=0.25,
+    lasso=0.0,
+    group_lasso=0.0,
+    width=1.0,
+    mean=0.5,
+    std=0.5,
 ):
     """A small convolutional network for small images: three blocks and a dense layer, 28,842 parameters.
 
@@ -29,6 +39,7 @@ def small_cnn(
         classes: number of logits. Defaults to 10.
         noise, noise_scale: see `rsr_tf.layers.WeightNoise`.
         lasso: lambda of Eq. 6, for every kernel. Defaults to 0.
+        group_lasso: lambda of the lasso over whole filters of the convolutions, see `rsr_tf.GroupLasso`. Defaults to 0.
         width: factor on the number of filters. Defaults to 1.
         mean, std: of the pixels, a number or one per channel.
 
@@ -36,9 +47,9 @@ def small_cnn(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `noise`, or a negative `noise_scale` or `lasso`.
+        ValueError: for an unknown `noise`, or a negative `noise_scale`, `lasso` or `group_lasso`.
     """
-    block, dense = _noisy_layers(noise, noise_scale, lasso)
+    block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     filters = [_scaled(number, width) for number in (32, 32, 64)]
     inputs, x = _normalized_input(input_shape, mean, std)
     x = block(filters[0], 3, activation="relu", name="conv1")(x)
@@ -55,6 +66,7 @@ def resnet20(
     noise="channel",
     noise_scale=0.25,
     lasso=0.0,
+    group_lasso=0.0,
     width=1.0,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
@@ -66,6 +78,7 @@ def resnet20(
         classes: number of logits. Defaults to 10.
         noise, noise_scale: see `rsr_tf.layers.WeightNoise`.
         lasso: lambda of Eq. 6; the paper takes 5e-5 for this network. Defaults to 0.
+        group_lasso: lambda of the lasso over whole filters of the convolutions, see `rsr_tf.GroupLasso`. Defaults to 0.
         width: factor on the number of filters. Defaults to 1.
         mean, std: of the pixels, a number or one per channel.
 
@@ -73,9 +86,9 @@ def resnet20(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `noise`, or a negative `noise_scale` or `lasso`.
+        ValueError: for an unknown `noise`, or a negative `noise_scale`, `lasso` or `group_lasso`.
     """
-    block, dense = _noisy_layers(noise, noise_scale, lasso)
+    block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     stages = [_scaled(filters, width) for filters in (16, 32, 64)]
     inputs, x = _normalized_input(input_shape, mean, std)
     x = block(stages[0], 3, activation="relu", name="stem")(x)
@@ -95,6 +108,7 @@ def resnet18(
     noise="channel",
     noise_scale=0.25,
     lasso=0.0,
+    group_lasso=0.0,
     width=1.0,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
@@ -106,6 +120,7 @@ def resnet18(
         classes: number of logits. Defaults to 10.
         noise, noise_scale: see `rsr_tf.layers.WeightNoise`.
         lasso: lambda of Eq. 6; the paper takes 1e-5 for this network. Defaults to 0.
+        group_lasso: lambda of the lasso over whole filters of the convolutions, see `rsr_tf.GroupLasso`. Defaults to 0.
         width: factor on the number of filters; Table 2 has 1, 0.5 and 0.25. Defaults to 1.
         mean, std: of the pixels, a number or one per channel.
 
@@ -113,9 +128,9 @@ def resnet18(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `noise`, or a negative `noise_scale` or `lasso`.
+        ValueError: for an unknown `noise`, or a negative `noise_scale`, `lasso` or `group_lasso`.
     """
-    block, dense = _noisy_layers(noise, noise_scale, lasso)
+    block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     inputs, x = _normalized_input(input_shape, mean, std)
     x = block(_scaled(64, width), 3, activation="relu", name="stem")(x)
     for stage, filters in enumerate((64, 128, 256, 512), 1):
@@ -138,6 +153,7 @@ def vgg16(
     noise="channel",
     noise_scale=0.25,
     lasso=0.0,
+    group_lasso=0.0,
     width=1.0,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
@@ -155,6 +171,7 @@ def vgg16(
         head: `"cifar"` (default) or `"imagenet"`.
         noise, noise_scale: see `rsr_tf.layers.WeightNoise`.
         lasso: lambda of Eq. 6; the paper takes 1e-5 for this network. Defaults to 0.
+        group_lasso: lambda of the lasso over whole filters of the convolutions, see `rsr_tf.GroupLasso`. Defaults to 0.
         width: factor on the number of filters. Defaults to 1.
         mean, std: of the pixels, a number or one per channel.
 
@@ -162,7 +179,8 @@ def vgg16(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `head` or `noise`, images under 32x32, or a negative `noise_scale` or `lasso`.
+        ValueError: for an unknown `head` or `noise`, images under 32x32, or a negative `noise_scale`, `lasso` or
+            `group_lasso`.
     """
     if head not in ("cifar", "imagenet"):
         raise ValueError(f'`head` must be "cifar" or "imagenet". Received: head={head!r}')
@@ -171,7 +189,7 @@ def vgg16(
         raise ValueError(
             f"`input_shape` of VGG-16 must be at least 32x32, as it halves five times. Received: {input_shape}"
         )
-    block, dense = _noisy_layers(noise, noise_scale, lasso)
+    block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     if head == "imagenet":
         block = functools.partial(NoisyConv2D, padding="same", **block.keywords)
     inputs, x = _normalized_input(input_shape, mean, std)
@@ -187,17 +205,16 @@ def vgg16(
     return keras.Model(inputs, dense(classes or (10 if head == "cifar" else 1000), name="logits")(x), name="vgg16")
 
 
-def _noisy_layers(noise, noise_scale, lasso):
+def _noisy_layers(noise, noise_scale, lasso, group_lasso):
     """The two layers that every network here is built of, with the knobs of Table 1 set."""
-    if not lasso >= 0:
-        raise ValueError(f"`lasso` must not be negative. Received: lasso={lasso}")
-    knobs = {
-        "noise": noise,
-        "noise_scale": noise_scale,
-        "kernel_regularizer": keras.regularizers.L1(lasso) if lasso else None,
-    }
-    block = functools.partial(NoisyConvBlock, **knobs)
-    dense = functools.partial(NoisyDense, dtype="float32", **knobs)
+    for name, value in (("lasso", lasso), ("group_lasso", group_lasso)):
+        if not value >= 0:
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
+    l1 = keras.regularizers.L1(lasso) if lasso else None
+    both = GroupLasso(group_lasso, l1=lasso) if group_lasso else l1
+    knobs = {"noise": noise, "noise_scale": noise_scale}
+    block = functools.partial(NoisyConvBlock, kernel_regularizer=both, **knobs)
+    dense = functools.partial(NoisyDense, dtype="float32", kernel_regularizer=l1, **knobs)
     return block, dense
 
 

@@ -27,7 +27,8 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
         noise: `False`, the default, for the network without noise (`rsr_tf.strip`). `True` for the noisy one: TFLite
             draws new noise at every call, seeded by the operating system in every interpreter.
         calibration: float32 `(n, h, w, c)` in [0,1], training images; a few hundred are enough. With them every weight
-            and every layer between pixels and logits is int8 (full integer quantization after training).
+            and every layer between pixels and logits is int8 (full integer quantization after training), but for an
+            operation that TFLite has no int8 kernel of, such as a sine: it stays float32.
         sparse: store the weights in TFLite's sparse encoding where that is smaller; not for int8, whose sparse dense
             layers LiteRT refuses to run. The interpreters unpack them when they load the file, so that neither memory
             nor latency shrinks. Defaults to `False`.
@@ -52,7 +53,6 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
     if calibration is not None:
         converter.optimizations.append(tf.lite.Optimize.DEFAULT)
         converter.representative_dataset = lambda: ([image[np.newaxis]] for image in calibration)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     content = _without_names(_convert(converter))
     with replacing(path) as temporary:
         temporary.write_bytes(content)

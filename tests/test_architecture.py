@@ -27,7 +27,7 @@ ALLOWED = {
     "sweep_report": {"figures", "templates"},
     "verdict_page": {"figures"},
     "layers": {"noise", "batch_norm"},
-    "models": {"layers"},
+    "models": {"layers", "structured"},
     "proximal": set(),
     "training": {"attacks", "layers", "proximal"},
     "thresholds": set(),
@@ -37,6 +37,7 @@ ALLOWED = {
     "compact": {"atomic"},
     "tflite": {"atomic", "convert"},
     "artefacts": {"compact", "convert", "evaluation", "export", "layers", "tflite"},
+    "structured": {"layers", "noise"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "schedules": set(),
     "pruning_callback": {"callbacks", "layers", "pruning"},
@@ -45,7 +46,7 @@ ALLOWED = {
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
         *("atomic", "pruning", "thresholds", "schedules", "pruning_callback", "convert", "export", "callbacks"),
-        *("evaluation", "artefacts", "tflite", "compact", "sweep_report"),
+        *("evaluation", "artefacts", "structured", "tflite", "compact", "sweep_report"),
     },
 }
 

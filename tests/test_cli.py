@@ -245,6 +245,23 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_filters_go_before_the_weights_and_the_smaller_network_is_fine_tuned(config, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    overrides = ("training.epochs=1", "model.group_lasso=1e-4", "pruning.filters=0.5", "pruning.finetune_epochs=2")
+    arguments = ["train", str(config), "--output", str(folder), *settings(*overrides)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    seen = stopped_and_started_again(monkeypatch, "prune", config, folder, *overrides)
+    assert seen == [pytest.approx(0.6, abs=0.01)] * 2
+    shapes = {
+        name: [row.shape for row in rsr_tf.sparsity_table(keras.models.load_model(folder / name))]
+        for name in ("model.keras", "pruned.keras")
+    }
+    assert shapes == {
+        "model.keras": [(3, 3, 1, 4), (3, 3, 4, 4), (3, 3, 4, 8), (8, 10)],
+        "pruned.keras": [(3, 3, 1, 2), (3, 3, 2, 2), (3, 3, 2, 4), (4, 10)],
+    }
+
+
 def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_path, monkeypatch):
     """Two rounds of two epochs of 4 steps: pruned before the first epoch, and at the end of the second."""
     folder = tmp_path / "out"
@@ -562,6 +579,8 @@ def test_layers_are_excluded_from_pruning_and_no_layer_goes_beyond_the_cap(finis
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "model.keras").write_bytes((finished_run[0] / "model.keras").read_bytes())
+    written = (finished_run[0] / "config.toml").read_text().replace("exclude = []", 'exclude = ["first", "Dense"]')
+    (folder / "config.toml").write_text(written.replace("[pruning]", "[pruning]\nmax_layer_sparsity = 0.7"))
     rules = ["--set", 'pruning.exclude=["first", "Dense"]', "--set", "pruning.max_layer_sparsity=0.7"]
     arguments = ["prune", config, "--output", folder, *rules]
     assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0

@@ -58,6 +58,16 @@ def test_lasso_is_on_every_kernel_and_on_nothing_else(build):
 
 
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
+def test_group_lasso_is_on_the_filters_of_convolutions_beside_the_lasso(build):
+    model = build(lasso=1e-3, group_lasso=1e-2)
+    kernels = [np.array(layer.kernel) for layer in noisy_layers(model)]
+    filters = [kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels if kernel.ndim == 4]
+    expected = 1e-3 * sum(np.abs(kernel).sum() for kernel in kernels)
+    expected += 1e-2 * sum(np.sqrt(len(each)) * np.linalg.norm(each, axis=0).sum() for each in filters)
+    assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("kind", ["channel", "layer", "element", "none"])
 def test_every_kernel_carries_the_noise_that_was_asked_for(build, kind):
     assert {layer.noise for layer in noisy_layers(build(noise=kind))} == {kind}
@@ -89,6 +99,8 @@ def test_keras_file_round_trip(build, tmp_path):
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`lasso` must not be negative. Received: lasso=-1"):
         models.resnet20(lasso=-1)
+    with pytest.raises(ValueError, match=r"`group_lasso` must not be negative. Received: group_lasso=-1"):
+        models.resnet20(group_lasso=-1)
     with pytest.raises(ValueError, match=r"`head` must be \"cifar\" or \"imagenet\". Received: head='big'"):
         models.vgg16(head="big")
     with pytest.raises(ValueError, match=r"must be at least 32x32, .* Received: \(8, 8, 1\)"):

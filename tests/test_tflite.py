@@ -103,6 +103,11 @@ def test_int8_of_a_whole_network_is_small(tmp_path):
     assert size(tmp_path / "int8") < 0.28 * size(tmp_path / "float32")
 
 
+def test_names_of_inner_tensors_are_not_in_the_file(files):
+    for path in files.values():
+        assert b"noisy_conv" not in path.read_bytes()
+
+
 def test_trained_network_keeps_its_accuracy_in_int8(tmp_path):
     """The quickstart's network on handwritten digits, trained for a few seconds."""
     digits = rsr_tf.data.load("digits")
@@ -119,6 +124,15 @@ def test_trained_network_keeps_its_accuracy_in_int8(tmp_path):
     )
     assert accuracy > 0.9
     assert abs(quantized - accuracy) <= 0.01
+
+
+def test_operation_without_an_int8_kernel_stays_float(images, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.ops.sin(keras.layers.Conv2D(2, 3)(inputs)))
+    export_tflite(model, tmp_path / "int8.tflite", calibration=images)
+    answers = TFLiteNetwork(tmp_path / "int8.tflite")(images)
+    np.testing.assert_allclose(answers, model(images), atol=0.05)
+    assert np.abs(answers - model(images)).max() > 1e-6  # the convolution is int8
 
 
 # Noise

@@ -140,7 +140,7 @@ def draw_heat_map(transfer):
     for (row, column), mean in np.ndenumerate(means):
         ink = "white" if mean > 0.6 else "black"
         axes.text(column + 0.5, row + 0.5, f"{100 * mean:.1f}", ha="center", va="center", color=ink)
-    axes.set_xticks(np.arange(len(targets)) + 0.5, targets)
+    axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
     axes.set(xlabel="target", ylabel="crafted on", title=f"accuracy, % (n={transfer['n']})")
     axes.invert_yaxis()

@@ -14,7 +14,7 @@ import time
 import keras
 import tensorflow as tf
 
-from rsr_tf import artefacts, data, export, pruning
+from rsr_tf import artefacts, data, export, pruning, structured
 from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import Checkpoint, HistoryFile, NotFiniteError, SparsityLog, StopAtNaN, read_history
 from rsr_tf.config import UserError, parse_config
@@ -92,7 +92,7 @@ class Experiment:
             )
         if twin.epochs and not self.folder.undefended.exists():
             log.info("-- undefended twin")
-            changes = {"attack": {"steps": 0}, "model": {"noise": "none", "lasso": 0.0}}
+            changes = {"attack": {"steps": 0}, "model": {"noise": "none", "lasso": 0.0, "group_lasso": 0.0}}
             plain = self.config.model_copy(
                 update={name: getattr(self.config, name).model_copy(update=keys) for name, keys in changes.items()}
             )
@@ -109,6 +109,8 @@ class Experiment:
         if self.folder.pruned.exists():
             return
         model = self._load(self.folder.model)
+        if section.filters:
+            model = self._without_filters(model)
         rounds, epochs = None, section.finetune_epochs
         if section.schedule == "rounds":
             rounds, epochs = build.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
@@ -129,6 +131,15 @@ class Experiment:
         else:
             self._save(model, self.folder.pruned)
         log.info("%s", pruning.sparsity_table(model))
+
+    def _without_filters(self, model):
+        """The network in a smaller shape, without a share of the filters of every layer."""
+        with build.user_errors():
+            table = structured.prune_filters(model, share=self.config.pruning.filters)
+        log.info("%s", table)
+        small = build.build_rsr_model(self.config, structured.rebuild(model), warmup_steps=0)
+        small.attack = model.attack  # which the overfitting watch may have changed
+        return small
 
     def evaluate(self):
         """Attack every network of the run, noise on and off; what is done already is kept."""
