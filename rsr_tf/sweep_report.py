@@ -97,8 +97,9 @@ def harmless_sparsities(points):
         points: `sweep["points"]`.
 
     Returns:
-        A list of dicts, with the noise on and off: `"noise"`, `"sparsity"` (from 0 to 1), and `"first"` and `"last"`,
-        the scores of the least pruned network and of that one. Empty for fewer than two networks.
+        A list of dicts, with the noise on and off: `"noise"`, `"sparsity"` (`None` where every further pruning costs
+        more), and `"first"` and `"last"`, the scores of the least pruned network and of that one. Empty for fewer than
+        two networks.
     """
     if len(points) < 2:
         return []
@@ -111,7 +112,7 @@ def harmless_sparsities(points):
                 break
             last = point
         scores = {"first": first["scores"][variant], "last": last["scores"][variant]}
-        found.append({"noise": variant, "sparsity": last["sparsity"], **scores})
+        found.append({"noise": variant, "sparsity": None if last is first else last["sparsity"], **scores})
     return found
 
 
