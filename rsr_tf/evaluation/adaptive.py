@@ -101,7 +101,7 @@ class AdaptivePGD(GradientAttack):
             moved = geometry.project(geometry.step(x_adv, seen.gradient, self.step_size), x, self.epsilon)
             return index + 1, moved, best.or_better(x_adv, seen)
 
-        # one look more than steps, for the last point: a copy of the network outside the loop would cost seconds to trace
+        # one look more than steps, for the last point: a copy of the network outside the loop costs seconds of tracing
         _, _, best = tf.while_loop(lambda index, *_: index <= self.steps, step, (0, start, best))
         return best
 
