@@ -117,6 +117,42 @@ def report(config, overrides, output):
     _run("report", config, overrides, output)
 
 
+SPARSITIES = "0,0.2,0.4,0.6,0.7,0.8,0.9,0.95"
+"""What `rsr sweep` prunes to, unless it is given a list."""
+
+
+def list_option(name, help_text):
+    return click.option(f"--{name}", metavar="LIST", help=help_text)
+
+
+@main.command()
+@stage_options
+@list_option("sparsities", f"Shares of weights to prune [{SPARSITIES}, unless a list is given].")
+@list_option("gammas", "Thresholds to prune by, such as 1e-4,1e-3,1e-2.")
+@list_option("lambdas", "Trains the network with each of these, such as 0,1e-5,5e-5,1e-4.")
+def sweep(config, overrides, output, sparsities, gammas, lambdas):
+    """Accuracy against sparsity and lambda (Fig. 2): copies of the trained network are pruned and attacked.
+
+    LIST is numbers with commas between them. Everything goes into the folder sweep of the run folder, with the figures
+    in sweep.html; stopped and started again, it goes on, and another list adds to what is there.
+    """
+    from rsr_tf.config import NotNegative, Share, load_config, parse_numbers
+
+    settings = load_config(config, overrides)
+    if (sparsities, gammas, lambdas) == (None, None, None):
+        sparsities = SPARSITIES
+    lists = {
+        "sparsities": parse_numbers(sparsities, Share, source="--sparsities"),
+        "gammas": parse_numbers(gammas, NotNegative, source="--gammas"),
+        "lambdas": parse_numbers(lambdas, NotNegative, source="--lambdas"),
+    }
+    _start_tensorflow()
+    from rsr_tf.experiment import Experiment, run_sweep
+
+    with Experiment(settings, output or Path("runs") / Path(config).stem) as experiment:
+        run_sweep(experiment, **lists)
+
+
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 
 class UserError(Exception):
@@ -244,6 +244,29 @@ def _override(values, override):
         values[name] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         values[name] = text
+
+
+def parse_numbers(text, kind, *, source):
+    """Read a list of numbers such as `"0, 1/2, 0.9"`.
+
+    Args:
+        text: numbers with commas between them; fractions will do.
+        kind: what each must be, such as `Share` or `NotNegative`.
+        source: what a message calls the list, such as `"--sparsities"`.
+
+    Returns:
+        A list of different numbers from low to high; empty for `None`.
+
+    Raises:
+        UserError: for anything else.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        return (
+            sorted({adapter.validate_python(number.strip()) for number in text.split(",")}) if text is not None else []
+        )
+    except ValidationError as error:
+        raise UserError(_explain({**error.errors()[0], "loc": (source,)})) from error
 
 
 def _explain(error):

@@ -1,10 +1,11 @@
 """`report.html`: one self-contained file, made of the JSON, `history.csv` and `config.toml` of a run alone."""
 
-import jinja2
-import matplotlib.pyplot as plt
 import matplotlib.ticker
+from matplotlib.figure import Figure
 
+from rsr_tf import figures
 from rsr_tf.figures import svg, tidy
+from rsr_tf.templates import render
 from rsr_tf.verdict_page import strongest_first, summary, verdict_view
 
 INK = {"undefended": "#9a3412", "before pruning": "#1d4ed8", "after pruning": "#047857"}
@@ -25,10 +26,8 @@ def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=
     """
     verdicts = strongest_first(verdicts)
     about = evaluation or verdicts[0]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("rsr_tf", "."), autoescape=True, trim_blocks=True)
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["fraction"] = lambda distance: f"{255 * distance:.3g}/255"
-    page = environment.get_template("report.html.jinja").render(
+    page = render(
+        "report.html.jinja",
         title=f"{about['scheme']}: {about['model']} on {about['data']}",
         config=config_text,
         verdict=verdict_view(verdicts[0]) if verdicts else None,
@@ -79,7 +78,8 @@ def _score_rows(name, entry):
 def _curves(history, stage):
     rows = [row for row in history if row["stage"] == stage]
     epochs = [int(row["epoch"]) + 1 for row in rows]
-    figure, (accuracy, loss) = plt.subplots(1, 2, figsize=(10, 3.2))
+    figure = Figure(figsize=(10, 3.2))
+    accuracy, loss = figure.subplots(1, 2)
     for axes, quantity in ((accuracy, "accuracy"), (loss, "loss")):
         clean = "accuracy" if quantity == "accuracy" else "clean_loss"
         for key, label, ink in ((clean, "clean", "#60a5fa"), (f"adversarial_{quantity}", "adversarial", "#9a3412")):
@@ -106,7 +106,7 @@ def _value(row, key):
 
 def _histogram(networks):
     """Fig. 1: how many weights have which size, on a logarithmic scale."""
-    axes = plt.figure(figsize=(5, 3.2)).subplots()
+    axes = Figure(figsize=(5, 3.2)).subplots()
     for name, entry in networks.items():
         edges, counts = entry["histogram"]["edges"], entry["histogram"]["counts"]
         axes.stairs(counts, edges, color=INK[name], linestyle=STROKE[name], label=name, linewidth=1.4)
@@ -117,12 +117,5 @@ def _histogram(networks):
 
 
 def _share_below(networks):
-    """Fig. 2c: the share of weights under gamma."""
-    axes = plt.figure(figsize=(5, 3.2)).subplots()
-    for name, entry in networks.items():
-        gammas, shares = entry["share_below"]["gamma"], entry["share_below"]["share"]
-        axes.plot(gammas, shares, color=INK[name], linestyle=STROKE[name], label=name)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="gamma", ylabel="share of weights under gamma")
-    axes.set_title("what a threshold would prune")
-    axes.legend(frameon=False, fontsize=8)
-    return svg(tidy(axes).figure)
+    styles = {name: {"color": INK[name], "linestyle": STROKE[name]} for name in networks}
+    return figures.share_below({name: (entry["share_below"], styles[name]) for name, entry in networks.items()})

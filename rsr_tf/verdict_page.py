@@ -2,8 +2,8 @@
 
 import math
 
-import matplotlib.pyplot as plt
 import matplotlib.ticker
+from matplotlib.figure import Figure
 
 from rsr_tf.figures import svg, tidy
 
@@ -201,9 +201,8 @@ def attack_chart(verdict, target):
     titles = {"each attack by itself": alone, "in turn: what is left of all images": in_turn}
     panels = {title: points for title, points in titles.items() if points}
     heights = [len(points) + 1 for points in panels.values()]
-    figure, column = plt.subplots(
-        len(panels), sharex=True, squeeze=False, figsize=(5, 0.9 + 0.21 * sum(heights)), height_ratios=heights
-    )
+    figure = Figure(figsize=(5, 0.9 + 0.21 * sum(heights)))
+    column = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)
     worst = verdict["networks"][target]["worst_case"]["accuracy"]
     for axes, (title, points) in zip(column[:, 0], panels.items(), strict=True):
         for place, point in enumerate(points):
@@ -226,7 +225,7 @@ def epsilon_curve(verdict):
     """Accuracy against epsilon, under one PGD with one draw of noise a step, with intervals."""
     curve, epsilon = verdict["curve"], verdict["parameters"]["epsilon"]
     radii, shares = [255 * point["epsilon"] for point in curve], [point["mean"] for point in curve]
-    axes = plt.figure(figsize=(5, 3)).subplots()
+    axes = Figure(figsize=(5, 3)).subplots()
     lows, highs = zip(*(point["mean_interval"] for point in curve), strict=True)
     axes.fill_between(radii, lows, highs, color=MARKS[DIRECT]["color"], alpha=0.15, linewidth=0)
     axes.plot(radii, shares, clip_on=False, **MARKS[DIRECT])

@@ -21,8 +21,10 @@ ALLOWED = {
     "decoded_cache": {"atomic"},
     "config": set(),
     "run_folder": {"atomic"},
-    "report": {"figures", "verdict_page"},
+    "report": {"figures", "templates", "verdict_page"},
     "figures": set(),
+    "templates": set(),
+    "sweep_report": {"figures", "templates"},
     "verdict_page": {"figures"},
     "layers": {"noise", "batch_norm"},
     "models": {"layers", "structured"},
@@ -39,12 +41,12 @@ ALLOWED = {
     "callbacks": {"atomic", "attacks", "pruning"},
     "schedules": set(),
     "pruning_callback": {"callbacks", "layers", "pruning"},
-    "evaluation": {"atomic", "attacks", "run_folder"},
+    "evaluation": {"atomic", "attacks", "figures", "run_folder"},
     "cli": {"config", "experiment"},
     "experiment": {
         *("noise", "batch_norm", "attacks", "data", "config", "run_folder", "report", "layers", "models", "training"),
         *("atomic", "pruning", "thresholds", "schedules", "pruning_callback", "convert", "export", "callbacks"),
-        *("evaluation", "artefacts", "structured", "tflite"),
+        *("evaluation", "artefacts", "structured", "tflite", "compact", "sweep_report"),
     },
 }
 

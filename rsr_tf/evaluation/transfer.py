@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 
 import keras
-import matplotlib
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.whitebox import accuracy_under
+from rsr_tf.figures import svg
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def draw_heat_map(transfer):
     rows = transfer["accuracy"]
     targets = list(next(iter(rows.values())))
     means = np.array([[row[target]["mean"] for target in targets] for row in rows.values()])
-    figure = Figure(figsize=(2 + 1.1 * len(targets), 1.4 + 0.5 * len(rows)), layout="tight")
+    figure = Figure(figsize=(2 + 1.1 * len(targets), 1.4 + 0.5 * len(rows)))
     axes = figure.subplots()
     axes.pcolormesh(means, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
     for (row, column), mean in np.ndenumerate(means):
@@ -144,13 +144,4 @@ def draw_heat_map(transfer):
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
     axes.set(xlabel="target", ylabel="crafted on", title=f"accuracy, % (n={transfer['n']})")
     axes.invert_yaxis()
-    return _svg(figure)
-
-
-def _svg(figure):
-    """A figure as SVG text; its text stays text, its file carries no date."""
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rsr_tf"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    return svg(figure)

@@ -3,5 +3,6 @@
 from rsr_tf.experiment.assess import evaluate_saved_model
 from rsr_tf.experiment.blackbox import transfer, zoo
 from rsr_tf.experiment.run import Experiment
+from rsr_tf.experiment.sweep import run_sweep
 
-__all__ = ["Experiment", "evaluate_saved_model", "transfer", "zoo"]
+__all__ = ["Experiment", "evaluate_saved_model", "run_sweep", "transfer", "zoo"]
