@@ -37,7 +37,7 @@ ALLOWED = {
     "compact": {"atomic"},
     "tflite": {"atomic", "convert"},
     "artefacts": {"compact", "convert", "evaluation", "export", "layers", "tflite"},
-    "structured": {"layers", "noise"},
+    "structured": {"layers", "noise", "pruning"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "schedules": set(),
     "pruning_callback": {"callbacks", "layers", "pruning"},

@@ -106,6 +106,10 @@ def test_config_cannot_be_changed_afterwards():
             'pruning.schedule = "polynomial"\npruning.rounds = 3',
             '`pruning` schedule "polynomial" has no use for rounds (3)',
         ),
+        (
+            'pruning.schedule = "polynomial"\npruning.filters = 0.5',
+            '`pruning` schedule "polynomial" prunes in training, too early for filters (0.5)',
+        ),
         ('pruning.schedule = "rounds"', '`pruning` schedule "rounds" needs finetune_epochs, which are 0'),
         ('pruning.schedule = "constant"\npruning.begin = 0.8', "`pruning` begin (0.8) must be less than end (0.75)"),
         (

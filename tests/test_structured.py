@@ -158,6 +158,31 @@ def test_filters_that_are_gone_count():
     np.testing.assert_array_equal(model.get_layer("one").kernel, before)
 
 
+def left_after(build, exclude):
+    table = rsr_tf.prune_filters(functional((8, 8, 2), build), exclude=exclude)
+    return {row.path: row.filters - row.removed for row in table}
+
+
+def test_excluded_layer_keeps_its_filters():
+    left = left_after(lambda x: head(conv(8, "two")(conv(6, "one")(x))), ["first"])
+    assert left == {"one": 6, "two": 4, "head": 3}
+
+
+def test_excluded_layer_keeps_the_filters_that_go_with_its_own():
+    assert left_after(residual, ["one_b"]) == {"stem": 8, "one_a": 3, "one_b": 8, "two_a": 3, "two_b": 8, "head": 3}
+
+
+def test_excluded_depthwise_layer_keeps_its_channels():
+    with pytest.raises(ValueError, match="must have filters that can be removed"):  # all go through that layer
+        left_after(depthwise, ["DepthwiseConv2D"])
+
+
+def test_network_with_an_excluded_layer_is_rebuilt():
+    """An excluded layer reads what is left of the layer before it."""
+    small = shrunk(functional((8, 8, 2), lambda x: head(conv(8, "two")(conv(6, "one")(x)))), exclude=["two"])
+    assert filters_of(small) == {"one": 3, "two": 8, "head": 3}
+
+
 def test_share_of_zero_removes_nothing():
     model = functional((8, 8, 2), lambda x: head(conv(4, "one")(x)))
     before = model.get_weights()
@@ -367,6 +392,19 @@ def test_activation_that_mixes_filters_keeps_them(activation):
     table = rsr_tf.prune_filters(model)
     assert [row.removed for row in table] == [3, 0, 0]
     assert table.barriers == ["two"]
+
+
+def test_channels_that_divide_stay():
+    """Removed, they would be zero, and the zeroed network no number."""
+
+    def build(x):
+        x = conv(8, "above", use_bias=False)(x) / conv(8, "below", use_bias=False)(x)
+        return head(conv(6, "after")(keras.ops.softplus(x) / 2.0))
+
+    model = functional((8, 8, 2), build)
+    table = rsr_tf.prune_filters(model)
+    assert [row.removed for row in table] == [0, 0, 3, 0]
+    assert len(table.barriers) == 1
 
 
 def test_map_for_all_channels_stays():

@@ -101,8 +101,9 @@ class AdaptivePGD(GradientAttack):
             moved = geometry.project(geometry.step(x_adv, seen.gradient, self.step_size), x, self.epsilon)
             return index + 1, moved, best.or_better(x_adv, seen)
 
-        _, x_adv, best = tf.while_loop(lambda index, *_: index < self.steps, step, (0, start, best))
-        return best.or_better(x_adv, look_at(x_adv))
+        # one look more than steps, for the last point: a copy of the network outside the loop costs seconds of tracing
+        _, _, best = tf.while_loop(lambda index, *_: index <= self.steps, step, (0, start, best))
+        return best
 
     def get_config(self):
         return {**super().get_config(), "step_size": self.step_size}

@@ -134,8 +134,9 @@ class Experiment:
 
     def _without_filters(self, model):
         """The network in a smaller shape, without a share of the filters of every layer."""
+        section = self.config.pruning
         with build.user_errors():
-            table = structured.prune_filters(model, share=self.config.pruning.filters)
+            table = structured.prune_filters(model, share=section.filters, exclude=section.exclude)
         log.info("%s", table)
         small = build.build_rsr_model(self.config, structured.rebuild(model), warmup_steps=0)
         small.attack = model.attack  # which the overfitting watch may have changed

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsr_tf.layers import prunable_kernels
 from rsr_tf.noise import masked_kernel
+from rsr_tf.pruning import select_kernels
 from rsr_tf.structured.channels import ChannelMap
 
 SCOPES = ("layer", "global")
@@ -13,7 +15,7 @@ CRITERIA = {"l1": 1, "l2": 2}
 TINY = np.finfo("float64").tiny
 
 
-def prune_filters(model, *, share=0.5, scope="layer", criterion="l2"):
+def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()):
     """Remove whole filters from a network, in place, by zeros (Li et al. 2017; groups as in Wen et al. 2016).
 
     Filters go together where the network wants it: those of all convolutions that meet in a residual addition, channel
@@ -34,13 +36,15 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2"):
             rounded; `"global"` the weakest of the network, where strength is relative to the average of the layer, as
             the weights of wide layers are smaller by their number alone.
         criterion: the norm: `"l2"` (default) is the root of the mean square of the weights, `"l1"` the mean magnitude.
+        exclude: list of layers that keep their filters, as for `rsr_tf.prune`; so do layers whose filters go together
+            with theirs. What such a layer reads of a removed filter goes all the same.
 
     Returns:
         A `FilterTable`.
 
     Raises:
-        ValueError: for a wrong `share`, `scope` or `criterion`, a subclassed model, one without filters that could be
-            removed, or a weight that is not a number. Nothing is changed then.
+        ValueError: for a wrong `share`, `scope`, `criterion` or `exclude`, a subclassed model, one without filters that
+            could be removed, or a weight that is not a number. Nothing is changed then.
 
     Example:
         >>> print(rsr_tf.prune_filters(model, share=0.5))
@@ -48,6 +52,7 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2"):
     """
     _check(share, scope, criterion)
     channels = ChannelMap(model)
+    _keep_excluded(channels, model, exclude)
     groups = list(channels.groups().values())
     if not groups:
         raise ValueError(f"`model` must have filters that can be removed. Received: model={model.name!r}")
@@ -127,6 +132,16 @@ def _check(share, scope, criterion):
         raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
     if criterion not in CRITERIA:
         raise ValueError(f"`criterion` must be one of {tuple(CRITERIA)}. Received: criterion={criterion!r}")
+
+
+def _keep_excluded(channels, model, exclude):
+    """Mark the channels along the filter axes of excluded kernels as kept."""
+    selected = select_kernels(model, exclude) if exclude else prunable_kernels(model)
+    for path, kernel in prunable_kernels(model).items():
+        if path not in selected:
+            for axis, labels in channels.cuts.get(id(kernel.kernel), []):
+                if axis in kernel.filter_axes:
+                    channels.kept[channels.roots[labels]] = True
 
 
 def _strengths(channels, exponent):

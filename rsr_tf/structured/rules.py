@@ -68,7 +68,7 @@ ELEMENTWISE_OPERATIONS = (
     ),
     *("LogSigmoid", "Softplus", "Softsign", "Tanh", "Absolute", "Abs", "Square", "Sqrt", "Exp", "Negative", "Clip"),
 )
-MERGING_OPERATIONS = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum")
+MERGING_OPERATIONS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
 """Operations of `keras.ops` in a functional graph, such as `a + b`, by the names of their classes."""
 
 
@@ -123,6 +123,11 @@ def _merge(channels, node, inputs):
         else:
             channels.hold(node.operation, labels)
     return whole[0]
+
+
+def _divide(channels, node, inputs):
+    """A channel may be divided by a number; one that divides would be zero once it is removed."""
+    return _merge(channels, node, inputs) if _is_array(node.arguments.args[1]) else None
 
 
 def _is_array(value):
@@ -263,6 +268,7 @@ CUTTING_RULES = {
 PASSING_RULES = {
     **dict.fromkeys((*ELEMENTWISE_LAYERS, *SPATIAL_LAYERS, *ELEMENTWISE_OPERATIONS), _pass),
     **dict.fromkeys((*MERGING_LAYERS, *MERGING_OPERATIONS), _merge),
+    **dict.fromkeys(("Divide", "TrueDivide"), _divide),
     **dict.fromkeys((keras.layers.Concatenate, "Concatenate"), _concatenate),
     keras.layers.Activation: _activation,
     keras.layers.Flatten: _reshape,
