@@ -211,6 +211,7 @@ def _plot_scores(axes, places, scores, attack, *, suffix="", linestyle="-"):
         linestyle=linestyle,
         linewidth=1.4,
         capsize=2,
+        clip_on=False,
     )
 
 
@@ -226,13 +227,14 @@ def _finish(figure, panels):
 
 
 def _share_curves(sweep):
-    """The curves of Fig. 2c with the options of their lines: networks of the run in black, lambdas light to dark."""
-    styles = {"as trained": "-", "undefended": ":"}
-    curves = {
+    """The curves of Fig. 2c with the options of their lines: lambdas light to dark, then the networks of the run."""
+    shades, count = matplotlib.colormaps["viridis_r"], len(sweep["lambdas"])
+    lambdas = {
+        f"lambda {entry['lambda']:g}": (entry["share_below"], {"color": shades(number / count)})
+        for number, entry in enumerate(sweep["lambdas"], 1)
+    }
+    styles = {"as trained": "--", "undefended": ":"}
+    networks = {
         name: (curve, {"color": "#1c1917", "linestyle": styles[name]}) for name, curve in sweep["share_below"].items()
     }
-    shades = matplotlib.colormaps["viridis_r"]
-    for number, entry in enumerate(sweep["lambdas"]):
-        place = (number + 1) / len(sweep["lambdas"])
-        curves[f"lambda {entry['lambda']:g}"] = (entry["share_below"], {"color": shades(place)})
-    return curves
+    return lambdas | networks
