@@ -149,9 +149,7 @@ class Pruning(Section):
             if key not in SCHEDULE_KEYS[self.schedule] and value != type(self).model_fields[key].default:
                 raise ValueError(f'schedule "{self.schedule}" has no use for {key} ({value})')
         if self.filters and self.schedule in ("constant", "polynomial"):
-            raise ValueError(
-                f'schedule "{self.schedule}" prunes in training, too early for filters ({self.filters:g})'
-            )
+            raise ValueError(f'schedule "{self.schedule}" prunes in training, too early for filters ({self.filters:g})')
         if not self.begin < self.end:
             raise ValueError(f"begin ({self.begin:g}) must be less than end ({self.end:g})")
         if self.schedule == "polynomial" and self.initial_sparsity > self.sparsity:
