@@ -124,6 +124,13 @@ def test_zoo_has_nothing_to_differentiate_with(module):
     assert IMPORTS[module] <= {"rsr_tf.evaluation.scores", "rsr_tf.evaluation.zoo_path"}
 
 
+def test_figures_leave_the_backend_of_the_user_alone():
+    sources = {module: path.read_text(encoding="utf-8") for module, path in PATHS.items()}
+    assert "matplotlib.figure" in sources["rsr_tf.figures"]
+    assert [module for module, text in sources.items() if "pyplot" in text.replace("through pyplot", "")] == []
+    assert [module for module, text in sources.items() if "matplotlib.use" in text] == []
+
+
 def test_nobody_imports_tfmot():
     """It would make Keras 2 of `tf.keras` for the whole process."""
     external = {package for module in PATHS for package in external_imports(module)}
