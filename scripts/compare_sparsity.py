@@ -1,16 +1,16 @@
 """Three ways to the same sparsity: a threshold after training, the proximal step, a schedule in training.
 
     python scripts/compare_sparsity.py configs/quickstart.toml --seeds 3 --json docs/results/sparsity_digits.json
-    python scripts/compare_sparsity.py configs/cifar10/resnet20_rsr.toml --set training.epochs=2 --factors 1
+    python scripts/compare_sparsity.py configs/cifar10/resnet20_rsr.toml --set training.epochs=2
 
 threshold   the lasso as a gradient (Eq. 6), then the smallest weights go, once
 proximal    the lasso as a proximal step; then the zeros stay, and the smallest of the rest go where these are not
             enough. Its lambda is another: under momentum 0.9 a gradient moves weights ten times as far (hence the
-            default of --proximal-factor), and Adam divides it by the size of all gradients.
+            default of --proximal-lambdas), and Adam divides gradients by their size.
 schedule    the lasso as a gradient, and pruning more and more in training: polynomial, from a quarter to three quarters
 
-Each has as many tries at lambda as the others, --factors times its own. For each sparsity that one is taken whose first
-network is right most often on validation images under PGD; the other seeds, and the table, are of that lambda alone.
+Of several lambdas that one is taken for each method and sparsity whose first network is right most often on validation
+images under PGD; the other seeds, and the table, are of that lambda alone.
 No fine-tuning after any of them. Every training is a run folder below --output: a stopped comparison goes on.
 """
 
@@ -40,19 +40,22 @@ def main():
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--sparsities", default="0.6,0.8,0.9", help="shares of weights to prune")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind")
-    parser.add_argument("--factors", default="1,10", help="tries at lambda, in the lambda of the config")
-    parser.add_argument("--proximal-factor", type=float, default=10.0, help="and more than that for the proximal step")
+    parser.add_argument("--lambdas", help="tries at lambda for threshold and schedule [that of the config]")
+    parser.add_argument("--proximal-lambdas", help="tries for the proximal step [ten times that of the config]")
     parser.add_argument("--output", type=Path, help="folder of the trainings [runs/sparsity_NAME]")
     parser.add_argument("--json", type=Path, help="where to write the result")
     arguments = parser.parse_args()
     output = arguments.output or Path("runs") / f"sparsity_{arguments.config.stem}"
-    sparsities = [float(text) for text in arguments.sparsities.split(",")]
-    factors = [float(text) for text in arguments.factors.split(",")]
+    lasso = load_config(arguments.config, arguments.overrides).model.lasso
+    gradient = _numbers(arguments.lambdas or str(lasso))
+    proximal = _numbers(arguments.proximal_lambdas or str(10 * lasso))
+    lambdas = {"threshold": gradient, "proximal": proximal, "schedule": gradient}
+    sparsities = _numbers(arguments.sparsities)
     tries = [
-        measure(arguments, output, method, sparsity, factor, seed=0)
+        measure(arguments, output, method, sparsity, value, seed=0)
         for method in METHODS
         for sparsity in sparsities
-        for factor in factors
+        for value in lambdas[method]
     ]
     rows = []
     for method in METHODS:
@@ -60,7 +63,7 @@ def main():
             own = [row for row in tries if (row["method"], row["sparsity"]) == (method, sparsity)]
             best = max(own, key=lambda row: row["validation_pgd"])
             others = (
-                measure(arguments, output, method, sparsity, best["factor"], seed=seed)
+                measure(arguments, output, method, sparsity, best["lambda"], seed=seed)
                 for seed in range(1, arguments.seeds)
             )
             rows += [best, *others]
@@ -76,8 +79,8 @@ def main():
         config = load_config(arguments.config, arguments.overrides)
         record = {
             "command": f"python scripts/compare_sparsity.py {arguments.config} --seeds {arguments.seeds} "
-            f"--sparsities {arguments.sparsities} --factors {arguments.factors} "
-            f"--proximal-factor {arguments.proximal_factor:g}"
+            f"--sparsities {arguments.sparsities} --lambdas {','.join(f'{value:g}' for value in gradient)} "
+            f"--proximal-lambdas {','.join(f'{value:g}' for value in proximal)}"
             + "".join(f" --set {override}" for override in arguments.overrides if "directory" not in override),
             "data": build.load_data(config).title,
             "config": config.model_dump(exclude={"data": {"directory"}}),
@@ -88,11 +91,12 @@ def main():
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(arguments, output, method, sparsity, factor, *, seed):
+def _numbers(text):
+    return [float(number) for number in text.split(",")]
+
+
+def measure(arguments, output, method, sparsity, lasso, *, seed):
     """Train a network, or take it if it is there, prune a copy of it, and attack that; what is done is kept."""
-    lasso = factor * load_config(arguments.config, arguments.overrides).model.lasso
-    if method == "proximal":
-        lasso *= arguments.proximal_factor
     options = ["pruning.finetune_epochs=0", "undefended.epochs=0", f"seed={seed}", f"model.lasso={lasso}"]
     options += [option.format(sparsity) for option in METHODS[method]]
     config = load_config(arguments.config, [*arguments.overrides, *options])
@@ -103,7 +107,7 @@ def measure(arguments, output, method, sparsity, factor, *, seed):
     with Experiment(config, folder) as experiment:
         experiment.train()
     model = keras.models.load_model(folder / "model.keras")
-    row = {"method": method, "sparsity": sparsity, "seed": seed, "factor": factor, "lambda": lasso}
+    row = {"method": method, "sparsity": sparsity, "seed": seed, "lambda": lasso}
     row["zeros_in_training"] = rsr_tf.sparsity(model)
     rsr_tf.prune(model, sparsity=sparsity, scope=config.pruning.scope)
     row["zeros"] = rsr_tf.sparsity(model)
