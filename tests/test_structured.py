@@ -372,8 +372,9 @@ def test_channels_before_an_unknown_layer_stay_and_it_is_named(barrier):
     assert table.barriers == ["barrier"]
 
 
-def test_network_with_an_unknown_layer_is_rebuilt():
-    small = shrunk(functional((8, 8, 2), lambda x: head(Reversed()(conv(8, "two")(conv(6, "one")(x))))))
+@pytest.mark.parametrize("barrier", [Reversed, lambda: L.Lambda(lambda x: x[..., ::-1])])
+def test_network_with_an_unknown_layer_is_rebuilt(barrier):
+    small = shrunk(functional((8, 8, 2), lambda x: head(barrier()(conv(8, "two")(conv(6, "one")(x))))))
     assert filters_of(small) == {"one": 3, "two": 8, "head": 3}
 
 
@@ -521,6 +522,16 @@ def test_channels_that_unstructured_pruning_left_unread_go_too():
     model = rsr_tf.add_noise(chain(np.ones((2, 4)), np.array([[1.0, 1], [0.01, 0.01], [2, 2], [0.02, 3]])), "none")
     rsr_tf.prune(model, gamma=0.1)
     assert filters_of(rsr_tf.rebuild(model)) == {"dense0": 3, "dense1": 2}
+
+
+def test_stock_network_that_was_pruned_keeps_its_masks():
+    model = functional((8, 8, 2), lambda x: head(conv(8, "two")(conv(6, "one")(x))))
+    rsr_tf.prune(model, sparsity=0.3)
+    small = shrunk(model)
+    assert filters_of(small) == {"one": 3, "two": 4, "head": 3}
+    for kernel in prunable_kernels(small).values():
+        np.testing.assert_array_equal(kernel.mask, np.array(kernel.kernel) != 0)
+    assert rsr_tf.sparsity(small) > 0.05
 
 
 def test_smaller_network_trains_saves_loads_strips_and_is_pruned_again(images, labels, tmp_path):

@@ -148,11 +148,12 @@ def _strengths(channels, exponent):
     """The norm of all filters that share a root, over their number of weights, for every root."""
     totals, sizes = np.zeros((2, len(channels.roots)))
     for port in channels.filters:
-        weights, roots = np.abs(port.rows().astype("float64")) ** exponent, channels.roots[port.labels]
-        if np.isnan(weights).any():
+        rows, roots = port.rows().astype("float32", copy=False), channels.roots[port.labels]
+        powers = np.linalg.norm(rows, exponent, axis=1).astype("float64") ** exponent
+        if np.isnan(powers).any():
             raise ValueError(f"The weights of layer `{port.kernel.path}` must be numbers to be pruned. Received: NaN")
-        np.add.at(totals, roots, weights.sum(axis=1))
-        np.add.at(sizes, roots, weights.shape[1])
+        np.add.at(totals, roots, powers)
+        np.add.at(sizes, roots, rows.shape[1])
     return (totals / np.maximum(sizes, 1)) ** (1 / exponent)
 
 
