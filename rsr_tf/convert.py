@@ -10,6 +10,7 @@ from rsr_tf.layers import (
     NoisyConvBlock,
     WeightNoise,
     check_functional,
+    copied,
     is_convertible,
     noisy_layers,
     stock_class,
@@ -66,7 +67,7 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
             cls = NOISY_COUNTERPARTS[type(layer)]
             roles = cls.kernel_roles
         else:
-            return [(layer, _copy(layer))]
+            return [(layer, copied(layer))]
         config = {key: value for key, value in layer.get_config().items() if key not in STOCK_ONLY}
         if lasso is not None:
             config.update((role.regularizer, keras.regularizers.L1(lasso) if lasso else None) for role in roles)
@@ -101,7 +102,6 @@ def strip(model, *, fold=False):
 
     def convert(layer):
         if isinstance(layer, NoisyConvBlock):
-            normalization = {**layer.normalization.get_config(), "name": f"{layer.name}_normalization"}
             activation = keras.layers.Activation(
                 layer.activation, dtype=layer.dtype_policy, name=f"{layer.name}_activation"
             )
@@ -109,12 +109,12 @@ def strip(model, *, fold=False):
                 return [(layer, _stock(layer.convolution, layer.name, use_bias=True)), (None, activation)]
             return [
                 (layer.convolution, _stock(layer.convolution, layer.name)),
-                (layer.normalization, keras.layers.BatchNormalization.from_config(normalization)),
+                (layer.normalization, copied(layer.normalization, name=f"{layer.name}_normalization")),
                 (None, activation),
             ]
         if isinstance(layer, WeightNoise):
             return [(layer, _stock(layer, layer.name))]
-        return [(layer, _copy(layer))]
+        return [(layer, copied(layer))]
 
     return _rebuild(model, convert)
 
@@ -124,14 +124,10 @@ def with_fresh_noise(model):
 
     def convert(layer):
         if isinstance(layer, NoisyConvBlock | WeightNoise):
-            return [(layer, type(layer).from_config({**layer.get_config(), "seed": FRESH}))]
-        return [(layer, _copy(layer))]
+            return [(layer, copied(layer, seed=FRESH))]
+        return [(layer, copied(layer))]
 
     return _rebuild(model, convert)
-
-
-def _copy(layer):
-    return type(layer).from_config(layer.get_config())
 
 
 def _stock(layer, name, **changes):

@@ -43,6 +43,12 @@ def two_inputs_and_outputs():
     return keras.Model([image, vector], [keras.layers.Dense(4, name="a")(x), keras.layers.Dense(4, name="b")(x)])
 
 
+def with_a_python_lambda():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Lambda(lambda x: x[..., ::-1])(keras.layers.Conv2D(4, 3)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
+
+
 def batch_for(model):
     """Inputs and targets, as lists where the model has several."""
     rng = np.random.default_rng(0)
@@ -116,3 +122,11 @@ def test_shared_layer_has_one_mask():
     rsr_tf.prune(model, sparsity=0.5)
     assert [layer.name for layer in model.layers].count("shared") == 1
     assert rsr_tf.sparsity_table(model).weights == 81 + 768
+
+
+def test_python_lambda_of_the_user_is_carried_along():
+    """Keras loads none, for fear of a stranger's code; here nothing is loaded."""
+    stock = with_a_python_lambda()
+    x, _ = batch_for(stock)
+    assert_equal_outputs(silence(rsr_tf.add_noise(stock)), stock, x)
+    assert_equal_outputs(rsr_tf.strip(rsr_tf.add_noise(stock)), stock, x)

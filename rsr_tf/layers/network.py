@@ -109,6 +109,14 @@ def stock_class(layer):
     return next(stock for stock in NOISY_COUNTERPARTS if isinstance(layer, stock))
 
 
+def copied(layer, **changes):
+    """A new layer of the same class and settings, but for `changes` to its config; its weights are its own."""
+    config = {**layer.get_config(), **changes}
+    if isinstance(layer, keras.layers.Lambda):  # Keras refuses to load a Python lambda; this one runs here already
+        return type(layer).from_config(config, safe_mode=False)
+    return type(layer).from_config(config)
+
+
 def layers_of(model):
     """The layers that a functional or Sequential model is made of, nested models opened, each once, in their order."""
     found = {}

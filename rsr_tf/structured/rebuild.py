@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from rsr_tf.layers import is_functional, prunable_kernels
+from rsr_tf.layers import copied, is_functional, prunable_kernels
 from rsr_tf.structured.channels import ChannelMap
 from rsr_tf.structured.filters import hold_noise
 from rsr_tf.structured.graph import follow
@@ -91,8 +91,7 @@ class _Rebuilder:
         if is_functional(old):
             return self.network(old)
         change = self.channels.changes.get(id(old))
-        changes = change(self._count) if change else {}
-        return type(old).from_config({**old.get_config(), **changes})
+        return copied(old, **(change(self._count) if change else {}))
 
     def _carry(self, old, new):
         for source, target in zip(_variables(old), _variables(new), strict=True):
