@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.compact import load_compact, save_compact
-from rsr_tf.convert import strip
+from rsr_tf.convert import in_float32, strip
 from rsr_tf.evaluation import Score, as_model_fn, build_attacks
 from rsr_tf.evaluation.batches import in_batches, is_right
 from rsr_tf.export import export_saved_model
 from rsr_tf.layers import noisy_layers
-from rsr_tf.tflite import TFLiteNetwork, export_tflite, in_float32
+from rsr_tf.tflite import TFLiteNetwork, export_tflite
 
 WARM_UP = 3
 """Calls before the clock starts: a graph is traced, buffers are laid out."""

@@ -130,6 +130,37 @@ def with_fresh_noise(model):
     return _rebuild(model, convert)
 
 
+def in_float32(model):
+    """A copy of a functional or Sequential Keras model that computes in float32, whatever policy it was made under.
+
+    Rounding to bfloat16 hides small differences of pixels, from a user and from an attack.
+
+    Args:
+        model: a built model; its variables are copied.
+
+    Returns:
+        A Keras model of the same class, not compiled.
+    """
+    network = type(model).from_config(_without_policies(model.get_config()))
+    for old, new in zip(model._flatten_layers(), network._flatten_layers(), strict=True):
+        store = {}
+        old.save_own_variables(store)
+        if store:
+            new.load_own_variables({name: keras.ops.convert_to_numpy(value) for name, value in store.items()})
+    return network
+
+
+def _without_policies(config):
+    """A Keras config with every dtype policy replaced by float32."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return "float32"
+        return {key: _without_policies(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_without_policies(value) for value in config)
+    return config
+
+
 def _stock(layer, name, **changes):
     """The Keras layer that a noisy one extends, with changes to its config."""
     config = {key: value for key, value in layer.get_config().items() if key not in NOISY_ONLY}

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.lite.tools import flatbuffer_utils
 
 from rsr_tf.atomic import replacing
-from rsr_tf.convert import strip, with_fresh_noise
+from rsr_tf.convert import in_float32, strip, with_fresh_noise
 
 
 def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
@@ -56,24 +56,6 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
     content = _without_names(_convert(converter))
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def in_float32(model):
-    """A copy of a functional or Sequential Keras model that computes in float32, whatever policy it was made under.
-
-    Args:
-        model: a built model; its variables are copied.
-
-    Returns:
-        A Keras model of the same class, not compiled.
-    """
-    network = type(model).from_config(_without_policies(model.get_config()))
-    for old, new in zip(model._flatten_layers(), network._flatten_layers(), strict=True):
-        store = {}
-        old.save_own_variables(store)
-        if store:
-            new.load_own_variables({name: keras.ops.convert_to_numpy(value) for name, value in store.items()})
-    return network
 
 
 class TFLiteNetwork:
@@ -165,17 +147,6 @@ def _check_calibration(calibration, model):
     shape = np.shape(calibration)
     if len(shape) != len(model.input_shape) or not shape[0] or shape[1:] != tuple(model.input_shape[1:]):
         raise ValueError(f"`calibration` must be images of shape {model.input_shape}. Received: shape {shape}")
-
-
-def _without_policies(config):
-    """A Keras config with every dtype policy replaced by float32."""
-    if isinstance(config, dict):
-        if config.get("class_name") == "DTypePolicy":
-            return "float32"
-        return {key: _without_policies(value) for key, value in config.items()}
-    if isinstance(config, list | tuple):
-        return type(config)(_without_policies(value) for value in config)
-    return config
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import csv
 import json
 
 import keras
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -96,6 +97,19 @@ def test_saved_model_is_opened_with_and_without_its_noise(run):
 def test_identity_is_that_of_the_weights(run):
     assert open_finished(run.path).identity == open_finished(run.pruned).identity
     assert open_finished(run.path).identity != open_finished(run.undefended).identity
+
+
+def test_network_trained_in_half_precision_is_attacked_in_float32(run):
+    """Steps of ZOO are smaller than bfloat16 can tell apart."""
+    config = parse_config(CONFIG, source="test")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = build.build_network(config, build.load_data(config))
+    network.save(run.path / "half.keras")
+    finished = open_finished(run.path / "half.keras")
+    image = np.full((1, 8, 8, 1), 0.5, "float32")
+    steps = image + 1e-5 * np.eye(64, dtype="float32").reshape(64, 8, 8, 1)
+    moved = np.array(finished.networks["stripped"](steps)) != np.array(finished.networks["stripped"](image))
+    assert moved.any(axis=1).mean() > 0.9
 
 
 def test_noise_can_be_restarted(run):

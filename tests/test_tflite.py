@@ -10,7 +10,8 @@ from conftest import tiny_network
 
 import rsr_tf
 from rsr_tf import tflite
-from rsr_tf.tflite import TFLiteNetwork, export_tflite, in_float32
+from rsr_tf.convert import in_float32
+from rsr_tf.tflite import TFLiteNetwork, export_tflite
 
 INPUTS, OUTPUTS, SCALE = 40, 50, 0.5
 

@@ -134,3 +134,17 @@ def test_expected_time_is_that_of_all_queries(monkeypatch):
 def test_impossible_wish_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         run_zoo({"stripped": logits}, **{"images": IMAGES, "labels": LABELS, **changes})
+
+
+def test_network_that_rounds_small_steps_away_is_called_so(caplog):
+    def rounded(x):
+        return tf.cast(logits(tf.cast(tf.cast(x, tf.bfloat16), tf.float32)), tf.float32)
+
+    blind = run_zoo({"stripped": rounded}, IMAGES, LABELS, tier=1, n=1)
+    assert blind["columns"]["off"]["unseen_steps"] == 1
+    assert "change no score" in caplog.text
+
+
+def test_network_in_float32_sees_all_steps(table, caplog):
+    assert table[0]["columns"]["off"]["unseen_steps"] == 0
+    assert "change no score" not in caplog.text

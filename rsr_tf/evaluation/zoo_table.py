@@ -13,12 +13,17 @@ from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.trials import count_right
 from rsr_tf.evaluation.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, shares, zoo_attack
+from rsr_tf.evaluation.zoo_path import probes_round, to_pixels, to_tanh_space
 
 log = logging.getLogger(__name__)
 
 OFF = "off"
 COLUMNS = (*NOISES, OFF)
 """How the attack meets the noise of the noisy network, see `ZOOSettings`; `"off"` attacks the stripped one."""
+
+BLIND = (
+    "it rounds them away, as bfloat16 or a quantizer of inputs does, so what ZOO finds says nothing about robustness"
+)
 
 
 def run_zoo(
@@ -59,7 +64,8 @@ def run_zoo(
     Returns:
         A dict of plain values. `"columns"` holds `ZOOResult.as_dict()` for each column, and in it
         `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the draws;
-        `"headline"` names the column of the largest success.
+        `"unseen_steps"`, see `unseen_steps`, of which a warning is logged where they are most; `"headline"` names the
+        column of the largest success.
 
     Raises:
         ValueError: for an unknown tier or column, a column whose network is missing, an `n`, `draws` or `group` below
@@ -81,12 +87,15 @@ def run_zoo(
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
         own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws}
         kept = State(state and Path(state) / column, {**parameters, **own, "network": identity, "pixels": pixels})
+        unseen = unseen_steps(model_fn, images[0], settings)
+        if unseen > 0.5:
+            log.warning("%.0f %% of the small steps of ZOO change no score of this network: %s", 100 * unseen, BLIND)
         expected = expected_seconds(model_fn, images, settings, group)
         log.info("ZOO tier %d, noise %s, %d images: %.0f min at most", tier, column, len(images), expected / 60)
         found = _attack_in_groups(
             kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
         )
-        table[column] = {**_summary(found, own["draws"]), **own, "expected_seconds": expected}
+        table[column] = {**_summary(found, own["draws"]), **own, "unseen_steps": unseen, "expected_seconds": expected}
     return {
         **parameters,
         "columns": table,
@@ -127,6 +136,19 @@ def expected_seconds(model_fn, images, settings, group):
     for _ in range(3):
         np.asarray(model_fn(call))
     return expected_queries(len(images), pixels, settings) * (time.monotonic() - started) / (3 * len(call))
+
+
+def unseen_steps(model_fn, image, settings):
+    """The share of an iteration's probes that get the very scores of the point itself, at the greyest pixels.
+
+    About 0 in float32. Near 1, the network rounds the steps away and ZOO estimates gradients of zero. Grey pixels,
+    because a step in tanh space hardly moves black and white.
+    """
+    w = to_tanh_space(image.astype(np.float64).ravel())
+    greyest = np.argsort(np.abs(w))[: settings.coordinates]
+    pixels, _ = probes_round(w, greyest, to_pixels(w), settings.difference)
+    scores = np.asarray(model_fn(pixels.astype(np.float32).reshape(-1, *image.shape)))
+    return float(np.mean((scores[1:] == scores[0]).all(axis=1)))
 
 
 def _sources(networks, columns):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rsr_tf import evaluation, export
 from rsr_tf.config import Config, UserError, parse_config
+from rsr_tf.convert import in_float32
 from rsr_tf.experiment import assess, build
 from rsr_tf.layers import reseed_noise
 from rsr_tf.run_folder import RunFolder
@@ -22,8 +23,9 @@ class Finished:
         name: what it is called in a table: its run folder, and its file unless that is the pruned network's.
         folder: the run folder, or that of the SavedModel.
         config: what it was made by, which names its data.
-        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`.
-        identity: hash of its file or files.
+        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; that of a `.keras` file computes in
+            float32 whatever it was trained in, since black-box attacks live on small differences of scores.
+        identity: hash of its file or files, and the precision where it isn't their own.
         reseed: function of an integer that restarts its noise, if that can be.
     """
 
@@ -58,13 +60,13 @@ def open_finished(path, overrides=()):
     values.pop("versions", None)
     config = parse_config(values, overrides, source=folder.config)
     file = path if path.suffix == ".keras" else folder.pruned
-    model, name = build.load_network(file), folder.path.resolve().name
+    model, name = in_float32(build.load_network(file)), folder.path.resolve().name
     return Finished(
         name if file.name == folder.pruned.name else f"{name}/{file.stem}",
         folder.path,
         config,
         assess.variants(model),
-        hashlib.sha256(file.read_bytes()).hexdigest(),
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()} in float32",
         functools.partial(reseed_noise, model),
     )
 
