@@ -131,23 +131,20 @@ def with_fresh_noise(model):
 
 
 def in_float32(model):
-    """A copy of a functional or Sequential Keras model that computes in float32, whatever policy it was made under.
+    """A copy of a network that computes in float32, whatever policy it was made under.
 
-    Rounding to bfloat16 hides small differences of pixels, from a user and from an attack.
+    bfloat16 rounds small differences between pixels away, and an attack that lives on them finds nothing.
 
     Args:
-        model: a built model; its variables are copied.
+        model: a built functional or Sequential model, `RSRModel` included.
 
     Returns:
-        A Keras model of the same class, not compiled.
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: for a subclassed model.
     """
-    network = type(model).from_config(_without_policies(model.get_config()))
-    for old, new in zip(model._flatten_layers(), network._flatten_layers(), strict=True):
-        store = {}
-        old.save_own_variables(store)
-        if store:
-            new.load_own_variables({name: keras.ops.convert_to_numpy(value) for name, value in store.items()})
-    return network
+    return _rebuild(model, lambda layer: [(layer, copied(layer, **_without_policies(layer.get_config())))])
 
 
 def _without_policies(config):

@@ -5,7 +5,7 @@ import tensorflow as tf
 from conftest import compiled, silence
 
 import rsr_tf
-from rsr_tf.convert import with_fresh_noise
+from rsr_tf.convert import in_float32, with_fresh_noise
 from rsr_tf.layers import noisy_layers
 
 
@@ -204,3 +204,10 @@ def test_subclassed_model_is_refused():
 def test_negative_lasso_is_refused():
     with pytest.raises(ValueError, match=r"`lasso` must not be negative. Received: lasso=-1"):
         rsr_tf.add_noise(stock_network(), lasso=-1)
+
+
+def test_copy_in_float32_keeps_adapted_statistics(images):
+    normalize = keras.layers.Normalization(dtype="mixed_bfloat16")
+    normalize.adapt(images)
+    model = keras.Sequential([keras.Input((8, 8, 1)), normalize])
+    np.testing.assert_allclose(in_float32(model)(images).numpy().std(), 1, atol=1e-3)

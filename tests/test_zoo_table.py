@@ -145,6 +145,7 @@ def test_network_that_rounds_small_steps_away_is_called_so(caplog):
     assert "change no score" in caplog.text
 
 
-def test_network_in_float32_sees_all_steps(table, caplog):
-    assert table[0]["columns"]["off"]["unseen_steps"] == 0
+def test_network_in_float32_sees_the_steps_even_of_black_and_white_images(caplog):
+    table = run_zoo({"stripped": logits}, np.round(IMAGES), LABELS, tier=1, n=1)
+    assert table["columns"]["off"]["unseen_steps"] == 0
     assert "change no score" not in caplog.text

@@ -139,14 +139,14 @@ def expected_seconds(model_fn, images, settings, group):
 
 
 def unseen_steps(model_fn, image, settings):
-    """The share of an iteration's probes that get the very scores of the point itself, at the greyest pixels.
+    """The share of an iteration's probes that get the very scores of the point itself, at half the image's contrast.
 
-    About 0 in float32. Near 1, the network rounds the steps away and ZOO estimates gradients of zero. Grey pixels,
-    because a step in tanh space hardly moves black and white.
+    About 0 in float32. Near 1, the network rounds the steps away and ZOO estimates gradients of zero. Half the
+    contrast, because a step in tanh space hardly moves black and white, whatever the network.
     """
-    w = to_tanh_space(image.astype(np.float64).ravel())
-    greyest = np.argsort(np.abs(w))[: settings.coordinates]
-    pixels, _ = probes_round(w, greyest, to_pixels(w), settings.difference)
+    w = to_tanh_space((image.astype(np.float64).ravel() + 0.5) / 2)
+    chosen = np.random.default_rng(settings.seed).permutation(w.size)[: settings.coordinates]
+    pixels, _ = probes_round(w, chosen, to_pixels(w), settings.difference)
     scores = np.asarray(model_fn(pixels.astype(np.float32).reshape(-1, *image.shape)))
     return float(np.mean((scores[1:] == scores[0]).all(axis=1)))
 
