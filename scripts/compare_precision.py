@@ -3,24 +3,21 @@
     python scripts/compare_precision.py runs/resnet20_rsr/pruned.keras runs/resnet20_pgd/model.keras \\
         [--images 300] [--set data.directory=FOLDER] [--json docs/results/precision.json]
 
-Each file lies in its run folder, whose config names the data. The noise is off. What an attack makes of either network is
-shown to both, on test images drawn by the seed of the config. A quarter of an hour on 2 cores for each network.
+Each file lies in its run folder, whose config names the data. The noise is off. What an attack makes of either network
+is shown to both, on test images drawn by the seed of the config. A quarter of an hour on 2 cores for each network.
 """
 
 import argparse
 import json
-import tomllib
 from pathlib import Path
 
 import tensorflow as tf
 
 from rsr_tf import evaluation
-from rsr_tf.config import parse_config
-from rsr_tf.convert import in_float32
 from rsr_tf.evaluation.batches import in_batches, is_right
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.experiment import assess, build
-from rsr_tf.run_folder import RunFolder
+from rsr_tf.experiment.finished import open_finished
 
 BATCH = 100
 
@@ -41,40 +38,32 @@ def main():
 
 def compare(path, n, overrides):
     """A row for each attack and each precision that it was crafted in."""
-    source = RunFolder(path.parent).config
-    values = tomllib.loads(source.read_text(encoding="utf-8"))
-    values.pop("versions", None)
-    config = parse_config(values, overrides, source=source)
-    data_set, model = build.load_data(config), build.load_network(path)
+    finished = open_finished(path, overrides)
+    config, data_set = finished.config, build.load_data(finished.config)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), n, seed=config.seed)
     images, labels = data_set.test.pixels()[chosen], data_set.test.labels[chosen]
     networks = {
-        "as trained": assess.variants(model)["stripped"],
-        "float32": assess.variants(in_float32(model))["stripped"],
+        "as trained": assess.variants(build.load_network(path))["stripped"],
+        "float32": finished.networks["stripped"],
     }
     epsilon = config.evaluation.epsilon
     attacks = {
         "PGD-20": evaluation.AdaptivePGD(epsilon=epsilon, steps=20),
         "APGD-CE-50": evaluation.APGD(epsilon=epsilon, steps=50),
     }
+    head = {"network": finished.name, "trained_in": config.training.precision, "data": data_set.title}
+    head |= {"n": len(labels), "seed": config.seed, "epsilon": epsilon}
     rows = []
-    for name, attack in attacks.items():
+    for kind, attack in attacks.items():
         for precision, model_fn in networks.items():
-            craft = in_batches(attacker(attack, model_fn, config.seed), batch_size=BATCH)
-            adversarial = craft(images, labels)
-            row = {
-                "network": f"{path.parent.name}/{path.name}",
-                "trained_in": config.training.precision,
-                "n": len(labels),
-            }
-            row |= {"seed": config.seed, "epsilon": epsilon, "attack": name, "crafted_in": precision, "accuracy": {}}
+            adversarial = in_batches(attacker(attack, model_fn, config.seed), batch_size=BATCH)(images, labels)
+            accuracy = {}
             for target, target_fn in networks.items():
                 right = in_batches(judge(target_fn), batch_size=BATCH)(adversarial, labels).mean().item()
-                row["accuracy"][target] = {"mean": right, "interval": wilson_interval(right, len(labels))}
-            print(
-                row["network"], name, precision, {key: f"{each['mean']:.1%}" for key, each in row["accuracy"].items()}
-            )
-            rows.append(row)
+                accuracy[target] = {"mean": right, "interval": wilson_interval(right, len(labels))}
+            rows.append({**head, "attack": kind, "crafted_in": precision, "accuracy": accuracy})
+            shown = {target: f"{each['mean']:.1%}" for target, each in accuracy.items()}
+            print(finished.name, kind, precision, shown, flush=True)
     return rows
 
 
