@@ -128,28 +128,44 @@ def file_sizes(path):
     }
 
 
-def latency(function, images, *, seconds=1.0, least=10):
-    """How long one call takes.
+def latencies(functions, images, *, seconds=1.0, least=10):
+    """How long one call of each of several functions takes, side by side.
+
+    The functions are called in turn, round after round, so that a machine whose speed drifts is slow for all of them,
+    and the ratio of two of them within a round can be trusted further than that of their medians. Before each call
+    that is timed comes one that is not, as the function before has left its own data in the caches.
 
     Args:
-        function: from images to logits.
+        functions: dict from name to a function from images to logits.
         images: float32 `(n, h, w, c)`; n is the batch size.
-        seconds: how long to go on. Defaults to 1.
-        least: number of calls at least. Defaults to 10.
+        seconds: for how long to time each function, on average over all. Defaults to 1.
+        least: number of rounds at least. Defaults to 10.
 
     Returns:
-        A dict with the median and the quartiles of the calls in seconds, their number and the batch size.
+        A dict from name to float `(rounds,)`, seconds; the same index is the same round.
     """
     images = tf.constant(images)
     for _ in range(WARM_UP):
-        np.asarray(function(images))
-    times = []
-    while len(times) < least or sum(times) < seconds:
-        started = time.perf_counter()
-        np.asarray(function(images))
-        times.append(time.perf_counter() - started)
-    low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
-    return {"median": median, "quartiles": [low, high], "calls": len(times), "batch": len(images)}
+        for function in functions.values():
+            np.asarray(function(images))
+    rounds, total = [], 0.0
+    while len(rounds) < least or total < seconds * len(functions):
+        rounds.append([_seconds(function, images) for function in functions.values()])
+        total += sum(rounds[-1])
+    return dict(zip(functions, np.transpose(rounds), strict=True))
+
+
+def _seconds(function, images):
+    np.asarray(function(images))
+    started = time.perf_counter()
+    np.asarray(function(images))
+    return time.perf_counter() - started
+
+
+def spread(values):
+    """Median and quartiles of some numbers, as plain values."""
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    return {"median": median, "quartiles": [low, high]}
 
 
 def transferred_images(model, images, labels, *, epsilon, step_size, steps, draws, batch_size):
@@ -185,15 +201,19 @@ def accuracy(function, sets, labels, *, batch_size):
 
 
 def format_table(content):
-    """The content of `artefacts.json` as a table of text."""
-    lines = [f"{'':<26}{'bytes':>12}{'of dense':>9}{'gzipped':>12}{'ms, 1':>9}{'ms, 128':>9}{'clean':>8}{'PGD':>8}"]
+    """The content of `artefacts.json` as a table of text; `faster`: than before pruning, at batch 128."""
+    lines = [
+        f"{'':<26}{'bytes':>12}{'of dense':>9}{'gzipped':>12}{'ms, 1':>9}{'ms, 128':>9}{'faster':>8}{'clean':>8}{'PGD':>8}"
+    ]
+    first = next(iter(content["networks"]))
     for name, network in content["networks"].items():
         lines.append(f"{name}, {network['sparsity']:.1%} zeros, dense float32 weights {network['dense_bytes']:,} bytes")
         for title, entry in network["artefacts"].items():
             one, many = (1000 * entry["latency"][batch]["median"] for batch in ("1", "128"))
+            faster = "" if name == first else f"{content['speedup'][title]['128']['median']:.2f}"
             clean, attacked = (entry["scores"][attack]["mean"] for attack in ("clean", "pgd"))
             lines.append(
                 f"  {title:<24}{entry['bytes']:>12,}{entry['bytes'] / network['dense_bytes']:>9.1%}"
-                f"{entry['gzip_bytes']:>12,}{one:>9.2f}{many:>9.1f}{clean:>8.1%}{attacked:>8.1%}"
+                f"{entry['gzip_bytes']:>12,}{one:>9.2f}{many:>9.1f}{faster:>8}{clean:>8.1%}{attacked:>8.1%}"
             )
     return "\n".join(lines)

@@ -32,23 +32,36 @@ def test_file_and_folder_have_their_bytes(tmp_path):
     assert 50_000 < folder["gzip_bytes"] < 52_000
 
 
-def test_latency_is_that_of_the_calls_after_the_warm_up():
-    seen = []
+def test_latency_is_that_of_the_second_call_in_a_row():
+    calls = []
 
-    def function(images):
-        time.sleep(0.2 if len(seen) < artefacts.WARM_UP else 0.005)
-        seen.append(images.shape)
-        return images
+    def function(name, pause):
+        def call(images):
+            first = calls[-1:] != [name]
+            calls.append(name)
+            time.sleep(0.1 if first else pause)
+            return images
 
-    found = artefacts.latency(function, np.zeros((7, 2, 2, 1), np.float32), seconds=0, least=5)
-    assert (found["calls"], found["batch"], len(seen)) == (5, 7, 5 + artefacts.WARM_UP)
-    low, high = found["quartiles"]
-    assert 0.005 <= low <= found["median"] <= high < 0.2
+        return call
+
+    functions = {"fast": function("fast", 0.005), "slow": function("slow", 0.02)}
+    found = artefacts.latencies(functions, np.zeros((7, 2, 2, 1), np.float32), seconds=0, least=4)
+    assert list(found) == ["fast", "slow"]
+    assert calls[-16:] == ["fast", "fast", "slow", "slow"] * 4
+    assert found["fast"].shape == (4,)
+    assert 0.005 <= found["fast"].min()
+    assert found["fast"].max() < 0.02 <= found["slow"].min()
+    assert found["slow"].max() < 0.1
 
 
-def test_latency_goes_on_for_the_time_asked():
-    found = artefacts.latency(lambda images: time.sleep(0.01) or images, np.zeros((1, 2)), seconds=0.2, least=1)
-    assert 5 <= found["calls"] <= 20
+def test_latency_is_measured_for_the_time_asked():
+    pause = {name: lambda images: time.sleep(0.01) or images for name in ("a", "b")}
+    found = artefacts.latencies(pause, np.zeros((1, 2)), seconds=0.1, least=1)
+    assert 5 <= len(found["a"]) <= 10
+
+
+def test_spread_is_median_and_quartiles():
+    assert artefacts.spread([5.0, 1.0, 3.0, 2.0, 4.0]) == {"median": 3.0, "quartiles": [2.0, 4.0]}
 
 
 def test_accuracy_counts_what_is_right_on_every_set():
@@ -132,17 +145,20 @@ TITLES = ["SavedModel", "compact archive, noisy"]
 
 
 def count_latencies(patch, titles=TITLES):
-    """A list that fills with the batches whose latency was measured, of some kinds of artefact; nobody waits for it."""
+    """A list that fills with the batches whose latency was measured, of some kinds of artefact; nobody waits for it.
+
+    The artefacts take 1, 2, 3 and so on seconds in the first round, and twice that in the second.
+    """
     seen, kinds = [], artefacts.artefacts_of
 
-    def latency(function, images):
-        seen.append(len(function(images)))
-        return {"median": float(len(seen)), "quartiles": [0.0, 1.0], "calls": 1, "batch": len(images)}
+    def latencies(functions, images):
+        seen.extend(len(function(images)) for function in functions.values())
+        return {name: np.array([1.0, 2.0]) * (place + 1) for place, name in enumerate(functions)}
 
     def chosen(model, **options):
         return [kind for kind in kinds(model, **options) if kind.title in titles]
 
-    patch.setattr(artefacts, "latency", latency)
+    patch.setattr(artefacts, "latencies", latencies)
     patch.setattr(artefacts, "artefacts_of", chosen)
     return seen
 
@@ -187,7 +203,7 @@ def folder(measured_once, tmp_path):
 
 def test_stage_writes_and_measures_every_artefact(measured_once):
     folder, content, seen = measured_once
-    assert seen == [1, 128] * 2 * len(TITLES)
+    assert seen == [1] * 4 + [128] * 4
     assert content["machine"]["cores"] >= 1
     assert set(content["networks"]) == {"before pruning", "after pruning"}
     for name, network in content["networks"].items():
@@ -222,26 +238,49 @@ def test_latency_alone_is_measured_again(folder, timed):
             entry["scores"]["clean"]["mean"] = 0.125  # stays, as it is not looked at again
     folder.write_artefacts(content)
     again = measure(folder, "--again")
-    assert timed == [1, 128] * 2 * len(TITLES)
+    assert timed == [1] * 4 + [128] * 4
     assert again["networks"]["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
 
 
 def test_stopped_stage_goes_on(folder, timed):
     content = folder.read_artefacts()
-    del content["networks"]["after pruning"]["artefacts"]["SavedModel"]
+    del content["networks"]["after pruning"]["artefacts"]["SavedModel"]["scores"]
     folder.write_artefacts(content)
-    assert set(measure(folder)["networks"]["after pruning"]["artefacts"]) == set(TITLES)
-    assert timed == [1, 128]
+    assert measure(folder)["networks"]["after pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["n"] == 60
+    assert timed == []  # the latencies are those of the same files
+
+
+@pytest.mark.parametrize("missing", ["speedup", "latency"])
+def test_stage_that_was_stopped_before_the_latencies_goes_on(folder, timed, missing):
+    content = folder.read_artefacts()
+    del (content if missing == "speedup" else content["networks"]["after pruning"]["artefacts"]["SavedModel"])[missing]
+    folder.write_artefacts(content)
+    assert measure(folder)["speedup"]
+    assert timed == [1] * 4 + [128] * 4
+
+
+def test_latencies_are_compared_within_a_round(measured_once):
+    """By hand: 1 and 2 s before pruning, 3 and 4 s after it, and twice these in the second round."""
+    _, content, _ = measured_once
+    before, after = (content["networks"][f"{when} pruning"]["artefacts"] for when in ("before", "after"))
+    assert before[TITLES[0]]["latency"]["128"] == {"median": 1.5, "quartiles": [1.25, 1.75], "calls": 2}
+    assert after[TITLES[1]]["latency"]["1"]["median"] == 6
+    expected = {TITLES[0]: 1 / 3, TITLES[1]: 2 / 4}
+    for title, ratio in expected.items():
+        for size in ("1", "128"):
+            assert content["speedup"][title][size] == {"median": ratio, "quartiles": [ratio, ratio]}
 
 
 def test_another_network_is_measured_anew(folder, timed):
     network = keras.models.load_model(folder.pruned)
     rsr_tf.prune(network, sparsity=0.9)
     network.save(folder.pruned)
-    before = folder.read_artefacts()["networks"]["before pruning"]
+    content = folder.read_artefacts()
+    content["networks"]["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] = 0.125  # stays
+    folder.write_artefacts(content)
     networks = measure(folder)["networks"]
-    assert timed == [1, 128] * len(TITLES)
-    assert networks["before pruning"] == before
+    assert timed == [1] * 4 + [128] * 4
+    assert networks["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
     assert networks["after pruning"]["sparsity"] == pytest.approx(0.9, abs=0.01)
     assert sum(path.name == "noisy.rsrz" for path in folder.artefacts.rglob("*")) == 2
 

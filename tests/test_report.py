@@ -172,7 +172,8 @@ def test_text_of_a_verdict_is_escaped(written):
 
 def test_artefacts_are_shown_if_they_were_measured(evaluation, tmp_path, page):
     assert "What pruning saves" not in page
-    time = {"median": 0.00123, "quartiles": [0.001, 0.002], "calls": 9, "batch": 1}
+    time = {"median": 0.00123, "quartiles": [0.001, 0.002], "calls": 9}
+    speedup = {"median": 1.0449, "quartiles": [0.98, 1.111]}
     found = {"bytes": 430790, "gzip_bytes": 430918, "latency": {"1": time, "128": time}}
     found["scores"] = {"clean": score(0.678), "pgd": score(0.289)}
     network = {"sparsity": 0.6, "dense_bytes": 1084392, "artefacts": {"compact <archive>": found}}
@@ -180,10 +181,14 @@ def test_artefacts_are_shown_if_they_were_measured(evaluation, tmp_path, page):
         "attack": {"steps": 7},
         "machine": {"cores": 2, "tensorflow": "2.21.0", "tflite_runtime": "ai_edge_litert", "tflite_threads": 2},
         "calibration_images": 500,
-        "networks": {"after pruning": network},
+        "networks": {"before pruning": network, "after pruning": network},
     }
+    write_report(tmp_path / "report.html", "", evaluation, [], artefacts=content)
+    assert "What pruning saves" not in (tmp_path / "report.html").read_text()  # not all of it is measured
+    content["speedup"] = {"compact <archive>": {"1": speedup, "128": speedup}}
     write_report(tmp_path / "report.html", "", evaluation, [], artefacts=content)
     text = (tmp_path / "report.html").read_text()
     for part in ("What pruning saves", "<td>430,790</td><td>39.7</td>", "1.23 ", "67.8 ± 1.2", "PGD-7, transferred"):
         assert part in text
     assert "compact &lt;archive&gt;" in text
+    assert text.count('1.04 <span class="interval">[0.98, 1.11]</span>') == 2  # of the network after pruning alone

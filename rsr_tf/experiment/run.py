@@ -206,21 +206,18 @@ class Experiment:
         """
         content = self.folder.read_artefacts() or ship.describe(self.config, self._data_set)
         content["machine"] = ship.machine()
-        for name, path in {"before pruning": self.folder.model, "after pruning": self.folder.pruned}.items():
-            model = self._load(path)
-            entry = content["networks"].setdefault(name, {})
-            folder = self.folder.artefacts / name.replace(" ", "_")
-            with build.user_errors(), self._disk_errors():
-                ship.start_over(entry, folder, path)
-                ship.measure_network(
-                    model,
-                    entry,
-                    folder,
-                    self._data_set,
-                    self.config,
-                    save=lambda: self.folder.write_artefacts(content),
-                    again=again,
-                )
+
+        def save():
+            self.folder.write_artefacts(content)
+
+        loaders = {}
+        with build.user_errors(), self._disk_errors():
+            for name, path in {"before pruning": self.folder.model, "after pruning": self.folder.pruned}.items():
+                model, folder = self._load(path), self.folder.artefacts / name.replace(" ", "_")
+                entry = ship.start_over(content, name, folder, path)
+                loaders[name] = ship.measure_network(model, entry, folder, self._data_set, self.config, save)
+            images, _ = assess.test_images(self._data_set, self.config)
+            ship.measure_latencies(content, loaders, images, save, again=again)
         log.info("%s", artefacts.format_table(content))
 
     def report(self):

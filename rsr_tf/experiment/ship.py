@@ -47,8 +47,8 @@ def machine():
     }
 
 
-def measure_network(model, entry, folder, data_set, config, save, *, again=False):
-    """Write every artefact of a network, and measure what is missing of it.
+def measure_network(model, entry, folder, data_set, config, save):
+    """Write every artefact of a network, and measure its bytes and accuracy where they are missing.
 
     Args:
         model: the network as trained.
@@ -57,7 +57,9 @@ def measure_network(model, entry, folder, data_set, config, save, *, again=False
         data_set: a `DataSet`.
         config: a `Config`.
         save: called, without arguments, whenever an artefact is measured.
-        again: measure latencies that are there too. Defaults to `False`.
+
+    Returns:
+        A dict from title to a function without arguments that loads the artefact, for `measure_latencies`.
     """
     images, labels = test_images(data_set, config)
     section = config.evaluation
@@ -69,7 +71,7 @@ def measure_network(model, entry, folder, data_set, config, save, *, again=False
         return artefacts.transferred_images(model, images, labels, **options)
 
     entry |= {"sparsity": pruning.sparsity(model), "dense_bytes": artefacts.dense_bytes(model)}
-    measured = entry.setdefault("artefacts", {})
+    measured, loaders = entry.setdefault("artefacts", {}), {}
     for artefact in artefacts.artefacts_of(model, calibration=data_set.train.first(CALIBRATION).pixels()):
         if artefact.title == "SavedModel, noisy" and config.training.deterministic:
             log.info("%s: not measured, as its noise does not run with training.deterministic", artefact.title)
@@ -80,26 +82,57 @@ def measure_network(model, entry, folder, data_set, config, save, *, again=False
                 artefact.write(model, temporary)
         found |= {"file": artefact.file, "runtime": artefact.runtime, "noisy": artefact.noisy}
         found |= artefacts.file_sizes(file)
-        if again or "latency" not in found:
-            function = artefact.load(file)
+        loaders[artefact.title] = functools.partial(artefact.load, file)
         if "scores" not in found:
+            function = artefact.load(file)
             draws = section.draws if artefact.noisy else 1
             sets = {"clean": [images] * draws, "pgd": attacked()}
             found["scores"] = {
                 name: artefacts.accuracy(function, inputs, labels, batch_size=section.batch_size).as_dict()
                 for name, inputs in sets.items()
             }
-        if again or "latency" not in found:
-            found["latency"] = {
-                str(size): artefacts.latency(function, np.resize(images, (size, *images.shape[1:]))) for size in BATCHES
-            }
         save()
+    return loaders
 
 
-def start_over(entry, folder, path):
-    """Forget what was measured of another network than that of the file `path`, and remove its artefacts."""
+def measure_latencies(content, loaders, images, save, *, again=False):
+    """Time all artefacts of all networks in turn, unless that is done: a call of each in every round.
+
+    Args:
+        content: what goes into `artefacts.json`, filled in place: `"latency"` of every artefact, by batch size, and
+            `"speedup"`, the latency of the first network over that of the last within a round, by artefact and size.
+        loaders: dict from each network to what `measure_network` returned of it.
+        images: float32 `(n, h, w, c)`, repeated to the size of a batch.
+        save: called, without arguments, when all is measured.
+        again: measure what is there anew. Defaults to `False`.
+    """
+    measured = {
+        (name, title): content["networks"][name]["artefacts"][title] for name, of in loaders.items() for title in of
+    }
+    if not again and "speedup" in content and all("latency" in found for found in measured.values()):
+        return
+    functions = {(name, title): loaders[name][title]() for name, title in measured}
+    speedup = {}
+    for size in BATCHES:
+        log.info("latency of %d artefacts in turn, batch %d", len(functions), size)
+        times = artefacts.latencies(functions, np.resize(images, (size, *images.shape[1:])))
+        for key, found in measured.items():
+            found.setdefault("latency", {})[str(size)] = artefacts.spread(times[key]) | {"calls": len(times[key])}
+        first, *_, last = loaders
+        for title in (title for title in loaders[first] if title in loaders[last]):
+            ratio = artefacts.spread(times[first, title] / times[last, title])
+            speedup.setdefault(title, {})[str(size)] = ratio
+    content["speedup"] = speedup
+    save()
+
+
+def start_over(content, name, folder, path):
+    """What was measured of the network in the file `path`; of another one it is forgotten, its artefacts removed."""
+    entry = content["networks"].setdefault(name, {})
     identity = hashlib.sha256(path.read_bytes()).hexdigest()
     if entry.get("identity") != identity:
         entry.clear()
+        content.pop("speedup", None)
         shutil.rmtree(folder, ignore_errors=True)
         entry["identity"] = identity
+    return entry
