@@ -7,7 +7,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rsr_tf", "rsr_tf.*"]),
-    package_data={"rsr_tf": ["*.html.jinja"]},
+    package_data={"rsr_tf.report": ["*.html.jinja"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.12,<3.16",

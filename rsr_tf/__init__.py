@@ -36,7 +36,7 @@ _HOMES = {
     "export_tflite": "tflite",
     "save_compact": "compact",
     "load_compact": "compact",
-    "GroupLasso": "structured",
+    "GroupLasso": "group_lasso",
     "prune_filters": "structured",
     "rebuild": "structured",
 }
@@ -44,7 +44,7 @@ _MODULES = (
     *("artefacts", "attacks", "compact", "convert", "data", "evaluation", "export", "layers", "models", "noise"),
     *("pruning", "schedules", "structured", "tflite", "training"),
 )
-_SERIALIZED = ("attacks", "layers", "schedules", "structured", "training")
+_SERIALIZED = ("attacks", "group_lasso", "layers", "schedules", "training")
 """Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES]

@@ -202,9 +202,8 @@ def accuracy(function, sets, labels, *, batch_size):
 
 def format_table(content):
     """The content of `artefacts.json` as a table of text; `faster`: than before pruning, at batch 128."""
-    lines = [
-        f"{'':<26}{'bytes':>12}{'of dense':>9}{'gzipped':>12}{'ms, 1':>9}{'ms, 128':>9}{'faster':>8}{'clean':>8}{'PGD':>8}"
-    ]
+    heads = {"bytes": 12, "of dense": 9, "gzipped": 12, "ms, 1": 9, "ms, 128": 9, "faster": 8, "clean": 8, "PGD": 8}
+    lines = [" " * 26 + "".join(head.rjust(width) for head, width in heads.items())]
     first = next(iter(content["networks"]))
     for name, network in content["networks"].items():
         lines.append(f"{name}, {network['sparsity']:.1%} zeros, dense float32 weights {network['dense_bytes']:,} bytes")

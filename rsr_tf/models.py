@@ -9,8 +9,8 @@ import functools
 
 import keras
 
+from rsr_tf.group_lasso import GroupLasso
 from rsr_tf.layers import NoisyConv2D, NoisyConvBlock, NoisyDense
-from rsr_tf.structured import GroupLasso
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)

@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli_w
 
 from rsr_tf.atomic import is_partial, replacing
+from rsr_tf.differences import first_difference
 
 try:
     import fcntl
@@ -145,16 +146,3 @@ def drop_none(values):
         for key, value in values.items()
         if value is not None
     }
-
-
-def first_difference(found, wanted, prefix=""):
-    """Where two nested dicts of plain values differ first, in words; `None` where they do not."""
-    for key in sorted(found.keys() | wanted.keys()):
-        old, new = found.get(key), wanted.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            difference = first_difference(old, new, f"{prefix}{key}.")
-            if difference:
-                return difference
-        elif old != new:
-            return f"`{prefix}{key}` is {old} there and {new} here"
-    return None

@@ -49,7 +49,7 @@ def test_latency_is_that_of_the_second_call_in_a_row():
     assert list(found) == ["fast", "slow"]
     assert calls[-16:] == ["fast", "fast", "slow", "slow"] * 4
     assert found["fast"].shape == (4,)
-    assert 0.005 <= found["fast"].min()
+    assert found["fast"].min() >= 0.005
     assert found["fast"].max() < 0.02 <= found["slow"].min()
     assert found["slow"].max() < 0.1
 

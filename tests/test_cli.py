@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from test_verdict_page import HEAD, noisy_verdict
+from test_report_verdict import HEAD, noisy_verdict
 
 import rsr_tf
 from rsr_tf.callbacks import Checkpoint, read_history

@@ -1,9 +1,9 @@
 import re
 
 import pytest
-from test_verdict_page import check, noisy_verdict, plain_verdict
+from test_report_verdict import check, noisy_verdict, plain_verdict
 
-from rsr_tf.report import write_report
+from rsr_tf.report.run import write_report
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 

@@ -1,4 +1,4 @@
-"""`rsr sweep` on small networks for digits; what it makes of its numbers is tested in test_sweep_report.py."""
+"""`rsr sweep` on small networks for digits; what it makes of its numbers is tested in test_report_sweep.py."""
 
 import hashlib
 import json

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from rsr_tf.attacks import FGSM, PGD
-from rsr_tf.evaluation import draw_heat_map, evaluate_transfer
+from rsr_tf.evaluation import evaluate_transfer
 from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.report.figures import draw_heat_map
 
 EPSILON, N = 0.05, 37
 RANDOM = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from rsr_tf.evaluation.square import Square
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.suite import run_suite
 from rsr_tf.evaluation.suites import SUITES
-from rsr_tf.evaluation.transfer import TransferMatrix, draw_heat_map, evaluate_transfer
+from rsr_tf.evaluation.transfer import TransferMatrix, evaluate_transfer
 from rsr_tf.evaluation.trials import Bench, Trial
 from rsr_tf.evaluation.verdict import make_verdict
 from rsr_tf.evaluation.whitebox import (
@@ -44,7 +44,6 @@ __all__ = [
     "as_model_fn",
     "average_over_draws",
     "build_attacks",
-    "draw_heat_map",
     "draw_test_images",
     "evaluate_transfer",
     "evaluate_whitebox",

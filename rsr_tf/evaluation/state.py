@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rsr_tf.atomic import is_partial, replacing
-from rsr_tf.run_folder import first_difference
+from rsr_tf.differences import first_difference
 
 IDENTITY = "identity.json"
 

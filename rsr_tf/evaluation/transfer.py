@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.whitebox import accuracy_under
-from rsr_tf.figures import svg
 
 log = logging.getLogger(__name__)
 
@@ -120,28 +118,3 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
 def _describe(attack):
     config = attack.get_config() if hasattr(attack, "get_config") else {}
     return {"name": getattr(attack, "__name__", type(attack).__name__), **config}
-
-
-def draw_heat_map(transfer):
-    """A transfer matrix as a picture: one row for each source, one column for each target.
-
-    Args:
-        transfer: `TransferMatrix.as_dict()`, or the same read from JSON.
-
-    Returns:
-        An SVG element as text.
-    """
-    rows = transfer["accuracy"]
-    targets = list(next(iter(rows.values())))
-    means = np.array([[row[target]["mean"] for target in targets] for row in rows.values()])
-    figure = Figure(figsize=(2 + 1.1 * len(targets), 1.4 + 0.5 * len(rows)))
-    axes = figure.subplots()
-    axes.pcolormesh(means, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
-    for (row, column), mean in np.ndenumerate(means):
-        ink = "white" if mean > 0.6 else "black"
-        axes.text(column + 0.5, row + 0.5, f"{100 * mean:.1f}", ha="center", va="center", color=ink)
-    axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
-    axes.set(xlabel="target", ylabel="crafted on", title=f"accuracy, % (n={transfer['n']})")
-    axes.invert_yaxis()
-    return svg(figure)

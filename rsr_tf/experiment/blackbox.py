@@ -9,6 +9,7 @@ from rsr_tf.atomic import replacing
 from rsr_tf.config import UserError
 from rsr_tf.experiment import build
 from rsr_tf.experiment.finished import open_finished
+from rsr_tf.report.figures import draw_heat_map
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     with build.disk_errors(folder):
         _write(folder / "transfer.json", json.dumps(table, indent=1) + "\n")
         _write(folder / "transfer.csv", matrix.csv())
-        _write(folder / "transfer.svg", evaluation.draw_heat_map(table))
+        _write(folder / "transfer.svg", draw_heat_map(table))
     log.info("%s", matrix)
     log.info("transfer: %s", folder / "transfer.json")
     return folder / "transfer.json"

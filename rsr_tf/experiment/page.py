@@ -5,7 +5,7 @@ import logging
 from rsr_tf.atomic import replacing
 from rsr_tf.callbacks import read_history
 from rsr_tf.config import UserError
-from rsr_tf.report import write_report
+from rsr_tf.report.run import write_report
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from rsr_tf.config import UserError
 from rsr_tf.convert import strip
 from rsr_tf.experiment import assess, build
 from rsr_tf.experiment.run import Experiment
-from rsr_tf.sweep_report import tables, write_sweep_page
+from rsr_tf.report.sweep import tables, write_sweep_page
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,10 @@
-"""Whole filters: a lasso that makes them small in training, their removal, and the network in its smaller shape.
+"""Whole filters: their removal, and the network in its smaller shape; `rsr_tf.GroupLasso` makes them small in training.
 
-`group_lasso` is the regularizer, `channels` follows every channel through a network and finds which belong together,
-`rules` says what each kind of layer does with its channels, `filters` chooses and removes, `rebuild` builds.
+`channels` follows every channel through a network and finds which belong together, `rules` says what each kind of layer
+does with its channels, `filters` chooses and removes, `rebuild` builds.
 """
 
 from rsr_tf.structured.filters import FilterTable, LayerFilters, prune_filters
-from rsr_tf.structured.group_lasso import GroupLasso
 from rsr_tf.structured.rebuild import rebuild
 
-__all__ = ["FilterTable", "GroupLasso", "LayerFilters", "prune_filters", "rebuild"]
+__all__ = ["FilterTable", "LayerFilters", "prune_filters", "rebuild"]

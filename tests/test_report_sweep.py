@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rsr_tf.evaluation import Score
-from rsr_tf.sweep_report import (
+from rsr_tf.report.sweep import (
     accuracy_by_lambda,
     accuracy_by_sparsity,
     harmless_sparsities,

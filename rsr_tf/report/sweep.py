@@ -7,9 +7,9 @@ import matplotlib.cm
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
-from rsr_tf import figures
-from rsr_tf.figures import svg, tidy
-from rsr_tf.templates import render
+from rsr_tf.report import figures
+from rsr_tf.report.figures import svg, tidy
+from rsr_tf.report.templates import render
 
 ATTACKS = {"clean": ("clean", "#1d4ed8", "o"), "fgsm": ("FGSM", "#a16207", "^"), "pgd": ("PGD", "#9a3412", "s")}
 """Name, color and marker of each."""

@@ -7,7 +7,7 @@ import pytest
 
 from rsr_tf.evaluation import Check, RepeatedScore, Trial, make_verdict
 from rsr_tf.evaluation.scores import wilson_interval
-from rsr_tf.verdict_page import (
+from rsr_tf.report.verdict import (
     attack_table,
     chart_rows,
     claim_sentences,

@@ -3,10 +3,10 @@
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
-from rsr_tf import figures
-from rsr_tf.figures import svg, tidy
-from rsr_tf.templates import render
-from rsr_tf.verdict_page import strongest_first, summary, verdict_view
+from rsr_tf.report import figures
+from rsr_tf.report.figures import svg, tidy
+from rsr_tf.report.templates import render
+from rsr_tf.report.verdict import strongest_first, summary, verdict_view
 
 INK = {"undefended": "#9a3412", "before pruning": "#1d4ed8", "after pruning": "#047857"}
 STROKE = {"undefended": ":", "before pruning": "--", "after pruning": "-"}

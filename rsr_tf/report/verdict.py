@@ -5,7 +5,7 @@ import math
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
-from rsr_tf.figures import svg, tidy
+from rsr_tf.report.figures import svg, tidy
 
 SUITES = ("full", "paper", "quick")
 """The strongest first."""
