@@ -11,12 +11,13 @@ from rsr_tf.layers import (
     WeightNoise,
     check_functional,
     copied,
+    inputs_and_outputs,
     is_convertible,
     noisy_layers,
     stock_class,
     unpruned_layers,
 )
-from rsr_tf.noise import masked_kernel
+from rsr_tf.noise import check_kind, masked_kernel
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,10 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
     Example:
         >>> noisy = add_noise(my_keras_model, kind="channel", lasso=5e-5)
     """
-    if lasso is not None and not lasso >= 0:
-        raise ValueError(f"`lasso` must not be negative. Received: lasso={lasso}")
+    check_kind(kind, name="kind")
+    for name, value in (("lasso", lasso or 0), ("noise_scale", noise_scale)):
+        if not value >= 0:
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
     check_functional(model)
     if any(layer.noise != "none" for layer in noisy_layers(model)):
         raise ValueError(
@@ -195,9 +198,7 @@ def _rebuild(model, convert):
             outputs = next_layer(outputs)
         return outputs
 
-    inputs = model.inputs[0] if len(model.inputs) == 1 else model.input
-    outputs = model.outputs[0] if len(model.outputs) == 1 else model.output
-    plain = keras.Model(inputs, outputs, name=model.name)
+    plain = keras.Model(*inputs_and_outputs(model), name=model.name)
     new_model = keras.models.clone_model(plain, clone_function=clone, call_function=call, recursive=True)
     for source, new in carried:
         _carry_weights(source, new)

@@ -1,7 +1,8 @@
 """The networks of the paper as Keras functional models: pixels in [0,1] in, float32 logits out.
 
 Every convolution and dense layer is noisy and carries the lasso. The four schemes of Table 1 are two knobs: PGD is
-`noise="none", lasso=0`, CNI has noise, Lasso has lasso, RSR has both; `noise="layer"` is the ancestor, PNI.
+`noise="none", lasso=0`, CNI has noise, Lasso has lasso, RSR has both; `noise="layer"` is Parametric Noise
+Injection (PNI, He et al. 2019).
 Normalization is a non-trainable layer inside, so that an attack acts on natural pixels (Section 4.1).
 """
 
@@ -47,7 +48,8 @@ def small_cnn(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `noise`, or a negative `noise_scale`, `lasso` or `group_lasso`.
+        ValueError: for an unknown `noise`, a negative `noise_scale`, `lasso` or `group_lasso`, or a `width` that is not
+            positive.
     """
     block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     filters = [_scaled(number, width) for number in (32, 32, 64)]
@@ -71,7 +73,9 @@ def resnet20(
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
 ):
-    """ResNet-20 for CIFAR (He et al. 2016, Section 4.2) with parameter-free shortcuts: 269,722 trainable parameters.
+    """ResNet-20 for CIFAR (He et al. 2016, Section 4.2) with parameter-free shortcuts.
+
+    It has 269,722 parameters that are trained, and 698 noise scales.
 
     Args:
         input_shape: `(h, w, channels)`. Defaults to CIFAR-10's.
@@ -86,7 +90,8 @@ def resnet20(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `noise`, or a negative `noise_scale`, `lasso` or `group_lasso`.
+        ValueError: for an unknown `noise`, a negative `noise_scale`, `lasso` or `group_lasso`, or a `width` that is not
+            positive.
     """
     block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     stages = [_scaled(filters, width) for filters in (16, 32, 64)]
@@ -128,7 +133,8 @@ def resnet18(
         A `keras.Model` from `(n, h, w, channels)` pixels in [0,1] to `(n, classes)` float32 logits.
 
     Raises:
-        ValueError: for an unknown `noise`, or a negative `noise_scale`, `lasso` or `group_lasso`.
+        ValueError: for an unknown `noise`, a negative `noise_scale`, `lasso` or `group_lasso`, or a `width` that is not
+            positive.
     """
     block, dense = _noisy_layers(noise, noise_scale, lasso, group_lasso)
     inputs, x = _normalized_input(input_shape, mean, std)
@@ -232,6 +238,8 @@ def _per_channel(value, channels):
 
 
 def _scaled(filters, width):
+    if not width > 0:
+        raise ValueError(f"`width` must be positive. Received: width={width}")
     return max(1, round(filters * width))
 
 

@@ -8,7 +8,7 @@ Nothing here holds state: a layer owns `alpha`, `mask` and the source of random 
 import tensorflow as tf
 
 KINDS = ("channel", "layer", "element", "none")
-"""Granularity of `alpha`: an entry per filter (the paper), per layer or per weight (its ancestor), or no noise."""
+"""Granularity of `alpha`: an entry per filter (the paper), per layer or per weight (PNI, He et al. 2019), or none."""
 
 
 def alpha_shape(kernel_shape, kind, filter_axes=(-1,)):
@@ -36,10 +36,10 @@ def alpha_shape(kernel_shape, kind, filter_axes=(-1,)):
     }[kind]
 
 
-def check_kind(kind):
-    """Raise `ValueError` unless `kind` is one of `KINDS`."""
+def check_kind(kind, *, name="noise"):
+    """Raise `ValueError` unless `kind` is one of `KINDS`; `name` is that of the argument, for the message."""
     if kind not in KINDS:
-        raise ValueError(f"`noise` must be one of {KINDS}. Received: noise={kind!r}")
+        raise ValueError(f"`{name}` must be one of {KINDS}. Received: {name}={kind!r}")
 
 
 def noise_deviation(kernel, alpha):

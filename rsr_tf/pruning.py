@@ -5,6 +5,7 @@ A pruned weight is zero, stays zero through further training, and carries no noi
 
 import fnmatch
 import functools
+import numbers
 from dataclasses import dataclass
 
 import keras
@@ -30,7 +31,8 @@ def prune(model, *, sparsity=None, gamma=None, scope="global", exclude=(), max_l
 
     The model may be compiled or trained, or both; it goes on as before, with its pruned weights at exact zero in
     the variables, the forward pass and the memory of the optimizer. A stock model gets its masks first: see
-    `rsr_tf.layers.make_prunable`. Layers that cannot be pruned are left: see `rsr_tf.unpruned_layers`.
+    `rsr_tf.make_prunable`, also for other models that share its layers. Layers that cannot be pruned are left: see
+    `rsr_tf.unpruned_layers`.
 
     Args:
         model: a built functional or Sequential model, noisy or stock.
@@ -63,29 +65,45 @@ def prune(model, *, sparsity=None, gamma=None, scope="global", exclude=(), max_l
     gammas = _thresholds(kernels, sparsity, gamma, scope, max_layer_sparsity)
     if is_functional(model):
         make_prunable(model)
-    optimizer = _optimizer(model)
     for path, kernel in kernels.items():
-        kernel.mask.assign(threshold_mask(kernel.value(), gammas[path]))
-        kernel.kernel.assign(masked_kernel(kernel.kernel, kernel.mask))
+        put_mask(model, kernel, threshold_mask(kernel.value(), gammas[path]))
         kernel.threshold.assign(gammas[path])
-        kernel.pruning_step.assign(0 if optimizer is None else optimizer.iterations)
-        if optimizer is not None:
-            _forget_pruned_weights(optimizer, kernel)
     return gammas
+
+
+def put_mask(model, kernel, mask):
+    """Zero some weights for good: in the kernel, in its mask, and in what the optimizer of the model remembers.
+
+    Args:
+        model: the model that trains the kernel.
+        kernel: a `rsr_tf.layers.PrunableKernel`; one of a stock layer has no mask, and only its weights become zero.
+        mask: boolean array of the kernel's shape, `False` for a weight that goes.
+    """
+    optimizer = _optimizer(model)
+    kernel.kernel.assign(masked_kernel(kernel.kernel, mask))
+    if kernel.mask is not None:
+        kernel.mask.assign(mask)
+        kernel.pruning_step.assign(0 if optimizer is None else optimizer.iterations)
+    if optimizer is not None:
+        _forget_pruned_weights(optimizer, kernel, mask)
 
 
 def check_target(sparsity, gamma, scope, max_layer_sparsity=None):
     """Raise `ValueError` for an impossible pruning target; see `prune`."""
     if (sparsity is None) == (gamma is None):
         raise ValueError(f"Give exactly one of `sparsity` and `gamma`. Received: sparsity={sparsity}, gamma={gamma}")
-    if sparsity is not None and not 0 <= sparsity <= 1:
-        raise ValueError(f"`sparsity` must be in [0, 1]. Received: sparsity={sparsity}")
-    if gamma is not None and not gamma >= 0:
-        raise ValueError(f"`gamma` must not be negative. Received: gamma={gamma}")
+    if sparsity is not None and not (_is_number(sparsity) and 0 <= sparsity <= 1):
+        raise ValueError(f"`sparsity` must be in [0, 1]. Received: sparsity={sparsity!r}")
+    if gamma is not None and not (_is_number(gamma) and gamma >= 0):
+        raise ValueError(f"`gamma` must not be negative. Received: gamma={gamma!r}")
     if scope not in SCOPES:
         raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
-    if max_layer_sparsity is not None and not 0 <= max_layer_sparsity <= 1:
-        raise ValueError(f"`max_layer_sparsity` must be in [0, 1]. Received: max_layer_sparsity={max_layer_sparsity}")
+    if max_layer_sparsity is not None and not (_is_number(max_layer_sparsity) and 0 <= max_layer_sparsity <= 1):
+        raise ValueError(f"`max_layer_sparsity` must be in [0, 1]. Received: max_layer_sparsity={max_layer_sparsity!r}")
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real)
 
 
 def select_kernels(model, exclude=()):
@@ -100,11 +118,11 @@ def select_kernels(model, exclude=()):
     Raises:
         ValueError: as `prune` for a wrong `model` or `exclude`.
     """
-    kernels = prunable_kernels(model)
+    kernels = prunable_kernels(model) if isinstance(model, keras.layers.Layer) else {}
     if not kernels:
         check_functional(model)
         raise ValueError(f"`model` must have conv or dense layers to prune. Received: model={model.name!r}")
-    if isinstance(exclude, str):
+    if not (isinstance(exclude, list | tuple | set) and all(isinstance(pattern, str) for pattern in exclude)):
         raise ValueError(f"`exclude` must be a list of strings. Received: exclude={exclude!r}")
     excluded = set()
     for pattern in exclude:
@@ -156,7 +174,7 @@ def _optimizer(model):
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _forget_pruned_weights(optimizer, kernel):
+def _forget_pruned_weights(optimizer, kernel, mask):
     """Take the pruned weights out of what an optimizer remembers: momentum, averages, accumulated gradients.
 
     Their gradient is zero from now on, so whatever else an optimizer does leaves them at exact zero, before the mask
@@ -175,7 +193,7 @@ def _forget_pruned_weights(optimizer, kernel):
         if isinstance(entries, list) and len(entries) == count and isinstance(entries[index], keras.Variable):
             slot = entries[index]
             if slot.shape == kernel.kernel.shape:
-                slot.assign(masked_kernel(slot, kernel.mask))
+                slot.assign(masked_kernel(slot, mask))
 
 
 @dataclass(frozen=True)
@@ -237,6 +255,9 @@ def sparsity_table(model):
 
     Returns:
         A `SparsityTable`; its `left` names the layers with other weights.
+
+    Example:
+        >>> print(rsr_tf.sparsity_table(model))
     """
     rows = []
     for path, kernel in prunable_kernels(model).items():
@@ -247,7 +268,19 @@ def sparsity_table(model):
 
 
 def sparsity(model):
-    """Share of exact zeros among the conv and dense weights of a model, in [0, 1] (Table 1)."""
+    """Share of exact zeros among the conv and dense weights of a model (Table 1).
+
+    Args:
+        model: as for `sparsity_table`.
+
+    Returns:
+        A float in [0, 1].
+
+    Example:
+        >>> rsr_tf.prune(model, sparsity=0.6)
+        >>> rsr_tf.sparsity(model)
+        0.6
+    """
     return sparsity_table(model).sparsity
 
 

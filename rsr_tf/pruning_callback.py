@@ -20,7 +20,7 @@ class PruningCallback(SparsityLog):
     steps at once, and the network pruned once, to the sparsity of the last of them that should prune. As all depends on
     that number, which a checkpoint holds as it holds the masks, a run that was stopped goes on as if it had not been.
 
-    A stock model gets its masks before the first step, so that it is traced once (see `rsr_tf.layers.make_prunable`).
+    A stock model gets its masks before the first step, so that it is traced once (see `rsr_tf.make_prunable`).
     The sparsity of the network is added to the logs of every epoch as `sparsity`, and every layer that is pruned has
     `threshold` and `pruning_step` of the last pruning.
 
@@ -29,11 +29,13 @@ class PruningCallback(SparsityLog):
 
     Args:
         schedule: callable `schedule(step) -> (should_prune, sparsity)`, such as `rsr_tf.schedules.PolynomialDecay`,
-            TFMOT's classes or one of your own. It gets an int64 scalar tensor and may give tensors. `None`, the
+            TFMOT's classes or one of your own. It gets an int64 scalar tensor, `int(step)` in plain Python, and may
+            give tensors. `None`, the
             default, prunes once, at the end of an epoch, to `sparsity` or by `gamma`.
         sparsity, gamma: as for `rsr_tf.prune`; not beside a schedule.
         scope, exclude, max_layer_sparsity: as for `rsr_tf.prune`.
-        epoch: without a schedule, number of the epoch, from 0, at whose end the network is pruned. Defaults to 0.
+        epoch: without a schedule, number of the epoch, from 0, at whose end the network is pruned; the last one of
+            `epochs=10` is 9. Defaults to 0. Training that ends before it has pruned anything logs a warning.
 
     Raises:
         ValueError: as `rsr_tf.prune`; for a schedule that is no callable or that comes with `sparsity`, `gamma` or
@@ -75,6 +77,7 @@ class PruningCallback(SparsityLog):
 
     def on_train_begin(self, logs=None):
         self._asked = None
+        self._has_pruned = False
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._asked is None:  # not before every other callback had its turn to restore a checkpoint
@@ -86,8 +89,17 @@ class PruningCallback(SparsityLog):
 
     def on_epoch_end(self, epoch, logs=None):
         if self.schedule is None and epoch == self.epoch:
-            prune(self.model, **self.target, **self.selection)
+            self._prune(**self.target)
         super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs=None):
+        if not (self._has_pruned or sparsity(self.model)):
+            when = f"epoch {self.epoch}" if self.schedule is None else f"step {self._updates_done()} or before"
+            log.warning("nothing was pruned: training ended without a pruning at %s", when)
+
+    def _prune(self, **target):
+        prune(self.model, **target, **self.selection)
+        self._has_pruned = True
 
     def _follow_schedule(self):
         if self.schedule is None:
@@ -102,7 +114,7 @@ class PruningCallback(SparsityLog):
         self._asked = now
         if due:
             step, share = due[-1]
-            prune(self.model, sparsity=share, **self.selection)
+            self._prune(sparsity=share)
             log.info("step %d: pruned to %.2f %%%s", now, 100 * sparsity(self.model), _asked_for(step, now))
 
     def _updates_done(self):

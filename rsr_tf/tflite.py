@@ -67,7 +67,8 @@ class TFLiteNetwork:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a file that is not TFLite.
+        ValueError: for a file that is not TFLite, or has several inputs or outputs; when called, for images of another
+            shape.
 
     Example:
         >>> TFLiteNetwork("network.tflite")(images).shape
@@ -81,15 +82,20 @@ class TFLiteNetwork:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"`path` must be a TFLite file. Received: {str(path)!r}: {_first_line(error)}") from error
-        (self._input,), (self._output,) = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
-        self._shape = tuple(self._input["shape"])
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if (len(inputs), len(outputs)) != (1, 1):
+            raise ValueError(
+                f"`path` must be a network with one input and one output. "
+                f"Received: {str(path)!r} with {len(inputs)} inputs and {len(outputs)} outputs"
+            )
+        (self._input,), (self._output,) = inputs, outputs
+        self._shape = tuple(map(int, self._input["shape"]))
 
     def __call__(self, pixels):
         """Float32 `(n, h, w, c)` in [0,1], array or tensor, to a float32 array `(n, classes)`."""
         pixels = np.asarray(pixels, np.float32)
+        if pixels.shape[1:] != self._shape[1:]:
+            raise ValueError(f"images must be of shape (n, {str(self._shape[1:])[1:-1]}). Received: {pixels.shape}")
         if pixels.shape != self._shape:
             self._interpreter.resize_tensor_input(self._input["index"], pixels.shape)
             self._interpreter.allocate_tensors()
@@ -147,6 +153,8 @@ def _check_calibration(calibration, model):
     shape = np.shape(calibration)
     if len(shape) != len(model.input_shape) or not shape[0] or shape[1:] != tuple(model.input_shape[1:]):
         raise ValueError(f"`calibration` must be images of shape {model.input_shape}. Received: shape {shape}")
+    if not np.isfinite(calibration).all():
+        raise ValueError("`calibration` must be numbers. Received: NaN or infinity")
 
 
 @contextlib.contextmanager

@@ -45,7 +45,8 @@ class RSRModel(keras.Model):
     Raises:
         ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps` or
             `proximal_lasso`, or more than one input or output; by `fit`, for images outside [0,1] or labels out of
-            range in the first batch of arrays or of a `tf.data.Dataset`.
+            range in the first batch of arrays or of a `tf.data.Dataset`; by `compile`, for `proximal_lasso` with an
+            optimizer that has `use_ema`.
 
     Example:
         >>> model = rsr_tf.models.resnet20(noise="channel", lasso=5e-5)
@@ -97,6 +98,11 @@ class RSRModel(keras.Model):
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a LossScaleOptimizer
+        if self.proximal_lasso and getattr(optimizer, "use_ema", False):
+            raise ValueError(
+                "`proximal_lasso` must be 0 with `use_ema`, whose averages take the place of the weights and have no "
+                f"zeros. Received: proximal_lasso={self.proximal_lasso}"
+            )
         if getattr(optimizer, "weight_decay", None) and not optimizer.built:
             # the TensorFlow optimizer asks by the name of the inner variable, such as "layer/alpha:0"
             optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])

@@ -35,7 +35,7 @@ ALLOWED = {
     "compact": {"atomic"},
     "tflite": {"atomic", "convert"},
     "artefacts": {"compact", "convert", "evaluation", "export", "layers", "tflite"},
-    "structured": {"layers", "noise", "pruning"},
+    "structured": {"layers", "pruning"},
     "callbacks": {"atomic", "attacks", "pruning"},
     "schedules": set(),
     "pruning_callback": {"callbacks", "layers", "pruning"},

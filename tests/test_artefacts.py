@@ -203,7 +203,7 @@ def folder(measured_once, tmp_path):
 
 def test_stage_writes_and_measures_every_artefact(measured_once):
     folder, content, seen = measured_once
-    assert seen == [1] * 4 + [128] * 4
+    assert seen == [1] * 4 + [128] * 4  # both kinds run in TensorFlow
     assert content["machine"]["cores"] >= 1
     assert set(content["networks"]) == {"before pruning", "after pruning"}
     for name, network in content["networks"].items():
@@ -283,6 +283,38 @@ def test_another_network_is_measured_anew(folder, timed):
     assert networks["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
     assert networks["after pruning"]["sparsity"] == pytest.approx(0.9, abs=0.01)
     assert sum(path.name == "noisy.rsrz" for path in folder.artefacts.rglob("*")) == 2
+
+
+def test_runtimes_are_timed_apart_and_networks_of_one_side_by_side(folder, monkeypatch):
+    groups = []
+
+    def latencies(functions, images):
+        groups.append((len(images), list(functions)))
+        return {key: np.ones(2) for key in functions}
+
+    count_latencies(monkeypatch, ["SavedModel", "TFLite float32"])
+    monkeypatch.setattr(artefacts, "latencies", latencies)
+    folder.measured_artefacts.unlink()
+    measure(folder)
+    both = ["before pruning", "after pruning"]
+    assert groups == [
+        (size, [(name, title) for name in both]) for title in ("SavedModel", "TFLite float32") for size in (1, 128)
+    ]
+
+
+def test_network_that_was_pruned_in_training_stands_alone(folder, timed):
+    schedule = "[pruning]\nschedule = 'constant'\nfrequency = 1\n"
+    for path in (folder.config, folder.path.parent / "tiny.toml"):
+        path.write_text(path.read_text().replace("[pruning]\n", schedule, 1))
+    folder.config.unlink()
+    folder.claim(load_config(folder.path.parent / "tiny.toml").model_dump(), {})
+    folder.release()
+    folder.measured_artefacts.unlink()
+    content = measure(folder)
+    assert list(content["networks"]) == ["after pruning"]
+    assert content["speedup"] == {}
+    assert timed == [1] * 2 + [128] * 2
+    assert "after pruning, 60.0% zeros" in artefacts.format_table(content)
 
 
 def test_full_disk_is_one_line(folder, timed, monkeypatch):

@@ -201,6 +201,39 @@ def test_subclassed_model_is_refused():
         rsr_tf.strip(Own())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "filter"}, r"`kind` must be one of \('channel', .*\). Received: kind='filter'"),
+        ({"noise_scale": -0.1}, "`noise_scale` must not be negative. Received: noise_scale=-0.1"),
+    ],
+)
+def test_impossible_noise_is_refused_by_the_name_of_its_argument(options, message):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match=message):
+        rsr_tf.add_noise(model, **options)
+
+
+@pytest.mark.parametrize("change", [rsr_tf.add_noise, rsr_tf.strip])
+def test_structure_of_inputs_and_outputs_is_kept_be_it_of_one(change):
+    inputs = keras.Input((4,), name="x")
+    model = keras.Model({"x": inputs}, {"logits": keras.layers.Dense(3)(inputs)})
+    assert change(model)({"x": np.ones((2, 4))})["logits"].shape == (2, 3)
+
+
+def test_lora_on_a_layer_with_a_mask_is_refused_with_the_way_out(noisy_model):
+    with pytest.raises(ValueError, match=r"LoRA is for layers without mask and noise; `rsr_tf.strip` makes a model"):
+        noisy_model.layers[-1].enable_lora(2)
+
+
+def test_copy_in_float32_takes_layers_inside_layers(images):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.TimeDistributed(keras.layers.Dense(3, dtype="bfloat16"), dtype="bfloat16")(inputs)
+    copy = in_float32(keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x))))
+    assert copy.layers[1].layer.compute_dtype == "float32"
+    assert copy(images).shape == (16, 2)
+
+
 def test_negative_lasso_is_refused():
     with pytest.raises(ValueError, match=r"`lasso` must not be negative. Received: lasso=-1"):
         rsr_tf.add_noise(stock_network(), lasso=-1)

@@ -103,6 +103,8 @@ def test_wrong_arguments_are_refused():
         models.resnet20(group_lasso=-1)
     with pytest.raises(ValueError, match=r"`head` must be \"cifar\" or \"imagenet\". Received: head='big'"):
         models.vgg16(head="big")
+    with pytest.raises(ValueError, match=r"`width` must be positive. Received: width=0"):
+        models.resnet18(width=0)
     with pytest.raises(ValueError, match=r"must be at least 32x32, .* Received: \(8, 8, 1\)"):
         models.vgg16((8, 8, 1))
     with pytest.raises(ValueError, match="`noise` must be one of"):

@@ -147,3 +147,9 @@ def test_config_puts_the_lasso_in_the_loss_or_after_the_update(step, in_the_loss
     model = build.build_rsr_model(config, network, warmup_steps=0)
     assert bool(model.losses) == in_the_loss
     assert model.proximal_lasso == proximal
+
+
+def test_averaged_weights_are_refused_beside_the_step(noisy_model):
+    model = rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs, proximal_lasso=0.25)
+    with pytest.raises(ValueError, match=r"`proximal_lasso` must be 0 with `use_ema`.* Received: proximal_lasso=0.25"):
+        compiled(model, keras.optimizers.SGD(0.1, use_ema=True))

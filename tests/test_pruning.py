@@ -344,6 +344,25 @@ def test_impossible_targets_are_refused(function, options, message):
         function(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparsity": "0.5"}, "`sparsity` must be in .* Received: sparsity='0.5'"),
+        ({"gamma": "small"}, "`gamma` must not be negative. Received: gamma='small'"),
+        ({"sparsity": 0.5, "exclude": None}, "`exclude` must be a list of strings. Received: exclude=None"),
+        ({"sparsity": 0.5, "exclude": [keras.layers.Dense]}, "`exclude` must be a list of strings"),
+    ],
+)
+def test_what_is_no_number_and_no_name_is_refused(noisy_model, options, message):
+    with pytest.raises(ValueError, match=message):
+        rsr_tf.prune(noisy_model, **options)
+
+
+def test_path_in_place_of_a_network_is_refused():
+    with pytest.raises(ValueError, match=r"must be a built functional or Sequential Keras model. Received: str"):
+        rsr_tf.prune("model.keras", sparsity=0.5)
+
+
 def test_network_with_nothing_to_prune_is_refused():
     model = keras.Sequential([keras.Input((3,)), keras.layers.ReLU()], name="empty")
     with pytest.raises(ValueError, match=r"`model` must have conv or dense layers to prune. Received: model='empty'"):

@@ -255,6 +255,17 @@ def test_sparsity_of_an_epoch_is_logged_after_its_pruning(data):
     assert history["sparsity"] == [0.0, 0.5]
 
 
+@pytest.mark.parametrize("options", [{"schedule": OneShot(0.5, step=1000)}, {"sparsity": 0.5, "epoch": 3}])
+def test_training_that_ends_before_any_pruning_is_warned_of(data, caplog, options):
+    watched_fit(rsr_tf.PruningCallback(**options), data)
+    assert "nothing was pruned: training ended without a pruning at" in caplog.text
+
+
+def test_training_that_pruned_is_not_warned_of(data, caplog):
+    watched_fit(rsr_tf.PruningCallback(OneShot(0.5, step=2)), data)
+    assert "nothing was pruned" not in caplog.text
+
+
 def test_first_epoch_is_the_default(data):
     _, history = watched_fit(rsr_tf.PruningCallback(gamma=1e9), data)
     assert history["sparsity"] == [pytest.approx(590 / 592)]

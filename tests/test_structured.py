@@ -395,6 +395,27 @@ def test_activation_that_mixes_filters_keeps_them(activation):
     assert table.barriers == ["two"]
 
 
+def test_dropout_that_counts_the_channels_keeps_them(images):
+    inputs = keras.Input((8, 8, 1))
+    x = L.Dropout(0.5, noise_shape=(None, 1, 1, 6), name="counting")(L.Conv2D(6, 3)(inputs))
+    x = L.Dropout(0.5, noise_shape=(None, 1, 1, 1))(L.Conv2D(4, 3)(x))
+    model = keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(x)))
+    table = rsr_tf.prune_filters(model, share=0.5)
+    assert table.barriers == ["counting"]
+    assert [row.removed for row in table] == [0, 2, 0]
+    assert rsr_tf.rebuild(model)(images, training=True).shape == (16, 3)
+
+
+def test_network_that_must_keep_all_filters_says_because_of_which_layer():
+    inputs = keras.Input((8, 8, 1))
+    x = L.LayerNormalization(name="mixing")(L.Conv2D(6, 3)(inputs))
+    model = keras.Model(inputs, L.GlobalAveragePooling2D()(x))
+    with pytest.raises(
+        ValueError, match=r"must have filters that can be removed. Received: .*; kept because of mixing"
+    ):
+        rsr_tf.prune_filters(model)
+
+
 def test_channels_that_divide_stay():
     """Removed, they would be zero, and the zeroed network no number."""
 

@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import tiny_network
 
 import rsr_tf
@@ -253,6 +254,24 @@ def test_file_that_is_not_tflite_is_refused(tmp_path):
         TFLiteNetwork(tmp_path / "network.tflite")
     with pytest.raises(FileNotFoundError):
         TFLiteNetwork(tmp_path / "none.tflite")
+
+
+def test_file_with_several_inputs_is_refused_as_a_network(tmp_path):
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    model = keras.Model(inputs, keras.layers.Add()(inputs))
+    (tmp_path / "two.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    with pytest.raises(ValueError, match=r"one input and one output. Received: .*two.tflite' with 2 inputs"):
+        rsr_tf.tflite.TFLiteNetwork(tmp_path / "two.tflite")
+
+
+def test_images_of_another_shape_are_refused_by_the_network(files):
+    with pytest.raises(ValueError, match=r"images must be of shape \(n, 8, 8, 1\). Received: \(2, 8, 8, 3\)"):
+        rsr_tf.tflite.TFLiteNetwork(files["float32"])(np.zeros((2, 8, 8, 3)))
+
+
+def test_calibration_of_no_numbers_is_refused(network, images, tmp_path):
+    with pytest.raises(ValueError, match=r"`calibration` must be numbers. Received: NaN or infinity"):
+        rsr_tf.export_tflite(network, tmp_path / "a.tflite", calibration=images * np.nan)
 
 
 def test_tensorflows_own_interpreter_stands_in_for_litert(files, images, monkeypatch):

@@ -75,6 +75,8 @@ class Experiment:
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
             pruning.select_kernels(network, self.config.pruning.exclude)
+            if self.config.pruning.filters:  # a mistake should not wait for the end of training
+                structured.prune_filters(network, share=0.0, exclude=self.config.pruning.exclude)
             schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
@@ -201,6 +203,8 @@ class Experiment:
     def artefacts(self, again=False):
         """Write the network before and after pruning as every kind of file, and measure each; what is done is kept.
 
+        Of a network that was pruned in training there is none before.
+
         Args:
             again: measure the latencies again, on a machine that is quiet now. Defaults to `False`.
         """
@@ -212,7 +216,7 @@ class Experiment:
 
         loaders = {}
         with build.user_errors(), self._disk_errors():
-            for name, path in {"before pruning": self.folder.model, "after pruning": self.folder.pruned}.items():
+            for name, path in self._network_paths(twin=False).items():
                 model, folder = self._load(path), self.folder.artefacts / name.replace(" ", "_")
                 entry = ship.start_over(content, name, folder, path)
                 loaders[name] = ship.measure_network(model, entry, folder, self._data_set, self.config, save)
@@ -282,8 +286,8 @@ class Experiment:
     def _load(self, path):
         return build.load_network(path)
 
-    def _network_paths(self):
-        twin = {"undefended": self.folder.undefended} if self.config.undefended.epochs else {}
+    def _network_paths(self, *, twin=True):
+        twin = {"undefended": self.folder.undefended} if twin and self.config.undefended.epochs else {}
         dense = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
         return twin | dense | {"after pruning": self.folder.pruned}
 

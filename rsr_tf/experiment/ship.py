@@ -98,9 +98,13 @@ def measure_network(model, entry, folder, data_set, config, save):
 def measure_latencies(content, loaders, images, save, *, again=False):
     """Time all artefacts of all networks in turn, unless that is done: a call of each in every round.
 
+    Those that run in TensorFlow and those that run in TFLite are timed apart, as the threads of one would spin while
+    the other works.
+
     Args:
         content: what goes into `artefacts.json`, filled in place: `"latency"` of every artefact, by batch size, and
-            `"speedup"`, the latency of the first network over that of the last within a round, by artefact and size.
+            `"speedup"`, the latency of the first network over that of the last within a round, by artefact and size;
+            empty for one network.
         loaders: dict from each network to what `measure_network` returned of it.
         images: float32 `(n, h, w, c)`, repeated to the size of a batch.
         save: called, without arguments, when all is measured.
@@ -111,19 +115,27 @@ def measure_latencies(content, loaders, images, save, *, again=False):
     }
     if not again and "speedup" in content and all("latency" in found for found in measured.values()):
         return
-    functions = {(name, title): loaders[name][title]() for name, title in measured}
-    speedup = {}
-    for size in BATCHES:
-        log.info("latency of %d artefacts in turn, batch %d", len(functions), size)
-        times = artefacts.latencies(functions, np.resize(images, (size, *images.shape[1:])))
-        for key, found in measured.items():
-            found.setdefault("latency", {})[str(size)] = artefacts.spread(times[key]) | {"calls": len(times[key])}
-        first, *_, last = loaders
-        for title in (title for title in loaders[first] if title in loaders[last]):
-            ratio = artefacts.spread(times[first, title] / times[last, title])
-            speedup.setdefault(title, {})[str(size)] = ratio
-    content["speedup"] = speedup
+    content["speedup"] = {}
+    for runtime in dict.fromkeys(found["runtime"] for found in measured.values()):
+        keys = [key for key, found in measured.items() if found["runtime"] == runtime]
+        functions = {(name, title): loaders[name][title]() for name, title in keys}
+        for size in BATCHES:
+            log.info("latency of %d artefacts of %s in turn, batch %d", len(functions), runtime, size)
+            times = artefacts.latencies(functions, np.resize(images, (size, *images.shape[1:])))
+            for key in keys:
+                latency = artefacts.spread(times[key]) | {"calls": len(times[key])}
+                measured[key].setdefault("latency", {})[str(size)] = latency
+            if len(loaders) > 1:
+                _compare(content["speedup"], times, *loaders, size=size)
     save()
+
+
+def _compare(speedup, times, before, after, *, size):
+    """Fill in how many times as fast an artefact is after pruning, within a round of calls."""
+    for name, title in times:
+        if name == before and (after, title) in times:
+            ratio = artefacts.spread(times[before, title] / times[after, title])
+            speedup.setdefault(title, {})[str(size)] = ratio
 
 
 def start_over(content, name, folder, path):

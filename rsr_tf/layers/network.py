@@ -96,6 +96,12 @@ def check_functional(model):
         )
 
 
+def inputs_and_outputs(model):
+    """The symbolic tensors of a functional or Sequential model in their structure; a list of one is the tensor."""
+    ends = (model.inputs, model.outputs) if isinstance(model, keras.Sequential) else (model.input, model.output)
+    return tuple(end[0] if isinstance(end, list | tuple) and len(end) == 1 else end for end in ends)
+
+
 def is_convertible(layer):
     """Whether a layer is a built stock layer that can be noisy and pruned; quantized and LoRA layers cannot."""
     if type(layer) not in NOISY_COUNTERPARTS or not layer.built:
@@ -109,7 +115,7 @@ def stock_class(layer):
     return next(stock for stock in NOISY_COUNTERPARTS if isinstance(layer, stock))
 
 
-def copied(layer, **changes):
+def copied(layer, /, **changes):
     """A new layer of the same class and settings, but for `changes` to its config; its weights are its own."""
     config = {**layer.get_config(), **changes}
     if isinstance(layer, keras.layers.Lambda):  # Keras refuses to load a Python lambda; this one runs here already

@@ -12,7 +12,9 @@ def make_prunable(model):
     counterpart with `noise="none"`: so the mask is saved with the model and is there again after loading, and no pruned
     weight gets a gradient. `rsr_tf.strip` makes a model of stock layers again.
 
-    Weights saved by a pruned model fit a stock one only after this call.
+    Weights saved by a pruned model fit a stock one only after this call. Another model over the same layers, such as a
+    classifier on top of this one, that was trained or traced before knows nothing of the masks until it is compiled or
+    traced anew: prune the model that you fit.
 
     Args:
         model: a built functional or Sequential model. Layers inside other layers, and those of other kinds, are left

@@ -131,6 +131,12 @@ class WeightNoise:
             kwargs["autocast"] = False
         return super().add_weight(*args, name=name, **kwargs)
 
+    def enable_lora(self, *args, **kwargs):
+        raise ValueError(
+            "LoRA is for layers without mask and noise; `rsr_tf.strip` makes a model of them. "
+            f"Received: layer `{self.name}`"
+        )
+
     @property
     def pruning_vars(self):
         """A tuple `(kernel, mask, threshold)` of variables for every kernel."""

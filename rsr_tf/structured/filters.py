@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.noise import masked_kernel
-from rsr_tf.pruning import select_kernels
+from rsr_tf.pruning import put_mask, select_kernels
 from rsr_tf.structured.channels import ChannelMap
 
 SCOPES = ("layer", "global")
@@ -27,7 +26,7 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()
     constant, its bias or the offset of its batch normalization, but nobody reads it. The noise of the weights that
     stay is what it was: their `alpha` grows as the standard deviation of the kernel, to which Eq. 4 relates it, falls.
 
-    Layers without a mask have zeros that training will fill again: `rebuild` first, or `rsr_tf.layers.make_prunable`.
+    Layers without a mask have zeros that training will fill again: `rebuild` first, or `rsr_tf.make_prunable`.
 
     Args:
         model: a built functional or Sequential model, noisy or stock.
@@ -55,14 +54,15 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()
     _keep_excluded(channels, model, exclude)
     groups = list(channels.groups().values())
     if not groups:
-        raise ValueError(f"`model` must have filters that can be removed. Received: model={model.name!r}")
+        kept = f"; kept because of {', '.join(channels.barriers)}" if channels.barriers else ""
+        raise ValueError(f"`model` must have filters that can be removed. Received: model={model.name!r}{kept}")
     strengths = _strengths(channels, CRITERIA[criterion])
     removed = np.zeros(len(channels.roots), bool)
     removed[_weakest(groups, strengths, share, scope)] = True
     ports = channels.filters + channels.readers
     spreads = {id(port.kernel): np.std(port.kernel.kernel) for port in ports}
     for port in ports:
-        _zero(port, removed[channels.roots[port.labels]])
+        put_mask(model, port.kernel, _without(port, removed[channels.roots[port.labels]]))
     for kernel in {id(port.kernel): port.kernel for port in ports}.values():
         hold_noise(kernel, spreads[id(kernel)])
     rows = [
@@ -168,12 +168,10 @@ def _weakest(groups, strengths, share, scope):
     return weakest[: round(share * sum(len(roots) for roots in ranked))]
 
 
-def _zero(port, removed):
-    """Zero the weights of a kernel at some places of an axis, in its mask too if it has one."""
+def _without(port, removed):
+    """The mask of a kernel without the weights at some places of an axis."""
     kernel = port.kernel
     shape = np.ones(len(kernel.kernel.shape), int)
     shape[port.axis] = len(removed)
     stays = np.broadcast_to(~removed.reshape(shape), kernel.kernel.shape)
-    kernel.kernel.assign(masked_kernel(kernel.kernel, stays))
-    if kernel.mask is not None:
-        kernel.mask.assign(np.asarray(kernel.mask) & stays)
+    return stays if kernel.mask is None else np.asarray(kernel.mask) & stays

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from rsr_tf.layers import copied, is_functional, prunable_kernels
+from rsr_tf.layers import copied, inputs_and_outputs, is_functional, prunable_kernels
 from rsr_tf.structured.channels import ChannelMap
 from rsr_tf.structured.filters import hold_noise
 from rsr_tf.structured.graph import follow
@@ -67,9 +67,7 @@ class _Rebuilder:
             shape = tensor.shape if labels is None else (*tensor.shape[:-1], self._count(labels[index]))
             inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name))
         outputs = follow(model, inputs, self._call)
-        old_inputs, old_outputs = model.inputs[0], model.outputs[0]
-        if not isinstance(model, keras.Sequential):
-            old_inputs, old_outputs = model.input, model.output
+        old_inputs, old_outputs = inputs_and_outputs(model)
         return keras.Model(
             _arranged(old_inputs, dict(zip(map(id, model.inputs), inputs, strict=True))),
             _arranged(old_outputs, dict(zip(map(id, model.outputs), outputs, strict=True))),

@@ -17,8 +17,6 @@ ELEMENTWISE_LAYERS = (
     keras.layers.ReLU,
     keras.layers.LeakyReLU,
     keras.layers.ELU,
-    keras.layers.Dropout,
-    keras.layers.AlphaDropout,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
     keras.layers.ActivityRegularization,
@@ -105,6 +103,12 @@ def _pass(channels, node, inputs):
 
 def _activation(channels, node, inputs):
     return _pass(channels, node, inputs) if is_elementwise(node.operation.activation) else None
+
+
+def _dropout(channels, node, inputs):
+    """One whose `noise_shape` counts the channels would not fit fewer."""
+    counted = (getattr(node.operation, "noise_shape", None) or (None,))[-1]
+    return _pass(channels, node, inputs) if counted in (None, 1) else None
 
 
 def _merge(channels, node, inputs):
@@ -266,6 +270,7 @@ CUTTING_RULES = {
     "Pad": _pad,
 }
 PASSING_RULES = {
+    **dict.fromkeys((keras.layers.Dropout, keras.layers.AlphaDropout), _dropout),
     **dict.fromkeys((*ELEMENTWISE_LAYERS, *SPATIAL_LAYERS, *ELEMENTWISE_OPERATIONS), _pass),
     **dict.fromkeys((*MERGING_LAYERS, *MERGING_OPERATIONS), _merge),
     **dict.fromkeys(("Divide", "TrueDivide"), _divide),
