@@ -123,10 +123,10 @@ def external_imports(module):
             yield node.module.split(".")[0]
 
 
-@pytest.mark.parametrize("module", ["rsr_tf.evaluation.zoo", "rsr_tf.evaluation.zoo_path"])
+@pytest.mark.parametrize("module", [f"rsr_tf.evaluation.{name}" for name in ("inputs", "scores", "zoo", "zoo_path")])
 def test_zoo_has_nothing_to_differentiate_with(module):
     assert set(external_imports(module)) <= {"numpy", "rsr_tf", *sys.stdlib_module_names}
-    assert IMPORTS[module] <= {"rsr_tf.evaluation.scores", "rsr_tf.evaluation.zoo_path"}
+    assert IMPORTS[module] <= {f"rsr_tf.evaluation.{name}" for name in ("inputs", "scores", "zoo_path")}
 
 
 def test_figures_leave_the_backend_of_the_user_alone():

@@ -239,9 +239,14 @@ def test_calls_of_an_attack_by_scores_count_the_kept_image_too():
 
 @pytest.mark.parametrize(
     ("epsilon", "radii"),
-    [(8 / 255, [2, 4, 16, 32, 64]), (51 / 255, [12.75, 25.5, 102, 204, 255]), (255 / 255, [63.75, 127.5])],
+    [
+        (1 / 255, [0.25, 0.5, 2, 4, 64, 127.5]),
+        (8 / 255, [2, 4, 16, 32, 64, 127.5]),
+        (51 / 255, [12.75, 25.5, 64, 102, 127.5, 204]),
+        (255 / 255, [63.75, 64, 127.5]),
+    ],
 )
-def test_sweep_goes_from_a_quarter_of_epsilon_to_eight_times_it_but_not_beyond_1(epsilon, radii):
+def test_sweep_goes_from_a_quarter_of_epsilon_to_a_half_at_least_but_not_beyond_1(epsilon, radii):
     assert other_radii(epsilon) == pytest.approx([radius / 255 for radius in radii])
 
 

@@ -11,6 +11,7 @@ from rsr_tf.evaluation.zoo_path import (
     Adam,
     BinarySearch,
     hinge,
+    is_right,
     probes_round,
     stands_still,
     symmetric_difference,
@@ -463,3 +464,9 @@ def test_wrong_images_labels_and_groups_are_refused(linear):
         zoo_attack(scores, images[:0], labels[:0])
     with pytest.raises(ValueError, match=r"`group` must be at least 1\. Received: group=0"):
         zoo_attack(scores, images, labels, group=0)
+
+
+def test_score_that_is_no_number_is_never_right():
+    assert is_right(np.array([2.0, 1.0]), 0)
+    assert not is_right(np.array([2.0, 1.0]), 1)
+    assert not is_right(np.array([np.nan, 1.0]), 0)  # whose largest NumPy takes to be the first

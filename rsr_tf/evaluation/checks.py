@@ -215,7 +215,7 @@ def accuracy_falls_with_epsilon(radii, shares):
 
 
 def accuracy_reaches_zero(radius, robust, *, limit=0.02):
-    """With an epsilon at which any image can become any other, nothing is right any more.
+    """With an epsilon of a half or more, at which every image can become a grey one, nothing is right any more.
 
     Args:
         radius: the largest epsilon of the sweep.

@@ -8,8 +8,9 @@ import tensorflow as tf
 from rsr_tf.attacks import cross_entropy, input_gradient
 from rsr_tf.evaluation.adaptive import AdaptivePGD
 
-CALL_SIZES = (1, 250, 257)
-"""Batch sizes at which the noise is looked at: those of single images, of an evaluation, and of a ZOO iteration."""
+CALL_SIZES = (1, 250, 257, 2056)
+"""Batch sizes at which the noise is looked at: those of single images, of an evaluation, and of a ZOO iteration on one
+image and on eight."""
 
 
 def noise_by_batch_size(model_fn, images, sizes, *, draws=12):
@@ -19,20 +20,22 @@ def noise_by_batch_size(model_fn, images, sizes, *, draws=12):
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
         images: float32 `(n, h, w, c)` in [0,1]; repeated to the size of a call.
         sizes: the numbers of images.
-        draws: calls of each size. Defaults to 12.
+        draws: calls of each size, if two of them differ at any. Defaults to 12.
 
     Returns:
-        A dict from size to the standard deviation of the logits of the first image over the calls, averaged over the
-        classes, in units of the standard deviation of its logits over the classes. 0 for a network without noise.
+        A dict from size to the standard deviation of the logits over the calls, in units of their standard deviation
+        over the classes; both are root mean squares over all images of a call. 0 for a network without noise.
     """
-    spreads = {}
-    for size in sizes:
-        x = tf.constant(np.resize(images, (size, *images.shape[1:])), tf.float32)
-        logits = np.nan_to_num(np.array([model_fn(x)[0] for _ in range(draws)], np.float64))
-        scale = logits.mean(0).std()
-        noise = logits.std(0).mean()
-        spreads[size] = float(noise / scale) if scale > 0 else float(noise > 0)
-    return spreads
+    first = {size: _spread(model_fn, images, size, 2) for size in sizes}
+    return {size: _spread(model_fn, images, size, draws) for size in sizes} if any(first.values()) else first
+
+
+def _spread(model_fn, images, size, draws):
+    x = tf.constant(np.resize(images, (size, *images.shape[1:])), tf.float32)
+    logits = np.nan_to_num(np.array([model_fn(x) for _ in range(draws)], np.float64))
+    scale = np.sqrt(logits.mean(0).var(-1).mean())
+    noise = np.sqrt(logits.var(0, ddof=1).mean())
+    return float(noise / scale) if scale > 0 else float(noise > 0)
 
 
 def mean_logits(model_fn, images, *, draws=20):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rsr_tf.evaluation import checks, probes
 from rsr_tf.evaluation.comparisons import accuracy_by_epsilon, attack_checks, network_checks
+from rsr_tf.evaluation.inputs import checked
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.suites import (
     SUITES,
@@ -18,6 +19,7 @@ from rsr_tf.evaluation.suites import (
     calls,
     check_attacks,
     claim_attacks,
+    papers_attack,
 )
 from rsr_tf.evaluation.trials import Bench
 from rsr_tf.evaluation.verdict import make_verdict, worst_case
@@ -88,7 +90,8 @@ def run_suite(
         >>> verdict = run_suite(as_model_fn(model), images, labels, stripped_fn=as_model_fn(rsr_tf.strip(model)))
         >>> print(verdict["sentence"])
     """
-    images, labels = _checked(images, labels, suite=suite, epsilon=epsilon, n=n, draws=draws, batch_size=batch_size)
+    _check(suite=suite, epsilon=epsilon, n=n, draws=draws, batch_size=batch_size)
+    images, labels = checked(images, labels)
     started, reseed = time.monotonic(), reseed or _leave_alone
     chosen = draw_test_images(len(images), n or SUITES[suite].images, seed=seed)
     images, labels, count = images[chosen], labels[chosen], len(chosen)
@@ -154,7 +157,8 @@ def run_suite(
 
 
 def plan(suite, *, epsilon, random):
-    """The attacks of an evaluation in their order: the checks' first, since what they break needs no other attack.
+    """The attacks of an evaluation in their order: the paper's on all images, and those of the checks, since what they
+    break needs no other attack; then those of the claim on what is left.
 
     Args:
         suite, epsilon: as for `run_suite`.
@@ -164,6 +168,7 @@ def plan(suite, *, epsilon, random):
         A list of `Step`.
     """
     steps = [Step("clean", NoAttack(), "network", "all")]
+    steps += [Step("PGD-7, as in the paper", papers_attack(epsilon), source, "all") for source in random]
     for source, is_random in random.items():
         attacks = basic_attacks(suite, epsilon=epsilon, random=is_random)
         steps += [Step(name, attack, source, "checks") for name, attack in attacks.items()]
@@ -198,7 +203,7 @@ def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
     return total
 
 
-def _checked(images, labels, *, suite, epsilon, n, draws, batch_size):
+def _check(*, suite, epsilon, n, draws, batch_size):
     if suite not in SUITES:
         raise ValueError(f"`suite` must be one of {tuple(SUITES)}. Received: suite={suite!r}")
     if not 0 < epsilon <= 1:
@@ -206,14 +211,6 @@ def _checked(images, labels, *, suite, epsilon, n, draws, batch_size):
     for name, value in (("n", 1 if n is None else n), ("draws", draws), ("batch_size", batch_size)):
         if not (isinstance(value, int) and value >= 1):
             raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
-    if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
-        )
-    images = np.asarray(images, np.float32)
-    if not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"Pixels must be in [0, 1]. Received: {images.min()} to {images.max()}")
-    return images, np.asarray(labels, np.int32)
 
 
 def _leave_alone(seed):
@@ -232,7 +229,7 @@ def _fixed(steps, images, labels):
 
 def _noise(state, name, network, images, batch_size):
     """The noise by batch size; the evaluation's own size first, which TensorFlow then keeps a graph of its own for."""
-    sizes = dict.fromkeys((batch_size, *probes.CALL_SIZES))
+    sizes = dict.fromkeys((batch_size, 2 * batch_size, *probes.CALL_SIZES))  # Square asks about two batches at once
     found = state.once(
         f"noise, {name}",
         lambda: {"spreads": list(probes.noise_by_batch_size(network, images, sizes).values())},

@@ -10,8 +10,10 @@ from rsr_tf.evaluation.adaptive import AdaptivePGD
 from rsr_tf.evaluation.apgd import APGD
 from rsr_tf.evaluation.square import Square
 
-EPSILON_FACTORS = (0.25, 0.5, 2, 4, 8)
-"""Of the sweep, beside 0 and 1: from 2/255 to 64/255 for an epsilon of 8/255."""
+EPSILON_FACTORS = (0.25, 0.5, 2, 4)
+"""Of the sweep, beside 0 and 1: from 2/255 to 32/255 for an epsilon of 8/255."""
+WIDE_RADII = (64 / 255, 0.5)
+"""Of every sweep. At a half every image can become a grey one, and any image any other's: no network is right there."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def claim_attacks(suite, *, epsilon, random):
     """The attacks that a claim has to withstand, the fast ones first; in the linf ball, with true labels.
 
     Args:
-        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"paper"`: PGD-7 as in the
-            paper, PGD-20 over the noise, both APGD attacks with 100 iterations and 20 draws (the `rand` version of
+        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"paper"`: PGD-20
+            over the noise, both APGD attacks with 100 iterations and 20 draws (the `rand` version of
             AutoAttack) and Square. `"full"`: these with 5,000 queries, and PGD-100 with restarts and two losses.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: whether the network is; one draw is enough for one that is not.
@@ -63,7 +65,6 @@ def claim_attacks(suite, *, epsilon, random):
     losses = {"CE": "cross_entropy", "DLR": "dlr"}
     attacks = {}
     if suite != "quick":
-        attacks["PGD-7, one draw"] = PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
         attacks["PGD-20"] = AdaptivePGD(epsilon=epsilon, steps=20, draws=draws)
     for name, loss in losses.items():
         attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=20 if suite == "quick" else 100, draws=draws, loss=loss)
@@ -73,6 +74,11 @@ def claim_attacks(suite, *, epsilon, random):
                 epsilon=epsilon, steps=100, draws=draws, restarts=5, loss=loss
             )
     return attacks | {"Square": Square(epsilon=epsilon, queries=SUITES[suite].queries, rescore=random)}
+
+
+def papers_attack(epsilon):
+    """PGD-7 with one draw of the noise a step, what the paper measures robustness by (Section 4.1)."""
+    return PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
 
 
 def basic_attacks(suite, *, epsilon, random):
@@ -118,7 +124,7 @@ def check_attacks(suite, *, epsilon, random):
 
 def other_radii(epsilon):
     """The radii of the sweep beside 0 and `epsilon` itself, in ascending order; none above 1."""
-    return sorted({min(1.0, factor * epsilon) for factor in EPSILON_FACTORS} - {epsilon})
+    return sorted({*(min(1.0, factor * epsilon) for factor in EPSILON_FACTORS), *WIDE_RADII} - {epsilon})
 
 
 def sweep_name(radius):

@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from rsr_tf.evaluation.batches import in_batches
+from rsr_tf.evaluation.inputs import checked
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.whitebox import accuracy_under
 
@@ -80,7 +80,7 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
         A `TransferMatrix`.
 
     Raises:
-        ValueError: for a source named `"clean"`, or images and labels of unequal number.
+        ValueError: for a source named `"clean"`, pixels outside [0,1], or labels that are wrong or of another number.
 
     Example:
         >>> matrix = evaluate_transfer({"vgg16": vgg}, {"resnet20": resnet}, images, labels, attack=PGD(steps=20))
@@ -88,11 +88,7 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
     """
     if CLEAN in sources:
         raise ValueError(f"no source may be named {CLEAN!r}, the row of the images as they come. Received: {CLEAN!r}")
-    if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
-        )
-    images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
+    images, labels = checked(images, labels)
     batch_size = min(batch_size, len(images))
     shown = {CLEAN: images}
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)

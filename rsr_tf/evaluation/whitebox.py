@@ -10,6 +10,7 @@ from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
 from rsr_tf.evaluation.batches import in_batches, is_right
+from rsr_tf.evaluation.inputs import checked
 from rsr_tf.evaluation.scores import Score
 
 PIXELS = {"clip_min": 0.0, "clip_max": 1.0}
@@ -55,14 +56,11 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
         A dict with a `Score` for each of `"clean"`, `"fgsm"` and `"pgd"`.
 
     Raises:
-        ValueError: for a `step_size` above `epsilon`, or images and labels of unequal number.
+        ValueError: for a `step_size` above `epsilon`, and as `checked` for wrong images or labels.
     """
     if not step_size <= epsilon:
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
-    if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
-        )
+    images, labels = checked(images, labels)
     scores = {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsr_tf.evaluation.inputs import checked
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.zoo_path import Nearest, zoo_path
 
@@ -175,19 +176,16 @@ def zoo_attack(scores, images, labels, *, settings=TIERS[2], group=8, indices=No
         A `ZOOResult`.
 
     Raises:
-        ValueError: for images and labels of unequal number, or a `group` below 1.
+        ValueError: for pixels outside [0,1], labels that are wrong or of another number, or a `group` below 1.
 
     Example:
         >>> result = zoo_attack(as_model_fn(model), images, labels, settings=TIERS[1])
         >>> result.as_dict()["success"]["of_attacked"]
     """
-    if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
-        )
+    images, labels = checked(images, labels)
     if group < 1:
         raise ValueError(f"`group` must be at least 1. Received: group={group}")
-    images, indices = np.asarray(images, np.float32), range(len(images)) if indices is None else indices
+    indices = range(len(images)) if indices is None else indices
     paths = [
         zoo_path(image, int(label), settings, np.random.default_rng([settings.seed, int(index)]))
         for image, label, index in zip(images, labels, indices, strict=True)

@@ -33,7 +33,7 @@ def zoo_path(image, label, settings, random):
         The `Nearest` adversarial image; `None` if the image is wrong already, and nothing was tried.
     """
     (scores,) = yield image[np.newaxis]
-    if scores.argmax() != label:
+    if not is_right(scores, label):
         return None
     nearest, search = Nearest(), BinarySearch(settings.initial_c)
     for _ in range(settings.binary_steps):
@@ -56,7 +56,7 @@ def _descend(image, label, c, nearest, settings, random):
         pixels, squared_l2 = probes_round(w, chosen, origin, settings.difference)
         pixels = pixels.astype(np.float32).reshape(-1, *image.shape)
         scores = yield pixels
-        if scores[0].argmax() != label and (not success or squared_l2[0] < nearest.squared_l2):
+        if not is_right(scores[0], label) and (not success or squared_l2[0] < nearest.squared_l2):
             confirmed = yield from _confirm(pixels[0], label, settings.confirmations)
             success |= confirmed
             if confirmed and squared_l2[0] < nearest.squared_l2:
@@ -75,8 +75,13 @@ def _confirm(image, label, times):
     wrong = 0
     for _ in range(times):
         (scores,) = yield image[np.newaxis]
-        wrong += scores.argmax() != label
+        wrong += not is_right(scores, label)
     return 2 * wrong > times or times == 0
+
+
+def is_right(scores, label):
+    """Is the largest of the scores `(classes,)` that of the label; never where one is not a number."""
+    return scores.argmax() == label and not np.isnan(scores).any()
 
 
 def to_tanh_space(pixels):

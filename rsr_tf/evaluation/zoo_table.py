@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rsr_tf.evaluation.batches import in_batches
+from rsr_tf.evaluation.inputs import checked
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.trials import count_right
 from rsr_tf.evaluation.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, shares, zoo_attack
@@ -69,16 +70,17 @@ def run_zoo(
 
     Raises:
         ValueError: for an unknown tier or column, a column whose network is missing, an `n`, `draws` or `group` below
-            1, images and labels of unequal number, or a state of another attack.
+            1, pixels outside [0,1], labels that are wrong or of another number, or a state of another attack.
 
     Example:
         >>> table = run_zoo({"stripped": as_model_fn(rsr_tf.strip(model))}, images, labels, tier=1, n=40)
         >>> table["columns"]["off"]["success"]["of_attacked"]
     """
     sources = _sources(networks, columns)
-    _check(images, labels, tier=tier, n=n, draws=draws, group=group)
+    _check(tier=tier, n=n, draws=draws, group=group)
+    images, labels = checked(images, labels)
     chosen = draw_test_images(len(images), n, seed=seed)
-    images, labels = np.asarray(images, np.float32)[chosen], np.asarray(labels, np.int32)[chosen]
+    images, labels = images[chosen], labels[chosen]
     parameters = {"tier": tier, "n": len(chosen), "seed": seed, "group": group, "images": chosen.tolist()}
     pixels = zlib.crc32(images.tobytes() + labels.tobytes())
 
@@ -161,16 +163,12 @@ def _sources(networks, columns):
     return {column: sources[column] for column in columns or sources if columns or column != "per_image"}
 
 
-def _check(images, labels, *, tier, **counts):
+def _check(*, tier, **counts):
     if tier not in TIERS:
         raise ValueError(f"`tier` must be one of {tuple(TIERS)}. Received: tier={tier}")
     for name, value in counts.items():
         if not (isinstance(value, int) and value >= 1):
             raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
-    if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
-        )
 
 
 def _report_progress(parts, total):
