@@ -70,7 +70,7 @@ def prune(config, overrides, output):
 @click.option("--config", "other", type=click.Path(), help="Config for a SavedModel that was not exported by `rsr`.")
 @click.option(
     "--suite",
-    type=click.Choice(["quick", "paper", "full"]),
+    type=click.Choice(["quick", "standard-random", "paper", "full"]),
     help="Adaptive and black-box attacks on one network, checks, and a verdict.",
 )
 @click.option(

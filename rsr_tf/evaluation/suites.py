@@ -23,57 +23,76 @@ class Suite:
     Args:
         images: test images that the claim is about.
         draws: gradients that an attack of the claim averages, for a random network.
-        queries: of the attack by scores.
+        apgd_steps: of both APGD attacks.
+        queries: of the attack by scores; 0 leaves it out.
+        query_draws: calls that it averages a margin over, for a random network.
+        pgd: whether PGD-20 is among the attacks of the claim.
+        long_pgd: whether PGD-100 with restarts is.
         check_images: the first so many of the images are attacked by everything that the checks compare.
         check_steps, check_draws, check_queries: of the attacks that the checks compare.
     """
 
-    images: int
-    draws: int
-    queries: int
-    check_images: int
-    check_steps: int
-    check_draws: int
-    check_queries: int
+    images: int = 1000
+    draws: int = 20
+    apgd_steps: int = 100
+    queries: int = 0
+    query_draws: int = 1
+    pgd: bool = False
+    long_pgd: bool = False
+    check_images: int = 200
+    check_steps: int = 20
+    check_draws: int = 10
+    check_queries: int = 500
 
 
 SUITES = {
-    "quick": Suite(images=200, draws=4, queries=60, check_images=100, check_steps=10, check_draws=4, check_queries=60),
-    "paper": Suite(
-        images=1000, draws=20, queries=1000, check_images=200, check_steps=20, check_draws=10, check_queries=500
+    "quick": Suite(
+        images=200,
+        draws=4,
+        apgd_steps=20,
+        queries=60,
+        check_images=100,
+        check_steps=10,
+        check_draws=4,
+        check_queries=60,
     ),
-    "full": Suite(
-        images=1000, draws=20, queries=5000, check_images=200, check_steps=20, check_draws=20, check_queries=500
-    ),
+    "standard-random": Suite(),
+    "paper": Suite(pgd=True, queries=1000, query_draws=4),
+    "full": Suite(pgd=True, long_pgd=True, queries=5000, query_draws=8, check_draws=20),
 }
+"""From fast to thorough; the claim of `"standard-random"` is that of the version `rand` of AutoAttack."""
 
 
 def claim_attacks(suite, *, epsilon, random):
     """The attacks that a claim has to withstand, the fast ones first; in the linf ball, with true labels.
 
     Args:
-        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"paper"`: PGD-20
-            over the noise, both APGD attacks with 100 iterations and 20 draws (the `rand` version of
-            AutoAttack) and Square. `"full"`: these with 5,000 queries, and PGD-100 with restarts and two losses.
+        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"standard-random"`: both APGD
+            attacks with 100 iterations and 20 draws, as in the version `rand` of AutoAttack. `"paper"`: PGD-20 over the
+            noise before them and Square after them. `"full"`: these with 5,000 queries, and PGD-100 with restarts and
+            two losses.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: whether the network is; one draw is enough for one that is not.
 
     Returns:
         A dict from name to attack.
     """
-    draws = SUITES[suite].draws if random else 1
+    size = SUITES[suite]
+    draws, query_draws = (size.draws, size.query_draws) if random else (1, 1)
     losses = {"CE": "cross_entropy", "DLR": "dlr"}
     attacks = {}
-    if suite != "quick":
+    if size.pgd:
         attacks["PGD-20"] = AdaptivePGD(epsilon=epsilon, steps=20, draws=draws)
     for name, loss in losses.items():
-        attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=20 if suite == "quick" else 100, draws=draws, loss=loss)
-    if suite == "full":
+        attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=size.apgd_steps, draws=draws, loss=loss)
+    if size.long_pgd:
         for name, loss in losses.items():
             attacks[f"PGD-100, 5 restarts, {name}"] = AdaptivePGD(
                 epsilon=epsilon, steps=100, draws=draws, restarts=5, loss=loss
             )
-    return attacks | {"Square": Square(epsilon=epsilon, queries=SUITES[suite].queries, rescore=random)}
+    if size.queries:
+        attacks["Square"] = Square(epsilon=epsilon, queries=size.queries, draws=query_draws, rescore=random)
+    return attacks
 
 
 def papers_attack(epsilon):
