@@ -31,6 +31,12 @@ def replacing(path):
         raise
 
 
+def write_text(path, text):
+    """Write a text file as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def is_partial(path):
     """Whether a path is one that `replacing` left behind when its process was killed."""
     return path.name.startswith(PARTIAL)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from rsr_tf.atomic import replacing
 from rsr_tf.attacks import FGSM, PGD
+from rsr_tf.messages import first_line
 from rsr_tf.pruning import sparsity
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             model.load_weights(saved[-1])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"cannot read the checkpoint {saved[-1]}: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"cannot read the checkpoint {saved[-1]}: {first_line(error)}") from error
         return _epochs_done(saved[-1])
 
     def on_epoch_end(self, epoch, logs=None):

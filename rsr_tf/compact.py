@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.atomic import replacing
+from rsr_tf.messages import first_line
 
 FORMAT = "rsr_tf compact archive"
 VERSION = 1
@@ -246,5 +247,6 @@ def _read_members(path):
 
 
 def _unreadable(path, error):
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ValueError(f"`path` must be a compact archive that this version reads. Received: {str(path)!r}: {reason}")
+    return ValueError(
+        f"`path` must be a compact archive that this version reads. Received: {str(path)!r}: {first_line(error)}"
+    )

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import decoded_cache
+from rsr_tf.messages import first_line
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 JPEG_MARK = b"\xff\xd8"
@@ -150,7 +151,7 @@ def _decode_cifar10(directory):
     except Exception as error:  # TFDS raises many kinds: no network, no disk, a broken copy
         raise FileNotFoundError(
             "CIFAR-10 could not be loaded by TFDS; set `data.directory` to a prepared copy, or see to the network. "
-            f"Received: {type(error).__name__}: {_first_line(error)}"
+            f"Received: {type(error).__name__}: {first_line(error)}"
         ) from error
     arrays = {"jpeg": np.array(jpeg)}
     for name in ("train", "test"):
@@ -172,7 +173,7 @@ def _npz(directory):
     except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`{path}` must be an .npz file with the arrays x_train, y_train, x_test, y_test. "
-            f"Received: {_first_line(error)}"
+            f"Received: {first_line(error)}"
         ) from error
     train, test = (_checked(*pair, path) for pair in ((x_train, y_train), (x_test, y_test)))
     if train.images.shape[1:] != test.images.shape[1:]:
@@ -199,10 +200,6 @@ def _checked(images, labels, path):
             f"`{path}`: labels must be in [0, {MAX_CLASSES}). Received: labels from {labels.min()} to {labels.max()}"
         )
     return Split(images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int32))
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def as_pixels(images):

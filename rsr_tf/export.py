@@ -57,9 +57,27 @@ def export_saved_model(model, path, *, metadata=None):
 
 
 def read_metadata(path):
-    """The entries of `rsr_tf.json` in a SavedModel folder; an empty dict for a folder without one."""
+    """The entries of `rsr_tf.json` in a SavedModel folder.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        A dict; an empty one for a folder without such a file.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+    """
     file = Path(path) / METADATA
-    return json.loads(file.read_text()) if file.exists() else {}
+    if not file.exists():
+        return {}
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"cannot read {file}: {error}") from error
+    if not isinstance(entries, dict):
+        raise ValueError(f"{file} must hold a JSON object. Received: {type(entries).__name__}")
+    return entries
 
 
 def _served(noisy, stripped):

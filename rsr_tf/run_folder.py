@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tomli_w
 
-from rsr_tf.atomic import is_partial, replacing
+from rsr_tf.atomic import is_partial, replacing, write_text
 from rsr_tf.differences import first_difference
 
 try:
@@ -130,8 +130,7 @@ class RunFolder:
             raise ValueError(f"cannot read {path}: {error}") from error
 
     def write_json(self, path, content):
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def suite_name(suite, network="pruned", images=None):

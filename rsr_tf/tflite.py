@@ -14,6 +14,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from rsr_tf.atomic import replacing
 from rsr_tf.convert import in_float32, strip, with_fresh_noise
+from rsr_tf.messages import first_line
 
 
 def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
@@ -81,7 +82,7 @@ class TFLiteNetwork:
             self._interpreter = interpreter_class()(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ValueError(f"`path` must be a TFLite file. Received: {str(path)!r}: {_first_line(error)}") from error
+            raise ValueError(f"`path` must be a TFLite file. Received: {str(path)!r}: {first_line(error)}") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if (len(inputs), len(outputs)) != (1, 1):
             raise ValueError(
@@ -139,7 +140,7 @@ def _convert(converter):
         try:
             return converter.convert()
         except Exception as error:  # ConverterError, or what the calibration meets
-            raise ValueError(f"`model` cannot be converted to TFLite: {_first_line(error)}") from error
+            raise ValueError(f"`model` cannot be converted to TFLite: {first_line(error)}") from error
 
 
 def _without_names(content):
@@ -162,7 +163,3 @@ def _ignored(message):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=rf"\s*{message}")
         yield
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

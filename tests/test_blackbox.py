@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from rsr_tf import evaluation, export
@@ -74,12 +76,91 @@ def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):
     short = evaluation.ZOOSettings(initial_c=0.5, binary_steps=1, iterations=20)
     monkeypatch.setitem(evaluation.TIERS, 1, short)
     rsr("zoo", run.path, "--images", 3, "--noise", "off", "--noise", "shared")
-    table = json.loads((run.path / "zoo" / "pruned" / "zoo_tier1.json").read_text())
+    table = json.loads((run.path / "zoo" / "pruned" / "zoo_tier1_3.json").read_text())
     assert set(table["columns"]) == {"off", "shared"}
     assert (table["network"], table["n"], table["data"]) == ("noisy", 3, "scikit-learn digits")
     assert table["columns"]["off"]["settings"]["iterations"] == 20
     rsr("zoo", run.undefended, "--images", 3)
-    assert set(json.loads((run.path / "zoo" / "undefended" / "zoo_tier1.json").read_text())["columns"]) == {"off"}
+    assert set(json.loads((run.path / "zoo" / "undefended" / "zoo_tier1_3.json").read_text())["columns"]) == {"off"}
+
+
+def test_columns_of_zoo_are_gathered_over_calls(run, monkeypatch, tmp_path):
+    short = evaluation.ZOOSettings(initial_c=0.5, binary_steps=1, iterations=2)
+    monkeypatch.setitem(evaluation.TIERS, 1, short)
+    tables = []
+    for column in ("off", "shared"):
+        rsr("zoo", run.path, "--images", 3, "--noise", column, "--output", tmp_path)
+        tables.append(json.loads((tmp_path / "zoo_tier1_3.json").read_text()))
+    assert [list(table["columns"]) for table in tables] == [["off"], ["off", "shared"]]
+    assert tables[1]["columns"]["off"] == tables[0]["columns"]["off"]
+    assert tables[1]["headline"] == evaluation.most_broken(tables[1]["columns"])
+    rsr("zoo", run.undefended, "--images", 3, "--output", tmp_path / "other")
+    (tmp_path / "zoo_tier1_3.json").write_bytes((tmp_path / "other" / "zoo_tier1_3.json").read_bytes())
+    rsr("zoo", run.path, "--images", 3, "--noise", "shared", "--output", tmp_path)  # beside that of another network
+    assert list(json.loads((tmp_path / "zoo_tier1_3.json").read_text())["columns"]) == ["shared"]
+
+
+def test_broken_config_of_a_run_is_one_line(run, tmp_path):
+    folder = RunFolder(tmp_path / "broken")
+    folder.path.mkdir()
+    folder.config.write_text("seed = ")
+    assert f"cannot read {folder.config}: " in stopped_with_one_line("zoo", folder.path)
+    folder.config.write_bytes(b"\xff")
+    assert f"cannot read {folder.config}: " in stopped_with_one_line("transfer", folder.path)
+
+
+def test_npz_files_that_are_not_one_are_one_line(run, tmp_path):
+    for name in ("a", "b"):
+        other = RunFolder(tmp_path / name)
+        values = {**CONFIG, "data": {"name": "npz", "directory": f"{name}.npz"}}
+        other.claim(parse_config(values, source="test").model_dump(), {})
+        other.release()
+        other.pruned.write_bytes(run.pruned.read_bytes())
+    line = stopped_with_one_line("transfer", tmp_path / "a", tmp_path / "b", "--output", tmp_path)
+    assert line == "rsr: the data of b is b.npz, not a.npz"
+
+
+def test_network_for_other_images_is_one_line(run, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.uniform(size=(300, 6, 6, 3)), "x_test": rng.uniform(size=(20, 6, 6, 3))}
+    arrays |= {"y_train": rng.integers(0, 10, 300), "y_test": rng.integers(0, 10, 20)}
+    np.savez(tmp_path / "other.npz", **arrays)
+    folder = RunFolder(tmp_path / "other")
+    values = {**CONFIG, "data": {"name": "npz", "directory": str(tmp_path / "other.npz")}}
+    folder.claim(parse_config(values, source="test").model_dump(), {})
+    folder.release()
+    folder.pruned.write_bytes(run.pruned.read_bytes())
+    assert f"{folder.path} does not take images of shape (2, 6, 6, 3): " in stopped_with_one_line("zoo", folder.path)
+
+
+SAVED_MODELS = {
+    "broken metadata": ("{bad", None, "cannot read .*rsr_tf.json: "),
+    "a list as metadata": ("[]", None, "rsr_tf.json must hold a JSON object. Received: list"),
+    "two inputs": (None, [tf.TensorSpec((None, 8, 8, 1))] * 2, "must take one input. Received: a, b"),
+    "a batch of one": (None, [tf.TensorSpec((1, 8, 8, 1))], "does not take images of shape"),
+    "too few classes": (None, [tf.TensorSpec((None, 8, 8, 1))], r"of at least the 10 classes .* Received: \(3,\)"),
+    "a dict of outputs": (None, [tf.TensorSpec((None, 8, 8, 1))], "does not take images of shape"),
+}
+
+
+@pytest.mark.parametrize("wrong", SAVED_MODELS)
+def test_saved_model_that_does_not_fit_is_one_line(wrong, tmp_path):
+    metadata, signature, message = SAVED_MODELS[wrong]
+    module = tf.Module()
+
+    def serve(a, b=None):
+        logits = tf.reshape(a, (-1, 64))[:, :3]
+        return {"logits": logits} if "dict" in wrong else logits
+
+    inputs = signature or [tf.TensorSpec((None, 8, 8, 1))]
+    named = [tf.TensorSpec(spec.shape, name=name) for spec, name in zip(inputs, "ab", strict=False)]
+    module.serve = tf.function(serve if len(named) == 2 else lambda a: serve(a), input_signature=named)
+    tf.saved_model.save(module, tmp_path / "model", signatures=module.serve)
+    if metadata:
+        (tmp_path / "model" / "rsr_tf.json").write_text(metadata)
+    (tmp_path / "digits.toml").write_text("data.name = 'digits'\nmodel.name = 'small_cnn'\n")
+    line = stopped_with_one_line("evaluate", tmp_path / "model", "--config", tmp_path / "digits.toml")
+    assert re.search(message, line), line
 
 
 def test_saved_model_is_opened_with_and_without_its_noise(run):

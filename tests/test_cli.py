@@ -486,7 +486,7 @@ def test_output_of_a_saved_model_is_no_folder_of_something_else(finished_run, tm
 def test_unknown_suite_is_refused(config):
     result = CliRunner().invoke(main, ["evaluate", str(config), "--suite", "long"])
     assert result.exit_code == 2
-    assert "'long' is not one of 'quick', 'paper', 'full'" in result.stderr
+    assert "'long' is not one of 'quick', 'standard-random', 'paper', 'full'" in result.stderr
 
 
 # A user's mistakes: one line, exit code 2, nothing left behind

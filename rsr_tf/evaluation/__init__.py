@@ -21,7 +21,7 @@ from rsr_tf.evaluation.whitebox import (
 )
 from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
 from rsr_tf.evaluation.zoo_table import COLUMNS as ZOO_COLUMNS
-from rsr_tf.evaluation.zoo_table import run_zoo
+from rsr_tf.evaluation.zoo_table import most_broken, run_zoo
 
 __all__ = [
     "APGD",
@@ -49,6 +49,7 @@ __all__ = [
     "evaluate_whitebox",
     "expected_queries",
     "make_verdict",
+    "most_broken",
     "run_suite",
     "run_zoo",
     "zoo_attack",

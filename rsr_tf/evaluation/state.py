@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.atomic import is_partial, replacing
+from rsr_tf.atomic import is_partial, replacing, write_text
 from rsr_tf.differences import first_difference
 
 IDENTITY = "identity.json"
@@ -41,8 +41,7 @@ class State:
         if not path.exists():
             if not _is_empty(self.folder):
                 raise ValueError(f"{self.folder} is not the state of an evaluation. Choose another folder")
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
+            write_text(path, json.dumps(identity, indent=1) + "\n")
             return
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

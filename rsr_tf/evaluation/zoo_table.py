@@ -81,13 +81,13 @@ def run_zoo(
     images, labels = checked(images, labels)
     chosen = draw_test_images(len(images), n, seed=seed)
     images, labels = images[chosen], labels[chosen]
-    parameters = {"tier": tier, "n": len(chosen), "seed": seed, "group": group, "images": chosen.tolist()}
+    parameters = {"tier": tier, "n": len(chosen), "seed": seed, "images": chosen.tolist()}
     pixels = zlib.crc32(images.tobytes() + labels.tobytes())
 
     table = {}
     for column, model_fn in sources.items():
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
-        own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws}
+        own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws, "group": group}
         kept = State(state and Path(state) / column, {**parameters, **own, "network": identity, "pixels": pixels})
         unseen = unseen_steps(model_fn, images[0], settings)
         if unseen > 0.5:
@@ -101,8 +101,13 @@ def run_zoo(
     return {
         **parameters,
         "columns": table,
-        "headline": max(table, key=lambda column: table[column]["success"]["of_all"]["mean"]),
+        "headline": most_broken(table),
     }
+
+
+def most_broken(columns):
+    """The name of the column of the largest success, of the `"columns"` of `run_zoo`."""
+    return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
 
 
 def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):

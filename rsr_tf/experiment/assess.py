@@ -1,23 +1,21 @@
 """What a network is worth, as plain numbers for `evaluation.json`: scores under attack, weights, a few images."""
 
 import base64
-import contextlib
 import hashlib
 import importlib.metadata
 import logging
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf import evaluation, export, pruning
-from rsr_tf.config import UserError, parse_config
+from rsr_tf import evaluation, pruning
+from rsr_tf.config import UserError
 from rsr_tf.convert import strip
 from rsr_tf.experiment import build
 from rsr_tf.experiment.page import write_page
 from rsr_tf.layers import noisy_layers
-from rsr_tf.run_folder import RunFolder, suite_name
+from rsr_tf.messages import first_line
 
 log = logging.getLogger(__name__)
 
@@ -193,96 +191,35 @@ def attack_examples(networks, images, labels, config):
     return examples
 
 
-def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None, output=None):
-    """Attack a SavedModel as it would be served: `serve`, and `serve_deterministic` if it has one.
-
-    Args:
-        path: folder of the SavedModel.
-        config: a `Config`; `None` takes the one that was exported with it.
-        overrides: changes to the exported config, as for `rsr_tf.config.load_config`.
-        suite: `None`, the default, for the attacks of the config, or the name of a suite.
-        count: number of test images that a suite draws; `None`, the default, for its own.
-        output: path of a folder for the state of the suite, its verdict and the report. `None` keeps nothing.
-
-    Returns:
-        A dict from the name of the endpoint to its scores as plain numbers; of a suite, the verdict.
-
-    Raises:
-        UserError: for a folder that cannot be read, or has no config or no endpoint `serve`; for an `output` that
-            belongs to something else.
-    """
-    metadata = export.read_metadata(path)
-    if config is None:
-        exported = metadata.get("config")
-        if exported is None:
-            raise UserError(f"{path} was not exported by `rsr`; give the data and the attack with --config")
-        config = parse_config(exported, overrides, source=path)
-    loaded, spec = load_saved_model(path)  # to be kept: its endpoints alone do not hold its variables
-    names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
-    endpoints = {name: evaluation.as_model_fn(getattr(loaded, name)) for name in names}
-    data_set = build.load_data(config)
-    if not spec.shape.is_compatible_with((None, *data_set.image_shape)):
-        raise UserError(f"{path} takes images of shape {spec.shape[1:]}; those of the data are {data_set.image_shape}")
-    if suite is None:
-        images, labels = test_images(data_set, config)
-        return {name: attack(model_fn, images, labels, config, name) for name, model_fn in endpoints.items()}
-    networks = {"noisy": endpoints["serve"]}
-    if metadata.get("noisy") and "serve_deterministic" in endpoints:
-        networks["stripped"] = endpoints["serve_deterministic"]
-    if output is None:
-        return judge(networks, data_set.test.pixels(), data_set.test.labels, config, suite, n=count)
-    head = describe_network(config, data_set, "exported", metadata.get("sparsity"))
-    if "config" not in metadata:  # not made here: the config says what to attack it with, not what it is
-        head |= {"model": Path(path).name, "scheme": "SavedModel"}
-    with _claimed(output, config) as folder:
-        return judge_into(
-            folder,
-            suite_name(suite, images=count),
-            networks,
-            data_set,
-            config,
-            suite,
-            head=head,
-            n=count,
-            identity=digest(path),
-        )
-
-
-@contextlib.contextmanager
-def _claimed(output, config):
-    """The folder of an evaluation: like that of a run, but without one in it."""
-    folder, values = RunFolder(output), config.model_dump()
-    with build.user_errors(), build.disk_errors(output):
-        folder.check(values, lambda stored: parse_config(stored, source=folder.config).model_dump())
-        if folder.model.exists() or folder.checkpoints.exists():
-            raise UserError(f"{output} is the folder of a training. Choose another --output")
-        folder.claim(values, versions())
-    try:
-        yield folder
-    finally:
-        folder.release()
-
-
 def digest(path):
-    """One number for all files of a folder, their names included."""
+    """What tells the content of a file from that of others; of a folder, all its files, their names included."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size} ".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def load_saved_model(path):
-    """A SavedModel with an endpoint `serve`, and the `tf.TensorSpec` of its images."""
-    try:
-        loaded = tf.saved_model.load(path)
-    except Exception as error:  # whatever TensorFlow makes of a broken folder
-        raise UserError(f"cannot read the SavedModel {path}: {type(error).__name__}") from error
-    if not (hasattr(loaded, "serve") and "serving_default" in loaded.signatures):
-        raise UserError(f"the SavedModel {path} has no endpoint `serve`")
-    _, inputs = loaded.signatures["serving_default"].structured_input_signature
-    (spec,) = inputs.values()
-    return loaded, spec
+def check_fits(networks, data_set, path):
+    """Raise `UserError` unless networks classify the images of a data set.
+
+    Args:
+        networks: dict from name to `model_fn`.
+        data_set: a `DataSet`; two of its test images are shown to each.
+        path: what the message calls the networks.
+    """
+    images, classes = data_set.test.first(2).pixels(), len(data_set.class_names)
+    for model_fn in networks.values():
+        try:
+            logits = model_fn(tf.constant(images))
+        except Exception as error:  # whatever TensorFlow and Keras make of other images
+            raise UserError(f"{path} does not take images of shape {images.shape}: {first_line(error)}") from error
+        if logits.shape.rank != 2 or logits.shape[-1] < classes:
+            raise UserError(
+                f"{path} must return logits of at least the {classes} classes of the data. Received: {logits.shape[1:]}"
+            )
 
 
 def _png(image):

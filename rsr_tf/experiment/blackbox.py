@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from rsr_tf import evaluation
-from rsr_tf.atomic import replacing
+from rsr_tf.atomic import write_text
 from rsr_tf.config import UserError
-from rsr_tf.experiment import build
+from rsr_tf.experiment import assess, build
 from rsr_tf.experiment.finished import open_finished
 from rsr_tf.report.figures import draw_heat_map
 
@@ -19,8 +19,8 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
 
     Args:
         path, overrides: as for `rsr_tf.experiment.finished.open_finished`.
-        output: folder for `zoo_tierN.json` and the state; `None`, the default, is `zoo/NAME` of the run folder, with
-            the name of the network's file.
+        output: folder for `zoo_tierN_IMAGES.json`, which gathers the columns of several calls, and the state; `None`,
+            the default, is `zoo/NAME` of the run folder, with the name of the network's file.
         tier, columns, group: as for `run_zoo`.
         images: number of test images.
 
@@ -36,6 +36,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
     file = Path(path).stem if Path(path).suffix == ".keras" else "pruned"
     folder = Path(output or finished.folder / "zoo" / file)
     data_set = build.load_data(finished.config)
+    assess.check_fits(finished.networks, data_set, path)
     with build.user_errors(), build.disk_errors(folder):
         table = evaluation.run_zoo(
             finished.networks,
@@ -50,13 +51,28 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
             identity=finished.identity,
             reseed=finished.reseed,
         )
-        file = folder / f"zoo_tier{tier}.json"
-        _write(file, json.dumps({"network": finished.name, "data": data_set.title, **table}, indent=1) + "\n")
+        file = folder / f"zoo_tier{tier}_{images}.json"
+        head = {"network": finished.name, "identity": finished.identity, "data": data_set.title}
+        table = _with_earlier_columns({**head, "versions": assess.versions(), **table}, file)
+        write_text(file, json.dumps(table, indent=1) + "\n")
     for column, row in table["columns"].items():
         if row["success"]["of_attacked"]:
-            log.info("noise %s: broken %s of the attacked", column, _share(row["success"]["of_attacked"]))
-    log.info("ZOO: %s", file)
+            of_attacked, of_all = (_share(row["success"][name]) for name in ("of_attacked", "of_all"))
+            log.info("noise %s: broken %s of the attacked, %s of all", column, of_attacked, of_all)
+    log.info("most are broken with noise %s; ZOO: %s", table["headline"], file)
     return file
+
+
+def _with_earlier_columns(table, file):
+    """A table of ZOO with the columns that an earlier call left of the same attack on the same network."""
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        same = all(earlier[key] == table[key] for key in ("identity", "tier", "seed", "images"))
+        columns = earlier["columns"] if same else {}
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or none to go on with
+        return table
+    columns = {**columns, **table["columns"]}
+    return {**table, "columns": columns, "headline": evaluation.most_broken(columns)}
 
 
 def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
@@ -83,8 +99,10 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     first = finished[0].config
     networks, attacks = {}, {}
     for each in finished:
-        if each.config.data.name != first.data.name:
-            raise UserError(f"the data of {each.name} is {each.config.data.name}, not {first.data.name}")
+        for key in ("name", "directory") if first.data.name == "npz" else ("name",):
+            own, others = getattr(each.config.data, key), getattr(first.data, key)
+            if own != others:
+                raise UserError(f"the data of {each.name} is {own}, not {others}")
         for variant, model_fn in each.networks.items():
             noise = {"noisy": ", noise on", "stripped": ", noise off"}[variant] if len(each.networks) > 1 else ""
             name = f"{each.name}{noise}"
@@ -94,6 +112,8 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
             attacks[name] = evaluation.AdaptivePGD(epsilon=first.evaluation.epsilon, steps=steps, draws=averaged)
             networks[name] = model_fn
     data_set = build.load_data(first)
+    for each in finished:
+        assess.check_fits(each.networks, data_set, each.name)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), images, seed=first.seed)
     with build.user_errors():
         matrix = evaluation.evaluate_transfer(
@@ -104,19 +124,14 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
             attack=attacks,
             seed=first.seed,
         )
-    folder, table = Path(output), {"data": data_set.title, **matrix.as_dict()}
+    folder, table = Path(output), {"data": data_set.title, "versions": assess.versions(), **matrix.as_dict()}
     with build.disk_errors(folder):
-        _write(folder / "transfer.json", json.dumps(table, indent=1) + "\n")
-        _write(folder / "transfer.csv", matrix.csv())
-        _write(folder / "transfer.svg", draw_heat_map(table))
+        write_text(folder / "transfer.json", json.dumps(table, indent=1) + "\n")
+        write_text(folder / "transfer.csv", matrix.csv())
+        write_text(folder / "transfer.svg", draw_heat_map(table))
     log.info("%s", matrix)
     log.info("transfer: %s", folder / "transfer.json")
     return folder / "transfer.json"
-
-
-def _write(path, text):
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _share(share):

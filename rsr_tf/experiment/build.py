@@ -10,6 +10,7 @@ import tensorflow as tf
 from rsr_tf import attacks, data, models
 from rsr_tf.callbacks import OverfittingWatch
 from rsr_tf.config import UserError
+from rsr_tf.messages import first_line
 from rsr_tf.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training import RSRModel, check_batch
 
@@ -36,11 +37,6 @@ def disk_errors(folder):
         if reason is None:
             raise
         raise UserError(f"cannot write to {folder}: {reason}. What was saved before is intact") from error
-
-
-def first_line(error):
-    """The first line of an error's message, or its kind if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def load_data(config):

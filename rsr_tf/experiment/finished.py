@@ -1,16 +1,15 @@
 """Networks that are finished, to be attacked where they lie: in a run folder, or as a SavedModel."""
 
 import functools
-import hashlib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsr_tf import evaluation, export
 from rsr_tf.config import Config, UserError, parse_config
 from rsr_tf.convert import in_float32
 from rsr_tf.experiment import assess, build
+from rsr_tf.experiment.saved_model import networks_of, open_saved_model
 from rsr_tf.layers import reseed_noise
 from rsr_tf.run_folder import RunFolder
 
@@ -56,7 +55,10 @@ def open_finished(path, overrides=()):
     folder = RunFolder(path.parent if path.suffix == ".keras" else path)
     if not folder.config.exists():
         raise UserError(f"{path} is neither a run folder, nor a .keras file in one, nor a SavedModel")
-    values = tomllib.loads(folder.config.read_text(encoding="utf-8"))
+    try:
+        values = tomllib.loads(folder.config.read_text(encoding="utf-8"))
+    except ValueError as error:  # of TOML or of UTF-8
+        raise UserError(f"cannot read {folder.config}: {error}") from error
     values.pop("versions", None)
     config = parse_config(values, overrides, source=folder.config)
     file = path if path.suffix == ".keras" else folder.pruned
@@ -66,25 +68,15 @@ def open_finished(path, overrides=()):
         folder.path,
         config,
         assess.variants(model),
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()} in float32",
+        f"{assess.digest(file)} in float32",
         functools.partial(reseed_noise, model),
     )
 
 
 def _open_saved_model(path, overrides):
-    metadata = export.read_metadata(path)
+    endpoints, metadata = open_saved_model(path)
     if "config" not in metadata:
         raise UserError(f"{path} was not exported by `rsr`, so its data is unknown")
     config = parse_config(metadata["config"], overrides, source=path)
-    loaded, _ = assess.load_saved_model(path)
-    networks = {"noisy": loaded.serve, "stripped": loaded.serve_deterministic}
-    if not metadata["noisy"]:
-        networks.pop("noisy")
-    networks = {name: _keeping(loaded, evaluation.as_model_fn(endpoint)) for name, endpoint in networks.items()}
     name = "/".join(path.resolve().parts[-2:])
-    return Finished(name, path, config, networks, assess.digest(path), lambda seed: None)
-
-
-def _keeping(loaded, model_fn):
-    """The endpoints of a SavedModel alone do not hold its variables; this keeps the whole of it."""
-    return lambda x: (loaded, model_fn(x))[1]
+    return Finished(name, path, config, networks_of(endpoints, metadata), assess.digest(path), lambda seed: None)

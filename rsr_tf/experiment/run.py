@@ -6,7 +6,6 @@ it was; within a training, at the end of the last whole epoch.
 
 import contextlib
 import functools
-import hashlib
 import logging
 import sys
 import time
@@ -182,7 +181,7 @@ class Experiment:
             suite,
             head=assess.describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
             n=images,
-            identity=hashlib.sha256(paths[network].read_bytes()).hexdigest(),
+            identity=assess.digest(paths[network]),
             reseed=functools.partial(reseed_noise, model),
         )
 

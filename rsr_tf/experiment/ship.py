@@ -1,7 +1,6 @@
 """The files of a run that can be shipped, and what each weighs and costs, as plain numbers for `artefacts.json`."""
 
 import functools
-import hashlib
 import logging
 import os
 import platform
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from rsr_tf import artefacts, pruning
 from rsr_tf.atomic import replacing
-from rsr_tf.experiment.assess import attack_parameters, test_images
+from rsr_tf.experiment.assess import attack_parameters, digest, test_images
 from rsr_tf.tflite import interpreter_class
 
 log = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ def _compare(speedup, times, before, after, *, size):
 def start_over(content, name, folder, path):
     """What was measured of the network in the file `path`; of another one it is forgotten, its artefacts removed."""
     entry = content["networks"].setdefault(name, {})
-    identity = hashlib.sha256(path.read_bytes()).hexdigest()
+    identity = digest(path)
     if entry.get("identity") != identity:
         entry.clear()
         content.pop("speedup", None)

@@ -3,7 +3,6 @@
 Everything lies in the folder `sweep` of the run folder, and what is done there is kept.
 """
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -13,7 +12,7 @@ import keras
 
 from rsr_tf import pruning
 from rsr_tf.artefacts import dense_bytes
-from rsr_tf.atomic import replacing
+from rsr_tf.atomic import replacing, write_text
 from rsr_tf.compact import save_compact
 from rsr_tf.config import UserError
 from rsr_tf.convert import strip
@@ -79,7 +78,12 @@ class Sweep:
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep anew") from error
         keys = ("data", "model", "scheme", "seed", "attack")
-        return {**{key: about[key] for key in keys}, "pruning": self.config.pruning.selection, **kept}
+        return {
+            **{key: about[key] for key in keys},
+            "versions": assess.versions(),
+            "pruning": self.config.pruning.selection,
+            **kept,
+        }
 
     def prune(self, targets):
         """Attack pruned copies of the trained network; those that are there already are left.
@@ -89,7 +93,7 @@ class Sweep:
         """
         path = self.experiment.folder.model
         trained = build.load_network(path)
-        identity = hashlib.sha256(path.read_bytes()).hexdigest()
+        identity = assess.digest(path)
         if self.content["network"] not in (identity, None):
             log.info("%s is another one than that of %s: pruned and attacked anew", path, self.file)
             self.content |= {"points": [], "share_below": {}}
@@ -165,8 +169,7 @@ class Sweep:
         """
         self.experiment.folder.write_json(self.file, self.content)
         for name, text in tables(self.content).items():
-            with replacing(self.folder / name) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            write_text(self.folder / name, text)
         page = self.folder / "sweep.html"
         with replacing(page) as temporary:
             write_sweep_page(temporary, self.experiment.folder.config.read_text(encoding="utf-8"), self.content)
