@@ -72,8 +72,8 @@ def test_worst_case_has_the_majority_of_all_attacks_and_the_mean_of_fresh_draws(
 
 def test_sentence_has_the_claim_its_interval_its_number_of_images_and_draws():
     assert verdict([check(True)])["sentence"] == (
-        "At most 40.0% of images withstand every attack at epsilon 8/255 (95 % interval 10.0% to 90.0%, n = 100, "
-        "right on average over 20 draws; network as it is used). Every check passed."
+        "At most 40.0% of 20 draws an image are right under its worst attack at epsilon 8/255 "
+        "(95 % interval 10.0% to 90.0%, n = 100; network as it is used). Every check passed."
     )
 
 

@@ -76,12 +76,16 @@ def claim(worst_cases):
 def claim_sentence(claim, epsilon, checks):
     """The claim in words, and how far to trust it."""
     low, high = claim["interval"]
-    right = "right in a majority of" if claim["measure"] == "majority" else "right on average over"
-    draws = f", {right} {claim['draws']} draws" if claim["draws"] > 1 else ""
+    radius = f"epsilon {255 * epsilon:.3g}/255"
+    if claim["measure"] == "majority":
+        what = f"of images withstand every attack at {radius}"
+        draws = f", right in a majority of {claim['draws']} draws" if claim["draws"] > 1 else ""
+    else:
+        what, draws = f"of {claim['draws']} draws an image are right under its worst attack at {radius}", ""
     failed = [check.name for check in checks if not check.passed]
     trust = "Every check passed." if not failed else f"Not to be trusted as it stands; failed: {'; '.join(failed)}."
     return (
-        f"At most {claim['accuracy']:.1%} of images withstand every attack at epsilon {255 * epsilon:.3g}/255 "
+        f"At most {claim['accuracy']:.1%} {what} "
         f"(95 % interval {low:.1%} to {high:.1%}, n = {claim['n']}{draws}; network {TITLES[claim['network']]}). {trust}"
     )
 
