@@ -1,11 +1,16 @@
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+(version,) = re.findall(r'^__version__ = "(.+)"$', Path("rsr_tf/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 
 setup(
     name="rsr_tf",
-    version="0.1.0",
+    version=version,
     description="Robust and sparse image classifiers by Robust Sparse Regularization, for TensorFlow and Keras 3",
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["rsr_tf", "rsr_tf.*"]),
     package_data={"rsr_tf.report": ["*.html.jinja"]},
     install_requires=[
@@ -27,7 +32,6 @@ setup(
         "cuda": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": ["pytest>=8", "ruff>=0.12"],
         "litert": ["ai-edge-litert>=2.0"],  # runs TFLite files; without it TensorFlow's own interpreter does
-        "interop": ["tensorflow-model-optimization==0.8.1"],
     },
     entry_points={"console_scripts": ["rsr = rsr_tf.cli:main"]},
 )

@@ -7,7 +7,7 @@ Names are imported when they are first used, so that `rsr --help` and reading a 
 import importlib
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "NoisyConv1D": "layers",

@@ -34,14 +34,12 @@ def main():
     """
 
 
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+output_option = click.option("--output", type=click.Path(file_okay=False), help="Run folder [runs/NAME of the config].")
+
+
 def stage_options(function):
-    function = click.option("--output", type=click.Path(file_okay=False), help="Run folder [runs/NAME of the config].")(
-        function
-    )
-    function = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")(
-        function
-    )
-    return click.argument("config", type=click.Path())(function)
+    return click.argument("config", type=click.Path())(set_option(output_option(function)))
 
 
 @main.command()
@@ -51,21 +49,21 @@ def run(config, overrides, output):
     _run("run", config, overrides, output)
 
 
-@main.command()
+@main.command(short_help="Train the network, and its undefended twin.")
 @stage_options
 def train(config, overrides, output):
     """Train the network, and its undefended twin."""
     _run("train", config, overrides, output)
 
 
-@main.command()
+@main.command(short_help="Prune the trained network.")
 @stage_options
 def prune(config, overrides, output):
     """Prune the trained network, and fine-tune it if the config says so."""
     _run("prune", config, overrides, output)
 
 
-@main.command()
+@main.command(short_help="Attack the networks of a run, or a SavedModel.")
 @stage_options
 @click.option("--config", "other", type=click.Path(), help="Config for a SavedModel that was not exported by `rsr`.")
 @click.option(
@@ -102,7 +100,7 @@ def export(config, overrides, output):
     _run("export", config, overrides, output)
 
 
-@main.command()
+@main.command(short_help="Write every kind of file and measure it.")
 @stage_options
 @click.option("--again", is_flag=True, help="Measure the latencies again, on a machine that is quiet now.")
 def artefacts(config, overrides, output, again):
@@ -125,7 +123,7 @@ def list_option(name, help_text):
     return click.option(f"--{name}", metavar="LIST", help=help_text)
 
 
-@main.command()
+@main.command(short_help="Accuracy against sparsity and lambda.")
 @stage_options
 @list_option("sparsities", f"Shares of weights to prune [{SPARSITIES}, unless a list is given].")
 @list_option("gammas", "Thresholds to prune by, such as 1e-4,1e-3,1e-2.")
@@ -153,19 +151,29 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
         run_sweep(experiment, **lists)
 
 
-set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
-
-
-@main.command()
+@main.command(short_help="Attack a network that shows its scores alone.")
 @click.argument("network", type=click.Path())
-@click.option("--tier", type=click.Choice(["1", "2"]), default="1", show_default=True, help="1: one c; 2: nine.")
-@click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Test images, by seed.")
+@click.option(
+    "--tier",
+    type=click.Choice(["1", "2"]),
+    default="1",
+    show_default=True,
+    help="1 tries one trade-off constant c of the attack; 2 searches for it, with nine, in nine times the time.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Number of test images, drawn by the seed.",
+)
 @click.option(
     "--noise",
     "columns",
     type=click.Choice(["shared", "per_image", "averaged", "off"]),
     multiple=True,
-    help="How the attack meets the noise; may be repeated [all but per_image, which is slow].",
+    help="How ZOO meets the weight noise: one draw for each call, a draw for each probe (slow), the mean of 8 draws, "
+    "or noise off; may be repeated [all but per_image].",
 )
 @click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked side by side.")
 @set_option
@@ -184,13 +192,31 @@ def zoo(network, tier, images, columns, group, overrides, output):
     )
 
 
-@main.command()
+@main.command(short_help="Show images crafted on one network to others.")
 @click.argument("networks", type=click.Path(), nargs=-1, required=True)
-@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images, by seed.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Number of test images, drawn by the seed.",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Steps of PGD.")
-@click.option("--draws", type=click.IntRange(min=1), default=10, show_default=True, help="Gradients to average.")
+@click.option(
+    "--draws",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Gradients averaged in a step on a noisy network (EOT).",
+)
 @set_option
-@click.option("--output", type=click.Path(file_okay=False), default="runs/transfer", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False),
+    default="runs/transfer",
+    show_default=True,
+    help="Folder of matrix and heat map.",
+)
 def transfer(networks, images, steps, draws, overrides, output):
     """Show images crafted on each of several finished networks to all of them.
 

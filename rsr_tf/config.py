@@ -276,16 +276,25 @@ def _explain(error):
     if error["type"] == "extra_forbidden":
         return f"unknown key `{key}`. Expected {_known_keys(error['loc'])}"
     if error["type"] == "missing":
-        return f"`{key}` is missing"
+        return f"`{key}` is missing. Expected {_field(error['loc']).description or 'a section, with a `name` at least'}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     received = "" if isinstance(error["input"], dict | Section) else f". Received: {error['input']!r}"
     return f"`{key}` {message}{received}"
 
 
-def _known_keys(location):
+def _section(location):
     section = Config
     for part in location[:-1]:
         section = section.model_fields[part].annotation
+    return section
+
+
+def _field(location):
+    return _section(location).model_fields[location[-1]]
+
+
+def _known_keys(location):
+    section = _section(location)
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"`{close[0]}`?" if close else f"one of {', '.join(known)}"

@@ -126,7 +126,7 @@ def _digits(directory):
 def _cifar10(directory):
     if directory and not (Path(directory).expanduser() / "cifar10").is_dir():
         raise FileNotFoundError(
-            f"`data.directory` must hold a folder `cifar10` prepared by TFDS. Received: {str(directory)!r}. "
+            f"`directory` must hold a folder `cifar10` prepared by TFDS. Received: {str(directory)!r}. "
             "To get one: "
             f"python -c \"import tensorflow_datasets as tfds; tfds.load('cifar10', data_dir='{directory}')\""
         )
@@ -150,7 +150,7 @@ def _decode_cifar10(directory):
         jpeg = next(iter(encoded))["image"].numpy().startswith(JPEG_MARK)
     except Exception as error:  # TFDS raises many kinds: no network, no disk, a broken copy
         raise FileNotFoundError(
-            "CIFAR-10 could not be loaded by TFDS; set `data.directory` to a prepared copy, or see to the network. "
+            "CIFAR-10 could not be loaded by TFDS; set `directory` to a prepared copy, or see to the network. "
             f"Received: {type(error).__name__}: {first_line(error)}"
         ) from error
     arrays = {"jpeg": np.array(jpeg)}
@@ -164,7 +164,7 @@ def _npz(directory):
     path = Path(directory or "").expanduser()
     if not path.is_file():
         raise FileNotFoundError(
-            f"`data.directory` must be the path of an .npz file with x_train, y_train, x_test, y_test. "
+            f"`directory` must be the path of an .npz file with x_train, y_train, x_test, y_test. "
             f"Received: {str(directory)!r}"
         )
     try:

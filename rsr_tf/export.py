@@ -21,7 +21,7 @@ NOISE_POLICY = (
 
 
 def export_saved_model(model, path, *, metadata=None):
-    """Write a SavedModel with two signatures, and `rsr_tf.json` beside it with the noise policy.
+    """Write a SavedModel that serves with and without noise, and `rsr_tf.json` beside it with the noise policy.
 
     `serving_default` (attribute `serve`) is the noisy network, `serve_deterministic` the stripped one. Both take
     float32 `(n, h, w, c)` in [0,1], for any n, and return logits. `tf.saved_model.load` needs no part of this package.

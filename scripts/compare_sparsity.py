@@ -1,7 +1,9 @@
 """Three ways to the same sparsity: a threshold after training, the proximal step, a schedule in training.
 
-    python scripts/compare_sparsity.py configs/quickstart.toml --seeds 3 --json docs/results/sparsity_digits.json
-    python scripts/compare_sparsity.py configs/cifar10/resnet20_rsr.toml --set training.epochs=2
+    python scripts/compare_sparsity.py configs/quickstart.toml --seeds 3 --lambdas 0.0001,0.001,0.01 \\
+        --proximal-lambdas 0.1,0.3,1 --json docs/results/sparsity_digits.json
+    python scripts/compare_sparsity.py configs/cifar10/resnet20_rsr.toml --set training.epochs=2 --sparsities 0.8,0.9 \\
+        --proximal-lambdas 0.003,0.01 --json docs/results/sparsity_cifar10.json
 
 threshold   the lasso as a gradient (Eq. 6), then the smallest weights go, once
 proximal    the lasso as a proximal step; then the zeros stay, and the smallest of the rest go where these are not

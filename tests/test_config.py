@@ -148,8 +148,15 @@ def test_wrong_override_is_one_line_with_key_expectation_and_finding(override, m
 def test_missing_section_is_named(name):
     values = tomllib.loads(MINIMAL)
     del values[name]
-    with pytest.raises(UserError, match=whole_line(f"run.toml: `{name}` is missing")):
+    line = f"run.toml: `{name}` is missing. Expected a section, with a `name` at least"
+    with pytest.raises(UserError, match=whole_line(line)):
         parse_config(values, source="run.toml")
+
+
+def test_missing_key_is_named_with_what_it_is():
+    line = "run.toml: `data.name` is missing. Expected digits, cifar10 (TFDS), or npz: a file of your own"
+    with pytest.raises(UserError, match=whole_line(line)):
+        parse_config({**tomllib.loads(MINIMAL), "data": {}}, source="run.toml")
 
 
 @pytest.mark.parametrize("override", ["data.name", "=3", "data.=3", ".name=3"])

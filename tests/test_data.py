@@ -165,7 +165,7 @@ def test_npz_of_something_else_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("directory", [None, "/nowhere/own.npz", "/"])
 def test_missing_npz_says_what_is_wanted(directory):
-    with pytest.raises(FileNotFoundError, match=r"`data\.directory` must be the path of an \.npz file with x_train"):
+    with pytest.raises(FileNotFoundError, match=r"`directory` must be the path of an \.npz file with x_train"):
         load("npz", directory=directory)
 
 
@@ -177,7 +177,7 @@ def test_missing_cifar10_folder_says_how_to_get_it():
 
 def test_empty_cifar10_folder_says_that_tfds_could_not_load_it(tmp_path):
     (tmp_path / "cifar10").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"could not be loaded by TFDS; set `data\.directory`.*Received: \w+: "):
+    with pytest.raises(FileNotFoundError, match=r"could not be loaded by TFDS; set `directory`.*Received: \w+: "):
         load("cifar10", directory=tmp_path)
 
 

@@ -18,12 +18,16 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 
 
 @contextlib.contextmanager
-def user_errors():
-    """Turn what the user can mend into a `UserError`; anything else is a defect and keeps its traceback."""
+def user_errors(section=None):
+    """Turn what the user can mend into a `UserError`; anything else is a defect and keeps its traceback.
+
+    Args:
+        section: of the config, if that is where the mistake is, for the message. Defaults to `None`.
+    """
     try:
         yield
     except (FileNotFoundError, ValueError) as error:
-        raise UserError(first_line(error)) from error
+        raise UserError(f"[{section}] {first_line(error)}" if section else first_line(error)) from error
 
 
 @contextlib.contextmanager
@@ -46,7 +50,7 @@ def load_data(config):
         UserError: for data that is missing, or pixels or labels out of range.
     """
     section = config.data
-    with user_errors():
+    with user_errors("data"):
         data_set = data.load(section.name, directory=section.directory, validation=section.validation, seed=config.seed)
         data.steps_per_epoch(data_set.train, config.training.batch_size)
         for split in (data_set.train, data_set.test):

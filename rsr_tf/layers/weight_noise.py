@@ -182,7 +182,7 @@ class WeightNoise:
 
     def load_own_variables(self, store):
         state = self._named_state()
-        defaults = {"threshold": 0.0, "pruning_step": -1}  # not in the files of version 0.1.0
+        defaults = {"threshold": 0.0, "pruning_step": -1}  # not in files of before version 0.2.0
         if not set(state) - set(defaults) <= set(store.keys()) <= set(state):
             raise ValueError(
                 f"The saved variables of layer `{self.name}` must be {sorted(state)}. Received: {sorted(store.keys())}"
