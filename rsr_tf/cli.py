@@ -1,5 +1,6 @@
 """The `rsr` command. No logic, and nothing heavy imported before it is needed."""
 
+import contextlib
 import json
 import logging
 import os
@@ -134,9 +135,8 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
     LIST is numbers with commas between them. Everything goes into the folder sweep of the run folder, with the figures
     in sweep.html; stopped and started again, it goes on, and another list adds to what is there.
     """
-    from rsr_tf.config import NotNegative, Share, load_config, parse_numbers
+    from rsr_tf.config import NotNegative, Share, parse_numbers
 
-    settings = load_config(config, overrides)
     if (sparsities, gammas, lambdas) == (None, None, None):
         sparsities = SPARSITIES
     lists = {
@@ -144,10 +144,9 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
         "gammas": parse_numbers(gammas, NotNegative, source="--gammas"),
         "lambdas": parse_numbers(lambdas, NotNegative, source="--lambdas"),
     }
-    _start_tensorflow()
-    from rsr_tf.experiment import Experiment, run_sweep
+    with _experiment(config, overrides, output) as experiment:
+        from rsr_tf.experiment import run_sweep
 
-    with Experiment(settings, output or Path("runs") / Path(config).stem) as experiment:
         run_sweep(experiment, **lists)
 
 
@@ -229,6 +228,12 @@ def transfer(networks, images, steps, draws, overrides, output):
 
 
 def _run(stage, config, overrides, output, *arguments):
+    with _experiment(config, overrides, output) as experiment:
+        getattr(experiment, stage)(*arguments)
+
+
+@contextlib.contextmanager
+def _experiment(config, overrides, output):
     from rsr_tf.config import load_config
 
     settings = load_config(config, overrides)
@@ -236,7 +241,7 @@ def _run(stage, config, overrides, output, *arguments):
     from rsr_tf.experiment import Experiment
 
     with Experiment(settings, output or Path("runs") / Path(config).stem) as experiment:
-        getattr(experiment, stage)(*arguments)
+        yield experiment
 
 
 def _evaluate_saved_model(path, config, overrides, output, suite, images):

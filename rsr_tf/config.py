@@ -195,6 +195,11 @@ class Config(Section):
     undefended: Undefended = Undefended()
     evaluation: Evaluation = Evaluation()
 
+    def changed(self, **sections):
+        """A copy with other values of some keys, as dicts by section; their values are not checked."""
+        changes = {name: getattr(self, name).model_copy(update=keys) for name, keys in sections.items()}
+        return self.model_copy(update=changes)
+
 
 def load_config(path, overrides=()):
     """Read and check a config file.

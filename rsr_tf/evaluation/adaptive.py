@@ -13,9 +13,7 @@ class GradientAttack:
     A subclass has `_climb(look_at, start, x, best) -> best`, one ascent from a start.
     """
 
-    def __init__(
-        self, *, steps, epsilon=8 / 255, norm="linf", draws=20, restarts=1, loss="cross_entropy", random_start=True
-    ):
+    def __init__(self, epsilon, norm, steps, draws, restarts, loss, random_start):
         if norm not in GEOMETRIES:
             raise ValueError(f"`norm` must be one of {tuple(GEOMETRIES)}. Received: norm={norm!r}")
         if loss not in LOSSES:
@@ -87,8 +85,19 @@ class AdaptivePGD(GradientAttack):
         >>> x_adv = AdaptivePGD(epsilon=8 / 255, steps=20, draws=20)(model_fn, x, y, seed=0)
     """
 
-    def __init__(self, *, steps=20, step_size=None, **settings):
-        super().__init__(steps=steps, **settings)
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        norm="linf",
+        step_size=None,
+        steps=20,
+        draws=20,
+        restarts=1,
+        loss="cross_entropy",
+        random_start=True,
+    ):
+        super().__init__(epsilon, norm, steps, draws, restarts, loss, random_start)
         self.step_size = min(2.5 * self.epsilon / steps, self.epsilon) if step_size is None else float(step_size)
         if not self.step_size > 0:
             raise ValueError(f"`step_size` must be positive. Received: step_size={step_size}")

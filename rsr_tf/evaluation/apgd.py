@@ -63,8 +63,18 @@ class APGD(GradientAttack):
         >>> x_adv = APGD(epsilon=8 / 255, loss="dlr")(model_fn, x, y, seed=0)
     """
 
-    def __init__(self, *, steps=100, **settings):
-        super().__init__(steps=steps, **settings)
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        norm="linf",
+        steps=100,
+        draws=20,
+        restarts=1,
+        loss="cross_entropy",
+        random_start=True,
+    ):
+        super().__init__(epsilon, norm, steps, draws, restarts, loss, random_start)
 
     def _climb(self, look_at, start, x, best):
         windows = tf.constant(checkpoint_windows(self.steps))

@@ -93,10 +93,7 @@ class Experiment:
             )
         if twin.epochs and not self.folder.undefended.exists():
             log.info("-- undefended twin")
-            changes = {"attack": {"steps": 0}, "model": {"noise": "none", "lasso": 0.0, "group_lasso": 0.0}}
-            plain = self.config.model_copy(
-                update={name: getattr(self.config, name).model_copy(update=keys) for name, keys in changes.items()}
-            )
+            plain = self.config.changed(attack={"steps": 0}, model={"noise": "none", "lasso": 0.0, "group_lasso": 0.0})
             network = build.build_network(plain, self._data_set)
             model = build.build_rsr_model(plain, network, warmup_steps=0)
             self._fit(model, "undefended", self.folder.undefended, epochs=twin.epochs, peak=twin.learning_rate)

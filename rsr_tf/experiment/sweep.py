@@ -136,10 +136,7 @@ class Sweep:
             self._finish(self.experiment, value)
             return
         keras.backend.clear_session()  # layers get the names that they would have in a process of their own
-        changes = {"model": {"lasso": value}, "undefended": {"epochs": 0}}
-        config = self.config.model_copy(
-            update={name: getattr(self.config, name).model_copy(update=keys) for name, keys in changes.items()}
-        )
+        config = self.config.changed(model={"lasso": value}, undefended={"epochs": 0})
         with Experiment(config, self.folder / f"lambda_{value}") as experiment:
             self._finish(experiment, value)
 
