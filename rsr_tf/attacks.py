@@ -26,7 +26,16 @@ def cross_entropy(labels, logits):
 
 
 def random_start(x, epsilon, seed=None):
-    """A point drawn evenly from the epsilon ball round `x`, cut to [0,1]; `seed` as for `keras.random.uniform`."""
+    """A point drawn evenly from the linf ball round each image, cut to [0,1].
+
+    Args:
+        x: float32 `(n, h, w, c)` in [0,1].
+        epsilon: radius of the ball, in units of pixels in [0,1].
+        seed: as for `keras.random.uniform`. Defaults to `None`.
+
+    Returns:
+        float32 of the shape of `x`.
+    """
     noise = keras.random.uniform(tf.shape(x), -epsilon, epsilon, dtype="float32", seed=seed)
     return tf.clip_by_value(x + noise, 0.0, 1.0)
 
@@ -50,12 +59,30 @@ def input_gradient(model_fn, loss_fn, x, labels):
 
 
 def sign_step(x, gradient, step_size):
-    """The ascent step of Eq. 1 and 2, before projection."""
+    """A step of one length for every pixel, up where the gradient is positive and down where it is negative (Eq. 1, 2).
+
+    Args:
+        x: float32 `(n, h, w, c)`.
+        gradient: of the loss, of the same shape.
+        step_size: length, in units of pixels in [0,1].
+
+    Returns:
+        float32 of the same shape, not projected.
+    """
     return x + step_size * tf.sign(gradient)
 
 
 def project_linf(x_adv, x, epsilon):
-    """Projection onto the linf ball of radius `epsilon` round `x`, and onto [0,1]."""
+    """The nearest images within the linf ball and within [0,1] (the projection of Eq. 2).
+
+    Args:
+        x_adv: float32 `(n, h, w, c)`.
+        x: the clean images, of the same shape.
+        epsilon: radius of the ball, in units of pixels in [0,1].
+
+    Returns:
+        float32 of the same shape.
+    """
     return tf.clip_by_value(x + tf.clip_by_value(x_adv - x, -epsilon, epsilon), 0.0, 1.0)
 
 

@@ -28,7 +28,12 @@ CROP_PADDING = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Images `(n, h, w, c)`, uint8 or float32 in [0,1], and integer labels `(n,)`."""
+    """Images and their labels.
+
+    Args:
+        images: array `(n, h, w, c)`, uint8 or float32 in [0,1].
+        labels: integers `(n,)`.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -47,7 +52,13 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Training, validation and test split of a data set, and the names of its classes."""
+    """A data set, split.
+
+    Args:
+        title: what it is called beside a number.
+        train, validation, test: a `Split` each.
+        class_names: tuple of strings, by label.
+    """
 
     title: str
     train: Split
@@ -66,7 +77,14 @@ class DataSet:
 
 
 def channel_statistics(pixels):
-    """Mean and standard deviation of pixels, uint8 or float in [0,1], both in the unit of [0,1]."""
+    """Mean and standard deviation of some pixels.
+
+    Args:
+        pixels: array of any shape, uint8 or float in [0,1].
+
+    Returns:
+        Two floats, in the unit of [0,1].
+    """
     if pixels.dtype != np.uint8:
         return float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
     counts = np.bincount(pixels.ravel(), minlength=256)  # much faster than float64 copies of a whole data set
@@ -203,7 +221,14 @@ def _checked(images, labels, path):
 
 
 def as_pixels(images):
-    """Images as float32 in [0,1]: uint8 is divided by 255, float is taken as it is."""
+    """Images as float32 in [0,1].
+
+    Args:
+        images: array or tensor; uint8 is divided by 255, float is taken as it is.
+
+    Returns:
+        A float32 tensor of the same shape.
+    """
     return tf.image.convert_image_dtype(images, tf.float32)
 
 
@@ -246,6 +271,13 @@ def training_batches(split, *, batch_size, seed, crop_and_flip=False, start_step
 def steps_per_epoch(split, batch_size):
     """Number of full batches in an epoch.
 
+    Args:
+        split: a `Split`.
+        batch_size: images in a batch.
+
+    Returns:
+        An integer of at least 1.
+
     Raises:
         ValueError: for a `batch_size` larger than the split.
     """
@@ -255,7 +287,15 @@ def steps_per_epoch(split, batch_size):
 
 
 def batches(split, *, batch_size):
-    """A split in order, for validation: a `tf.data.Dataset` of float32 `(n, h, w, c)` and int32 `(n,)`."""
+    """A split in order, for validation.
+
+    Args:
+        split: a `Split`.
+        batch_size: images in a batch; the last one may have fewer.
+
+    Returns:
+        A `tf.data.Dataset` of float32 `(n, h, w, c)` in [0,1] and int32 `(n,)`.
+    """
     pairs = tf.data.Dataset.from_tensor_slices((split.images, split.labels.astype(np.int32))).batch(batch_size)
     return pairs.map(lambda x, y: (as_pixels(x), y)).prefetch(2)
 

@@ -97,10 +97,15 @@ def expected_queries(images, pixels, settings):
 
 
 def draw_test_images(total, count=200, *, seed=0):
-    """Which test images are attacked: `count` of `total` (Section 4.2), without repetition, in ascending order.
+    """Which test images are attacked (Section 4.2).
+
+    Args:
+        total: number of test images.
+        count: how many of them to draw, without repetition. Defaults to 200, as in the paper.
+        seed: integer. Defaults to 0.
 
     Returns:
-        An integer array `(count,)`, or all indices where there are not more.
+        An integer array `(count,)` in ascending order; all indices where there are not more.
     """
     return np.sort(np.random.default_rng(seed).permutation(total)[:count])
 

@@ -106,7 +106,14 @@ def run_zoo(
 
 
 def most_broken(columns):
-    """The name of the column of the largest success, of the `"columns"` of `run_zoo`."""
+    """The column of the largest success, the headline of a table of ZOO.
+
+    Args:
+        columns: the `"columns"` of what `run_zoo` returns.
+
+    Returns:
+        A name out of `COLUMNS`.
+    """
     return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
 
 
