@@ -5,10 +5,12 @@
 Takes a network of this package with its first weights, which decide neither speed nor size, removes the share of its
 filters and rebuilds it. Both networks, with noise and stripped of it, then run on one batch in turn; reported are the
 median and the spread of the seconds, and of the ratio within a round, so that a machine whose speed drifts does not
-matter. Then the bytes of `.keras` files: as trained, with the memory of the optimizer; with noise; stripped of it.
+matter. Then the bytes of files: `.keras` as trained, with the memory of the optimizer, with noise, and stripped of it;
+the compact archive and TFLite, stripped.
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -46,10 +48,11 @@ def interleaved(before, after, rounds):
     return [(seconds_of(before), seconds_of(after)) for _ in range(rounds)]
 
 
-def file_size(network):
+def file_size(write, ending):
     with tempfile.TemporaryDirectory() as folder:
-        network.save(Path(folder) / "network.keras")
-        return (Path(folder) / "network.keras").stat().st_size
+        file = Path(folder) / f"network.{ending}"
+        write(file)
+        return file.stat().st_size
 
 
 def as_trained(network):
@@ -76,9 +79,9 @@ def latency(before, after, options):
     }
 
 
-def sizes(before, after):
-    """Bytes of two files, and what share of the first the second is."""
-    one, other = file_size(before), file_size(after)
+def sizes(before, after, save=lambda network, path: network.save(path), ending="keras"):
+    """Bytes of the files of two networks, and what share of the first the second is."""
+    one, other = (file_size(functools.partial(save, network), ending) for network in (before, after))
     return {"before": one, "after": other, "share": other / one}
 
 
@@ -96,6 +99,7 @@ def main():
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     network = getattr(rsr_tf.models, options.network)()
+    whole = rsr_tf.strip(network, fold=True)  # before its filters are zeros, which an archive would not store
     rsr_tf.prune_filters(network, share=options.share)
     small = rsr_tf.rebuild(network)
     stripped = [rsr_tf.strip(each, fold=True) for each in (network, small)]
@@ -105,10 +109,12 @@ def main():
             "with noise": latency(network, small, options),
             "stripped": latency(*stripped, options),
         },
-        "keras_file_bytes": {
-            "with noise": sizes(network, small),
-            "stripped": sizes(*stripped),
-            "as trained": sizes(as_trained(network), as_trained(small)),
+        "file_bytes": {
+            ".keras as trained": sizes(as_trained(network), as_trained(small)),
+            ".keras with noise": sizes(network, small),
+            ".keras stripped": sizes(whole, stripped[1]),
+            "compact archive": sizes(whole, stripped[1], rsr_tf.save_compact, "rsrz"),
+            "TFLite float32": sizes(whole, stripped[1], rsr_tf.export_tflite, "tflite"),
         },
     }
     print(f"{options.network}, share {options.share:g}, batch {options.batch}, {options.rounds} rounds")
@@ -118,8 +124,8 @@ def main():
             f"{name:<11} {1e3 * one['median']:7.1f} ms -> {1e3 * other['median']:6.1f} ms: "
             f"{faster['median']:.2f} times faster ({faster['lowest']:.2f} to {faster['highest']:.2f})"
         )
-    for name, row in results["keras_file_bytes"].items():
-        print(f"{name:<11} .keras {row['before']:>9,} -> {row['after']:>9,} bytes: {row['share']:.1%}")
+    for name, row in results["file_bytes"].items():
+        print(f"{name:<17} {row['before']:>9,} -> {row['after']:>9,} bytes: {row['share']:.1%}")
     if options.json:
         settings = {key: value for key, value in vars(options).items() if key != "json"}
         options.json.write_text(json.dumps({"machine": machine(), **settings, **results}, indent=1) + "\n")
