@@ -18,21 +18,23 @@ def noise_by_batch_size(model_fn, images, sizes, *, draws=12):
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
-        images: float32 `(n, h, w, c)` in [0,1]; repeated to the size of a call.
+        images: float32 `(n, h, w, c)` in [0,1]; the first 8 are looked at, at every size, repeated to fill a call.
         sizes: the numbers of images.
         draws: calls of each size, if two of them differ at any. Defaults to 12.
 
     Returns:
         A dict from size to the standard deviation of the logits over the calls, in units of their standard deviation
-        over the classes; both are root mean squares over all images of a call. 0 for a network without noise.
+        over the classes; both are root mean squares over all that was in a call. 0 for a network without noise.
     """
     first = {size: _spread(model_fn, images, size, 2) for size in sizes}
     return {size: _spread(model_fn, images, size, draws) for size in sizes} if any(first.values()) else first
 
 
 def _spread(model_fn, images, size, draws):
-    x = tf.constant(np.resize(images, (size, *images.shape[1:])), tf.float32)
-    logits = np.nan_to_num(np.array([model_fn(x) for _ in range(draws)], np.float64))
+    shown = images[:8]
+    rows = np.resize(shown, (max(size, len(shown)), *shown.shape[1:])).astype(np.float32)
+    calls = [tf.constant(rows[start : start + size]) for start in range(0, len(rows), size)]
+    logits = np.nan_to_num([np.concatenate([model_fn(x) for x in calls]) for _ in range(draws)]).astype(np.float64)
     scale = np.sqrt(logits.mean(0).var(-1).mean())
     noise = np.sqrt(logits.var(0, ddof=1).mean())
     return float(noise / scale) if scale > 0 else float(noise > 0)
