@@ -1,7 +1,8 @@
 """ZOO: an attack that knows scores alone and estimates the gradient from them (Table 3; Chen et al. 2017).
 
 `zoo_path` is the attack on one image, a generator that asks for the scores of its probes; here several run side by
-side and are answered from one call, so an image's path cannot depend on its neighbours. No TensorFlow is imported:
+side and are answered from one call. So an image's path does not depend on its neighbours, as long as its scores do not:
+of a network that draws noise once a call, images side by side share the draws. No TensorFlow is imported:
 what is attacked is a function from images to scores, and there is no gradient to peep at.
 """
 
