@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.evaluation import TIERS, run_zoo, zoo_attack
+from rsr_tf.evaluation import TIERS, ZOOSettings, run_zoo, zoo_attack
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.zoo_table import expected_seconds
 
@@ -89,14 +89,14 @@ def wrong_now_and_then(every):
 
 def test_luck_with_the_noise_is_told_from_success():
     """Another class is seen sooner or later, but not in a majority of draws."""
-    found = run_zoo({"noisy": wrong_now_and_then(10)}, IMAGES[:1], LABELS[:1], columns=["shared"], draws=40)
+    found = run_zoo({"noisy": wrong_now_and_then(11)}, IMAGES[:1], LABELS[:1], columns=["shared"], draws=40)
     column = found["columns"]["shared"]
     assert (column["attacked"], column["success"]["images"]) == (1, 1)
     assert column["success_in_majority"]["images"] == 0
 
 
 def test_headline_is_the_column_of_largest_success():
-    networks = {"noisy": wrong_now_and_then(10), "stripped": wrong_now_and_then(10**6)}
+    networks = {"noisy": wrong_now_and_then(11), "stripped": wrong_now_and_then(10**6)}
     found = run_zoo(networks, IMAGES[:1], LABELS[:1], columns=["off", "averaged", "shared"])
     assert [column["success"]["images"] for column in found["columns"].values()] == [0, 0, 1]
     assert found["headline"] == "shared"
@@ -149,3 +149,14 @@ def test_network_in_float32_sees_the_steps_even_of_black_and_white_images(caplog
     table = run_zoo({"stripped": logits}, np.round(IMAGES), LABELS, tier=1, n=1)
     assert table["columns"]["off"]["unseen_steps"] == 0
     assert "change no score" not in caplog.text
+
+
+@pytest.mark.parametrize(("quiet_above", "warned"), [(10, True), (1000, False)])
+def test_noise_that_stops_in_the_calls_of_zoo_is_warned_of(caplog, monkeypatch, quiet_above, warned):
+    monkeypatch.setitem(TIERS, 1, ZOOSettings(initial_c=0.5, binary_steps=1, iterations=2))
+
+    def model_fn(x):
+        return logits(x) + tf.where(tf.shape(x)[0] > quiet_above, 0.0, 1.0) * tf.random.normal((tf.shape(x)[0], 3))
+
+    run_zoo({"noisy": model_fn}, IMAGES, LABELS, columns=["shared"], group=2)  # two images of 13 probes
+    assert ("the network knows when it is looked at" in caplog.text) == warned

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from rsr_tf.evaluation.batches import in_batches
+from rsr_tf.evaluation.checks import noise_does_not_depend_on_batch_size
 from rsr_tf.evaluation.inputs import checked
+from rsr_tf.evaluation.probes import noise_by_batch_size
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.trials import count_right
 from rsr_tf.evaluation.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, shares, zoo_attack
@@ -92,6 +94,8 @@ def run_zoo(
         unseen = unseen_steps(model_fn, images[0], settings)
         if unseen > 0.5:
             log.warning("%.0f %% of the small steps of ZOO change no score of this network: %s", 100 * unseen, BLIND)
+        if column != OFF:
+            _warn_of_uneven_noise(model_fn, images, settings, group)
         expected = expected_seconds(model_fn, images, settings, group)
         log.info("ZOO tier %d, noise %s, %d images: %.0f min at most", tier, column, len(images), expected / 60)
         found = _attack_in_groups(
@@ -115,6 +119,18 @@ def most_broken(columns):
         A name out of `COLUMNS`.
     """
     return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
+
+
+def _warn_of_uneven_noise(model_fn, images, settings, group):
+    """ZOO meets the noise of its own calls; is it that of the calls of one image, in which what it found is used."""
+    sizes = (1, group * _probes(images[0].size, settings))
+    check = noise_does_not_depend_on_batch_size(noise_by_batch_size(model_fn, images, sizes))
+    if not check.passed:
+        log.warning("%s", check.sentence)
+
+
+def _probes(pixels, settings):
+    return 2 * min(settings.coordinates, pixels) + 1
 
 
 def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):
@@ -142,7 +158,7 @@ def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draw
 def expected_seconds(model_fn, images, settings, group):
     """How long ZOO takes on this machine at worst, by the time that one call takes now."""
     pixels = images[0].size
-    call = np.resize(images, (group * (2 * min(settings.coordinates, pixels) + 1), *images.shape[1:]))
+    call = np.resize(images, (group * _probes(pixels, settings), *images.shape[1:]))
     if settings.noise == "per_image":
         call = call[:1]
     np.asarray(model_fn(call))  # traces
