@@ -39,6 +39,13 @@ set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALU
 output_option = click.option("--output", type=click.Path(file_okay=False), help="Run folder [runs/NAME of the config].")
 
 
+def images_option(default):
+    number = click.IntRange(min=1)
+    return click.option(
+        "--images", type=number, default=default, show_default=True, help="Number of test images, drawn by the seed."
+    )
+
+
 def stage_options(function):
     return click.argument("config", type=click.Path())(set_option(output_option(function)))
 
@@ -159,13 +166,7 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
     show_default=True,
     help="1 tries one trade-off constant c of the attack; 2 searches for it, with nine, in nine times the time.",
 )
-@click.option(
-    "--images",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="Number of test images, drawn by the seed.",
-)
+@images_option(default=200)
 @click.option(
     "--noise",
     "columns",
@@ -193,13 +194,7 @@ def zoo(network, tier, images, columns, group, overrides, output):
 
 @main.command(short_help="Show images crafted on one network to others.")
 @click.argument("networks", type=click.Path(), nargs=-1, required=True)
-@click.option(
-    "--images",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Number of test images, drawn by the seed.",
-)
+@images_option(default=1000)
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Steps of PGD.")
 @click.option(
     "--draws",

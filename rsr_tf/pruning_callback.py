@@ -30,8 +30,7 @@ class PruningCallback(SparsityLog):
     Args:
         schedule: callable `schedule(step) -> (should_prune, sparsity)`, such as `rsr_tf.schedules.PolynomialDecay`,
             TFMOT's classes or one of your own. It gets an int64 scalar tensor, `int(step)` in plain Python, and may
-            give tensors. `None`, the
-            default, prunes once, at the end of an epoch, to `sparsity` or by `gamma`.
+            give tensors. `None`, the default, prunes once, at the end of an epoch, to `sparsity` or by `gamma`.
         sparsity, gamma: as for `rsr_tf.prune`; not beside a schedule.
         scope, exclude, max_layer_sparsity: as for `rsr_tf.prune`.
         epoch: without a schedule, number of the epoch, from 0, at whose end the network is pruned; the last one of

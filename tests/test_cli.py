@@ -520,9 +520,10 @@ def test_missing_config_is_one_line(tmp_path):
         (["data.name=cifar10", "data.directory=/nowhere"], "prepared by TFDS. Received: '/nowhere'. To get one:"),
         (["data.name=npz", "data.directory=/nowhere.npz"], "must be the path of an .npz file"),
         (["training.batch_size=100000"], "`batch_size` must be at most the 1212 training images. Received: 100000"),
+        (["pruning.filters=0.5", "pruning.exclude=['conv*']"], "`model` must have filters that can be removed."),
     ],
 )
-def test_missing_or_small_data_is_one_line(config, tmp_path, overrides, message):
+def test_what_does_not_go_together_is_one_line_before_training(config, tmp_path, overrides, message):
     options = [argument for override in overrides for argument in ("--set", override)]
     assert message in stopped_with_one_line(["run", config, *options, "--output", tmp_path / "out"])
     assert not (tmp_path / "out").exists()

@@ -191,6 +191,17 @@ def test_share_of_zero_removes_nothing():
         np.testing.assert_array_equal(one, other)
 
 
+def test_kernel_that_loses_nothing_does_not_count_as_pruned():
+    model = tiny_network()
+    names = [kernel.path for kernel in prunable_kernels(model).values()]
+    before = model.get_weights()
+    rsr_tf.prune_filters(model, share=0.0)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    rsr_tf.prune_filters(model, share=0.5, exclude=names[1:])
+    assert [int(kernel.pruning_step) for kernel in prunable_kernels(model).values()] == [0, 0, -1]
+
+
 # One network for each rule
 
 

@@ -22,15 +22,15 @@ TRAININGS = {
 }
 
 
-def stock_network():
+def stock_network(filters=3):
     inputs = keras.Input((8, 8, 1))
-    x = keras.layers.Conv2D(3, 3, strides=2, activation="relu", kernel_regularizer="l2")(inputs)
+    x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu", kernel_regularizer="l2")(inputs)
     x = keras.layers.Flatten()(x)
     return keras.Model(inputs, keras.layers.Dense(10, dtype="float32", kernel_regularizer="l1")(x))
 
 
-def noisy_network():
-    noisy = rsr_tf.add_noise(stock_network())
+def noisy_network(filters=3):
+    noisy = rsr_tf.add_noise(stock_network(filters))
     return rsr_tf.RSRModel(noisy.inputs, noisy.outputs, attack=None)
 
 
@@ -50,7 +50,7 @@ def masks(model):
 
 def assert_zero(model, masks):
     """Every bit of a pruned weight is 0, in the variable and in the kernel of the forward pass."""
-    assert 0.4 < 1 - np.mean(np.concatenate([mask.ravel() for mask in masks])) < 0.7
+    assert 0.4 < 1 - np.mean(np.concatenate([mask.ravel() for mask in masks])) < 0.6
     for layer, mask in zip(noisy_layers(model), masks, strict=True):
         for kernel in (layer.kernel, layer.sample_kernel()):
             assert not np.any(np.array(kernel).view("uint32")[~mask])
@@ -69,7 +69,7 @@ def test_no_training_revives_a_pruned_weight(build, training, train):
 
 @pytest.mark.parametrize("training", ["momentum, decay and clipnorm", "average at the end", "average again and again"])
 def test_removed_filters_stay_zero_too(training, train):
-    model = compiled(noisy_network(), TRAININGS[training]())
+    model = compiled(noisy_network(filters=4), TRAININGS[training]())
     train(model)
     rsr_tf.prune_filters(model, share=0.5)
     pruned = masks(model)

@@ -62,7 +62,9 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()
     ports = channels.filters + channels.readers
     spreads = {id(port.kernel): np.std(port.kernel.kernel) for port in ports}
     for port in ports:
-        put_mask(model, port.kernel, _without(port, removed[channels.roots[port.labels]]))
+        gone = removed[channels.roots[port.labels]]
+        if gone.any():  # a kernel that loses nothing was not pruned, and its `pruning_step` should not say so
+            put_mask(model, port.kernel, _without(port, gone))
     for kernel in {id(port.kernel): port.kernel for port in ports}.values():
         hold_noise(kernel, spreads[id(kernel)])
     rows = [
