@@ -30,8 +30,8 @@ class Group(click.Group):
 def main():
     """Train robust, sparse image classifiers; prune, attack, export and report them.
 
-    CONFIG is a TOML file such as configs/quickstart.toml. A run can be stopped at any moment; the same command goes on
-    where it was.
+    CONFIG is a TOML file such as configs/quickstart.toml, or the folder of a run. A run can be stopped at any moment;
+    the same command goes on where it was.
     """
 
 
@@ -86,7 +86,7 @@ def prune(config, overrides, output):
 )
 @click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
 def evaluate(config, overrides, output, other, suite, network, images):
-    """Attack the networks of a run, or a SavedModel: CONFIG may be its folder."""
+    """Attack the networks of a run, or a SavedModel, if CONFIG is the folder of one."""
     if (network or images) and not suite:
         raise click.UsageError("--network and --images go with --suite")
     if (Path(config) / "saved_model.pb").exists():
@@ -235,7 +235,8 @@ def _experiment(config, overrides, output):
     _start_tensorflow()
     from rsr_tf.experiment import Experiment
 
-    with Experiment(settings, output or Path("runs") / Path(config).stem) as experiment:
+    folder = Path(config) if Path(config).is_dir() else Path("runs") / Path(config).stem
+    with Experiment(settings, output or folder) as experiment:
         yield experiment
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from rsr_tf.run_folder import RunFolder
+
 
 class UserError(Exception):
     """A mistake that its maker can mend; the command prints it as one line and exits with code 2."""
@@ -205,7 +207,8 @@ def load_config(path, overrides=()):
     """Read and check a config file.
 
     Args:
-        path: path of a TOML file.
+        path: path of a TOML file, or of a run folder, for the config in it. A table `versions`, which a run writes into
+            its own, is passed over.
         overrides: strings `"section.key=value"`, applied on top; the value is TOML, or else taken as a string.
 
     Returns:
@@ -215,15 +218,17 @@ def load_config(path, overrides=()):
         UserError: for a file that cannot be read, or for a key or value that is wrong; names the key, what was
             expected and what was found.
     """
+    file = RunFolder(path).config if Path(path).is_dir() else path
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the config {path}: {error}") from error
+        raise UserError(f"cannot read the config {file}: {error}") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    return parse_config(values, overrides, source=path)
+        raise UserError(f"{file} is not valid TOML: {error}") from error
+    values.pop("versions", None)
+    return parse_config(values, overrides, source=file)
 
 
 def parse_config(values, overrides=(), *, source):

@@ -21,7 +21,7 @@ ALLOWED = {
     "decoded_cache": {"atomic"},
     "differences": set(),
     "messages": set(),
-    "config": set(),
+    "config": {"run_folder"},
     "run_folder": {"atomic", "differences"},
     "report": set(),
     "layers": {"noise", "batch_norm"},

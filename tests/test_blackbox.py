@@ -72,6 +72,22 @@ def test_transfer_leaves_matrix_lines_and_heat_map(run, tmp_path):
     assert (tmp_path / "transfer.svg").read_text().startswith("<svg")
 
 
+def test_transfer_that_was_stopped_goes_on_and_another_call_starts_anew(run, tmp_path):
+    call = ["transfer", run.path, run.undefended, "--images", 20, "--steps", 2, "--draws", 2, "--output", tmp_path]
+    rsr(*call)
+    first = (tmp_path / "transfer.json").read_text()
+    (state,) = tmp_path.glob("state_*")
+    rows = {path: path.stat().st_mtime_ns for path in state.glob("*.npz")}
+    assert len(rows) == 4
+    redone = state / "1,_noisy,_noise_on.npz"
+    redone.unlink()
+    rsr(*call)
+    assert (tmp_path / "transfer.json").read_text() == first
+    assert [path for path, time in rows.items() if path.stat().st_mtime_ns != time] == [redone]
+    rsr(*call, "--draws", 3)
+    assert len(list(tmp_path.glob("state_*"))) == 2
+
+
 def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):
     short = evaluation.ZOOSettings(initial_c=0.5, binary_steps=1, iterations=20)
     monkeypatch.setitem(evaluation.TIERS, 1, short)
@@ -104,9 +120,9 @@ def test_broken_config_of_a_run_is_one_line(run, tmp_path):
     folder = RunFolder(tmp_path / "broken")
     folder.path.mkdir()
     folder.config.write_text("seed = ")
-    assert f"cannot read {folder.config}: " in stopped_with_one_line("zoo", folder.path)
+    assert f"{folder.config} is not valid TOML: " in stopped_with_one_line("zoo", folder.path)
     folder.config.write_bytes(b"\xff")
-    assert f"cannot read {folder.config}: " in stopped_with_one_line("transfer", folder.path)
+    assert f"cannot read the config {folder.config}: " in stopped_with_one_line("transfer", folder.path)
 
 
 def test_npz_files_that_are_not_one_are_one_line(run, tmp_path):

@@ -598,6 +598,16 @@ def test_exclusion_of_no_layer_is_one_line_before_training(config, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_run_folder_in_place_of_its_config_goes_on_there(finished_run, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished_run[0], folder)
+    (folder / "report.html").unlink()
+    result = CliRunner().invoke(main, ["report", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert (folder / "report.html").exists()
+    assert "belongs to another config: seed" in stopped_with_one_line(["report", folder, "--set", "seed=1"])
+
+
 def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()

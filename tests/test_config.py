@@ -4,6 +4,7 @@ import tomllib
 import pytest
 
 from rsr_tf.config import Config, UserError, key_table, load_config, parse_config
+from rsr_tf.run_folder import RunFolder
 
 MINIMAL = """
 data.name = "digits"
@@ -197,6 +198,22 @@ def test_missing_file_is_one_line_with_its_path(tmp_path):
     expected = f"cannot read the config {path}: [Errno 2] No such file or directory: '{path}'"
     with pytest.raises(UserError, match=whole_line(expected)):
         load_config(path)
+
+
+def test_folder_without_a_config_is_one_line_with_the_path_of_what_is_missing(tmp_path):
+    path = tmp_path / "config.toml"
+    expected = f"cannot read the config {path}: [Errno 2] No such file or directory: '{path}'"
+    with pytest.raises(UserError, match=whole_line(expected)):
+        load_config(tmp_path)
+
+
+def test_config_of_a_run_is_read_from_its_folder_and_as_a_file(tmp_path):
+    config = parse("", "seed=7", "pruning.gamma=0.1")
+    folder = RunFolder(tmp_path)
+    folder.claim(config.model_dump(), {"rsr_tf": "0.2.0"})
+    folder.release()
+    assert load_config(folder.path) == load_config(folder.config) == config
+    assert load_config(folder.path, ["seed=8"]).seed == 8
 
 
 def test_binary_file_is_one_line_with_its_path(tmp_path):

@@ -161,3 +161,40 @@ def test_a_source_named_clean_is_refused():
 def test_no_images_or_labels_of_another_number_are_refused(n_images, n_labels):
     with pytest.raises(ValueError, match=rf"equal in number, at least one\. Received: {n_images} and {n_labels}"):
         evaluate_transfer({}, {}, IMAGES[:n_images], LABELS[:n_labels], attack=FGSM())
+
+
+def counted(calls):
+    def attack(fn, x, labels, *, seed):
+        tf.py_function(lambda: calls.append(1), [], [])
+        return x + 0.05 * tf.random.stateless_normal(tf.shape(x), seed.next())
+
+    return attack
+
+
+def test_stopped_evaluation_goes_on_after_the_last_source_and_ends_the_same(tmp_path):
+    """The noise goes on from call to call, so that a row which did not restart it would differ."""
+    noise = tf.Variable(0, dtype=tf.int64)
+
+    def random_fn(x):
+        return model_fn("second")(x) + tf.random.stateless_normal((2,), tf.stack([noise.assign_add(1), 0]))
+
+    def evaluate(state, calls):
+        sources = {name: model_fn(name) for name in ("first", "second", "third")}
+        options = {"attack": counted(calls), "draws": 5, "batch_size": N, "state": state, "reseed": noise.assign}
+        return evaluate_transfer(sources, {"noisy": random_fn}, IMAGES, LABELS, **options)
+
+    whole = evaluate(None, [])
+    calls = []
+    assert evaluate(tmp_path / "state", calls) == whole
+    assert len(calls) == 3
+    (tmp_path / "state" / "2,_second.npz").unlink()
+    assert evaluate(tmp_path / "state", calls) == whole
+    assert len(calls) == 4, "the images of one source were crafted again"
+    assert len({score.mean for row in whole.scores.values() for score in row.values()}) > 1
+
+
+def test_state_of_other_networks_is_refused(tmp_path):
+    arguments = {"first": model_fn("first")}, {"second": model_fn("second")}, IMAGES, LABELS
+    evaluate_transfer(*arguments, attack=FGSM(), draws=1, state=tmp_path / "state", identity="one")
+    with pytest.raises(ValueError, match="belongs to another evaluation: `networks` is one there and other here"):
+        evaluate_transfer(*arguments, attack=FGSM(), draws=1, state=tmp_path / "state", identity="other")

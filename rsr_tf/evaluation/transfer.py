@@ -5,6 +5,7 @@ import functools
 import io
 import logging
 import time
+import zlib
 from dataclasses import dataclass
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.inputs import checked
 from rsr_tf.evaluation.scores import Score
+from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.whitebox import accuracy_under
 
 log = logging.getLogger(__name__)
@@ -59,11 +61,24 @@ class TransferMatrix:
         return text.getvalue()
 
 
-def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, batch_size=250, seed=0):
+def evaluate_transfer(
+    sources,
+    targets,
+    images,
+    labels,
+    *,
+    attack,
+    draws=20,
+    batch_size=250,
+    seed=0,
+    state=None,
+    identity=None,
+    reseed=lambda seed: None,
+):
     """Craft adversarial images on each source once, and classify them by each target (Table 3).
 
     A network that is source and target is attacked directly: transfer that does better than that is a sign of masked
-    gradients (Athalye et al. 2018).
+    gradients (Athalye et al. 2018). A stopped evaluation goes on with the same `state`, after the last finished source.
 
     Args:
         sources: dict from name to `model_fn`, see `as_model_fn`.
@@ -75,12 +90,17 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
         draws: how often a target classifies an image, each time with fresh noise. Defaults to 20.
         batch_size: images attacked at once. Defaults to 250.
         seed: integer, for the attack. Defaults to 0.
+        state: path of a folder where the row of each finished source is kept; `None` keeps nothing.
+        identity: plain value that goes with the state, such as the hashes of all weights.
+        reseed: function of an integer that restarts the noise of all networks, so that a stopped evaluation ends as an
+            unstopped one.
 
     Returns:
         A `TransferMatrix`.
 
     Raises:
-        ValueError: for a source named `"clean"`, pixels outside [0,1], or labels that are wrong or of another number.
+        ValueError: for a source named `"clean"`, pixels outside [0,1], labels that are wrong or of another number, or
+            a state of another evaluation.
 
     Example:
         >>> matrix = evaluate_transfer({"vgg16": vgg}, {"resnet20": resnet}, images, labels, attack=PGD(steps=20))
@@ -90,25 +110,34 @@ def evaluate_transfer(sources, targets, images, labels, *, attack, draws=20, bat
         raise ValueError(f"no source may be named {CLEAN!r}, the row of the images as they come. Received: {CLEAN!r}")
     images, labels = checked(images, labels)
     batch_size = min(batch_size, len(images))
-    shown = {CLEAN: images}
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
-    for name, source in sources.items():
-        craft = tf.function(functools.partial(attacks[name], source, seed=keras.random.SeedGenerator(seed)))
-        started = time.monotonic()
-        shown[name] = in_batches(craft, batch_size=batch_size)(images, labels)
-        log.info("crafted %d images on %s, %.0f s", len(images), name, time.monotonic() - started)
-    accuracies = {
-        name: accuracy_under(lambda x, y: x, target, batch_size=batch_size) for name, target in targets.items()
-    }
-    scores = {
-        source: {
-            target: Score(tuple(accuracy(x, labels) for _ in range(draws)), len(images))
-            for target, accuracy in accuracies.items()
-        }
-        for source, x in shown.items()
-    }
     described = {name: _describe(attack) for name, attack in attacks.items()}
-    return TransferMatrix(scores, {"attacks": described, "n": len(images), "draws": draws, "seed": seed})
+    parameters = {"attacks": described, "n": len(images), "draws": draws, "seed": seed}
+    pixels = zlib.crc32(images.tobytes() + labels.tobytes())
+    own = {"targets": list(targets), "networks": identity, "pixels": pixels, "batch_size": batch_size}
+    kept = State(state, {**parameters, **own})
+    accuracies = [accuracy_under(lambda x, y: x, target, batch_size=batch_size) for target in targets.values()]
+
+    def craft(name):
+        if name == CLEAN:
+            return images
+        attack_batch = functools.partial(attacks[name], sources[name], seed=keras.random.SeedGenerator(seed))
+        return in_batches(tf.function(attack_batch), batch_size=batch_size)(images, labels)
+
+    def row(name):
+        started = time.monotonic()
+        reseed(zlib.crc32(f"{seed} {name}".encode()))
+        x_adv = craft(name)
+        log.info("%s: %d images, %.0f s", name, len(images), time.monotonic() - started)
+        return {"accuracies": [[accuracy(x_adv, labels) for _ in range(draws)] for accuracy in accuracies]}
+
+    scores = {}
+    for number, name in enumerate((CLEAN, *sources)):
+        found = kept.once(f"{number}, {name}", functools.partial(row, name))["accuracies"]
+        scores[name] = {
+            target: Score(tuple(shares), len(images)) for target, shares in zip(targets, found.tolist(), strict=True)
+        }
+    return TransferMatrix(scores, parameters)
 
 
 def _describe(attack):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import zlib
 from pathlib import Path
 
 from rsr_tf import evaluation
@@ -78,12 +79,15 @@ def _with_earlier_columns(table, file):
 def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     """Craft images on each of several finished networks and show them to all; see `evaluate_transfer`.
 
+    A stopped evaluation goes on.
+
     Every noisy network stands for two, with its noise and without. The attack is PGD of the first network's epsilon,
     its gradients averaged over draws where the network is random.
 
     Args:
         paths: networks as for `rsr_tf.experiment.finished.open_finished`, all of one data set.
-        output: folder for `transfer.json`, `transfer.csv` and `transfer.svg`.
+        output: folder for `transfer.json`, `transfer.csv` and `transfer.svg`, and the state, a folder for each
+            different call.
         overrides: changes to their configs.
         images: number of test images, drawn by the seed. Defaults to 1000.
         steps: of PGD. Defaults to 20.
@@ -115,7 +119,14 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     for each in finished:
         assess.check_fits(each.networks, data_set, each.name)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), images, seed=first.seed)
-    with build.user_errors():
+    identity, folder = {each.name: each.identity for each in finished}, Path(output)
+    call = json.dumps([identity, overrides, images, steps, draws])
+
+    def reseed(seed):
+        for each in finished:
+            each.reseed(seed)
+
+    with build.user_errors(), build.disk_errors(folder):
         matrix = evaluation.evaluate_transfer(
             networks,
             networks,
@@ -123,9 +134,11 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
             data_set.test.labels[chosen],
             attack=attacks,
             seed=first.seed,
+            state=folder / f"state_{zlib.crc32(call.encode()):08x}",
+            identity=identity,
+            reseed=reseed,
         )
-    folder, table = Path(output), {"data": data_set.title, "versions": assess.versions(), **matrix.as_dict()}
-    with build.disk_errors(folder):
+        table = {"data": data_set.title, "versions": assess.versions(), **matrix.as_dict()}
         write_text(folder / "transfer.json", json.dumps(table, indent=1) + "\n")
         write_text(folder / "transfer.csv", matrix.csv())
         write_text(folder / "transfer.svg", draw_heat_map(table))

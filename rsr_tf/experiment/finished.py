@@ -1,12 +1,11 @@
 """Networks that are finished, to be attacked where they lie: in a run folder, or as a SavedModel."""
 
 import functools
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsr_tf.config import Config, UserError, parse_config
+from rsr_tf.config import Config, UserError, load_config, parse_config
 from rsr_tf.convert import in_float32
 from rsr_tf.experiment import assess, build
 from rsr_tf.experiment.saved_model import networks_of, open_saved_model
@@ -55,12 +54,7 @@ def open_finished(path, overrides=()):
     folder = RunFolder(path.parent if path.suffix == ".keras" else path)
     if not folder.config.exists():
         raise UserError(f"{path} is neither a run folder, nor a .keras file in one, nor a SavedModel")
-    try:
-        values = tomllib.loads(folder.config.read_text(encoding="utf-8"))
-    except ValueError as error:  # of TOML or of UTF-8
-        raise UserError(f"cannot read {folder.config}: {error}") from error
-    values.pop("versions", None)
-    config = parse_config(values, overrides, source=folder.config)
+    config = load_config(folder.path, overrides)
     file = path if path.suffix == ".keras" else folder.pruned
     model, name = in_float32(build.load_network(file)), folder.path.resolve().name
     return Finished(
