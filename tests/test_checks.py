@@ -1,9 +1,11 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rsr_tf.evaluation import checks
+from rsr_tf.evaluation.comparisons import broken_by_scores
 
 
 def flips(n, lost, gained=0):
@@ -173,6 +175,30 @@ def test_random_noise_does_less_than_half_of_the_attack(noisy, attacked, passed)
     assert checks.random_noise_does_little(clean, *others).passed == passed
 
 
+@pytest.mark.parametrize(("found", "passed"), [([0.0], True), ([0.0, 0.30 - 0.28], True), ([0.03, 0.0], False)])
+def test_scores_find_at_most_two_images_in_a_hundred_more(found, passed):
+    check = checks.scores_find_little_more(found)
+    assert check.passed == passed
+    assert f"broke {max(found):.1%} of all images" in check.sentence
+
+
+def test_what_scores_found_is_counted_on_the_network_they_attacked_and_after_the_gradients():
+    def trial(name, source, network, stripped, on="left", **parameters):
+        return SimpleNamespace(
+            name=name, source=source, on=on, parameters=parameters, withstood={"network": network, "stripped": stripped}
+        )
+
+    trials = [
+        trial("short Square", "network", 0.9, 0.9, on="checks", queries=60),
+        trial("APGD-DLR", "network", 0.5, 0.6),
+        trial("Square", "network", 0.4, 0.3, queries=60),
+        trial("APGD-DLR", "stripped", 0.4, 0.2),
+        trial("Square", "stripped", 0.1, 0.15, queries=60),
+    ]
+    assert broken_by_scores(trials) == pytest.approx([0.1, 0.05])
+    assert broken_by_scores(trials[:2]) == []
+
+
 def falls(*accuracies):
     radii = [0.0, 2 / 255, 8 / 255, 64 / 255][: len(accuracies)]
     return checks.accuracy_falls_with_epsilon(radii, [np.arange(100) < 100 * share for share in accuracies])
@@ -230,6 +256,7 @@ def test_what_was_scored_stays_in_the_ball_and_the_pixel_range(excess, low, high
     [
         checks.returns_logits(SOFTMAX.astype("float32")),
         checks.gradients_are_not_zero(np.ones(3, "float32")),
+        checks.scores_find_little_more([np.float32(0.5)]),
         checks.accuracy_reaches_zero(0.1, np.array([True])),
         checks.stays_in_the_ball(np.zeros(1, "float32"), np.zeros(1, "float32"), np.ones(1, "float32")),
         not_stronger(np.zeros(3, "float32"), np.ones(3, "float32")),

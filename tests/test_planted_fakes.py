@@ -60,6 +60,20 @@ def quiet_but_for_the_first(x):
     return undefended(x) + tf.where(tf.shape(x)[0] == 257, first, 1.0) * 0.5 * per_image_normal(x, 10)
 
 
+@tf.custom_gradient
+def misleading_for_some(x):
+    """For the brightest fifth of the images the gradient leads away from what breaks them."""
+    bright = tf.reduce_mean(x, axis=(1, 2, 3), keepdims=True) > BRIGHT
+    return x, lambda upstream: tf.where(bright, -upstream, upstream)
+
+
+BRIGHT = np.quantile(IMAGES[TEST].mean(axis=(1, 2, 3)), 0.8)
+
+
+def misleads_for_some(x):
+    return undefended(misleading_for_some(x))
+
+
 def evaluate(model_fn, epsilon=EPSILON, **options):
     return run_suite(model_fn, IMAGES[TEST], LABELS[TEST], epsilon=epsilon, **options)
 
@@ -84,6 +98,12 @@ def test_fake_fails_its_checks(fake, caught_by):
     verdict = evaluate(fake)
     assert caught_by <= failed(verdict)
     assert "Not to be trusted as it stands" in verdict["sentence"]
+
+
+def test_images_that_gradients_fail_on_are_found_by_scores_beyond_those_of_the_checks():
+    more = slice(1400, 1600)
+    verdict = run_suite(misleads_for_some, IMAGES[more], LABELS[more], epsilon=EPSILON)
+    assert "scores find little that gradients left" in failed(verdict)
 
 
 @pytest.mark.parametrize("fake", [noisy_outputs, noisy_inputs])

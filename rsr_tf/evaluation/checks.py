@@ -192,6 +192,21 @@ def random_noise_does_little(clean, noisy, attacked, *, limit=0.5):
     return Check("random noise does little", passed, float(value), limit, sentence)
 
 
+def scores_find_little_more(found, *, limit=0.02):
+    """An attack that sees scores alone breaks next to nothing that every attack by gradients has left.
+
+    Args:
+        found: floats, for each network the share of all images that it broke after all of them.
+        limit: the largest such share. Defaults to 2 %: under noise some images fall by luck to any further attack.
+    """
+    value = float(max(found))
+    passed = value <= limit + 1e-9  # for the rounding of a difference
+    sentence = f"Of what the attacks by gradients left, the one by scores alone broke {value:.1%} of all images."
+    if not passed:
+        sentence += " The gradients are masked: a longer attack by scores would find more, and the claim is too high."
+    return Check("scores find little that gradients left", passed, value, limit, sentence)
+
+
 def accuracy_falls_with_epsilon(radii, shares):
     """A wider ball never helps the defender.
 

@@ -1,5 +1,7 @@
 """Which numbers of an evaluation go into which check."""
 
+import itertools
+
 import numpy as np
 
 from rsr_tf.evaluation import checks
@@ -100,6 +102,9 @@ def attack_checks(trials, epsilon, count):
                 "the gradients of the stripped network are masked",
             ),
         ]
+    by_scores = broken_by_scores(trials)
+    if by_scores:
+        found.append(checks.scores_find_little_more(by_scores))
     curve = accuracy_by_epsilon(trials, epsilon, count)
     radii, clean = list(curve), shares("clean")
     return [
@@ -112,6 +117,22 @@ def attack_checks(trials, epsilon, count):
             np.concatenate([trial.low for trial in trials]),
             np.concatenate([trial.high for trial in trials]),
         ),
+    ]
+
+
+def broken_by_scores(trials):
+    """What the attacks of a claim that see scores alone broke on the network that they were crafted on.
+
+    Args:
+        trials: as for `attack_checks`; those by scores come after those by gradients.
+
+    Returns:
+        A list with the share of all images for each of these attacks; empty where there was none, or nothing was left.
+    """
+    return [
+        before.withstood[trial.source] - trial.withstood[trial.source]
+        for before, trial in itertools.pairwise(trials)
+        if "queries" in trial.parameters and trial.on == "left"
     ]
 
 
