@@ -432,6 +432,9 @@ def test_test_images_are_drawn_by_a_seed_without_repetition():
     np.testing.assert_array_equal(drawn, draw_test_images(10_000, seed=3))
     assert set(drawn.tolist()) != set(draw_test_images(10_000, seed=4).tolist())
     np.testing.assert_array_equal(draw_test_images(5), np.arange(5))
+    in_turn = draw_test_images(10_000, seed=3, ascending=False)
+    np.testing.assert_array_equal(np.sort(in_turn), drawn)
+    np.testing.assert_array_equal(draw_test_images(10_000, 50, seed=3, ascending=False), in_turn[:50])
 
 
 def test_config_is_json_and_makes_the_same_settings():

@@ -59,9 +59,10 @@ def test_stopped_attack_goes_on_after_the_last_group(table):
         calls.append(len(x))
         return logits(x)
 
-    (state / "off" / "images_from_3.npz").unlink()
+    (state / "off" / "images_3_to_6.npz").unlink()
     again = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, group=3, state=state)
-    of_one_group = sum(zoo_attack(logits, IMAGES[3:6], LABELS[3:6], settings=TIERS[1], indices=[3, 4, 5]).queries)
+    part = found["images"][3:6]
+    of_one_group = sum(zoo_attack(logits, IMAGES[part], LABELS[part], settings=TIERS[1], indices=part).queries)
     for column in (found["columns"]["off"], again["columns"]["off"]):
         for timing in ("seconds", "expected_seconds"):
             column.pop(timing)
@@ -69,6 +70,31 @@ def test_stopped_attack_goes_on_after_the_last_group(table):
     measuring = sum(size for size in calls if size == 3 * 13)
     assert sum(calls) - measuring < of_one_group + 20
     assert sum(calls) >= of_one_group
+
+
+def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return logits(x)
+
+    def attack(n, state):
+        calls.clear()
+        found = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, n=n, group=2, state=state)
+        for timing in ("seconds", "expected_seconds"):
+            found["columns"]["off"].pop(timing)
+        return found, sum(calls)
+
+    whole, cost = attack(6, None)
+    part, cost_of_part = attack(4, tmp_path / "state")
+    assert part["images"] == whole["images"][:4]
+    rest, cost_of_rest = attack(6, tmp_path / "state")
+    assert rest == whole
+    assert cost_of_rest < cost - cost_of_part + 300
+    again, cost_of_none = attack(4, tmp_path / "state")
+    assert again == part
+    assert cost_of_none < 100
 
 
 def test_state_of_another_network_is_refused(table):

@@ -97,18 +97,21 @@ def expected_queries(images, pixels, settings):
     return images * draws * (1 + settings.binary_steps * settings.iterations * probes)
 
 
-def draw_test_images(total, count=200, *, seed=0):
+def draw_test_images(total, count=200, *, seed=0, ascending=True):
     """Which test images are attacked (Section 4.2).
 
     Args:
         total: number of test images.
         count: how many of them to draw, without repetition. Defaults to 200, as in the paper.
         seed: integer. Defaults to 0.
+        ascending: whether to sort them. Otherwise they are in the order in which they were drawn, where fewer of the
+            same seed are the first of more. Defaults to `True`.
 
     Returns:
-        An integer array `(count,)` in ascending order; all indices where there are not more.
+        An integer array `(count,)`; all indices where there are not more.
     """
-    return np.sort(np.random.default_rng(seed).permutation(total)[:count])
+    drawn = np.random.default_rng(seed).permutation(total)[:count]
+    return np.sort(drawn) if ascending else drawn
 
 
 @dataclass(frozen=True)

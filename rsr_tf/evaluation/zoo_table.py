@@ -46,7 +46,8 @@ def run_zoo(
 ):
     """Attack a network by ZOO and say how often it succeeded (Table 3; Chen et al. 2017).
 
-    A stopped attack goes on with the same `state`, after the last finished group of images.
+    A stopped attack goes on with the same `state`, after the last finished group of images. One of more images starts
+    with those that were attacked already, and one of fewer takes them as they are.
 
     Args:
         networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
@@ -81,29 +82,32 @@ def run_zoo(
     sources = _sources(networks, columns)
     _check(tier=tier, n=n, draws=draws, group=group)
     images, labels = checked(images, labels)
-    chosen = draw_test_images(len(images), n, seed=seed)
+    pixels = zlib.crc32(labels, zlib.crc32(images))
+    chosen = draw_test_images(len(images), n, seed=seed, ascending=False)
     images, labels = images[chosen], labels[chosen]
-    parameters = {"tier": tier, "n": len(chosen), "seed": seed, "images": chosen.tolist()}
-    pixels = zlib.crc32(images.tobytes() + labels.tobytes())
 
     table = {}
     for column, model_fn in sources.items():
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
         own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws, "group": group}
-        kept = State(state and Path(state) / column, {**parameters, **own, "network": identity, "pixels": pixels})
+        kept = State(state and Path(state) / column, {"tier": tier, **own, "network": identity, "pixels": pixels})
         unseen = unseen_steps(model_fn, images[0], settings)
         if unseen > 0.5:
             log.warning("%.0f %% of the small steps of ZOO change no score of this network: %s", 100 * unseen, BLIND)
         if column != OFF:
             _warn_of_uneven_noise(model_fn, images, settings, group)
-        expected = expected_seconds(model_fn, images, settings, group)
-        log.info("ZOO tier %d, noise %s, %d images: %.0f min at most", tier, column, len(images), expected / 60)
+        done = sum(part.stop - part.start for part in _groups(len(images), group) if kept.has(_step(part)))
+        expected = expected_seconds(model_fn, images[done:], settings, group) if done < len(images) else 0.0
+        log.info(
+            "ZOO tier %d, noise %s, %d images, %d of them done: %.0f min at most",
+            *(tier, column, len(images), done, expected / 60),
+        )
         found = _attack_in_groups(
             kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
         )
         table[column] = {**_summary(found, own["draws"]), **own, "unseen_steps": unseen, "expected_seconds": expected}
     return {
-        **parameters,
+        **{"tier": tier, "n": len(chosen), "seed": seed, "images": chosen.tolist()},
         "columns": table,
         "headline": most_broken(table),
     }
@@ -148,11 +152,18 @@ def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draw
         }
 
     parts = []
-    for start in range(0, len(images), group):
-        part = slice(start, start + group)
-        parts.append(kept.once(f"images from {start}", functools.partial(attack, part)))
+    for part in _groups(len(images), group):
+        parts.append(kept.once(_step(part), functools.partial(attack, part)))
         _report_progress(parts, len(images))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _groups(count, group):
+    return [slice(start, min(start + group, count)) for start in range(0, count, group)]
+
+
+def _step(part):
+    return f"images {part.start} to {part.stop}"
 
 
 def expected_seconds(model_fn, images, settings, group):

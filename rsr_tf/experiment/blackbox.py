@@ -48,7 +48,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
             columns=columns or None,
             group=group,
             seed=finished.config.seed,
-            state=folder / f"tier{tier}_{images}",
+            state=folder / f"tier{tier}",
             identity=finished.identity,
             reseed=finished.reseed,
         )
