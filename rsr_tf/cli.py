@@ -36,7 +36,9 @@ def main():
 
 
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
-output_option = click.option("--output", type=click.Path(file_okay=False), help="Run folder [runs/NAME of the config].")
+output_option = click.option(
+    "--output", type=click.Path(file_okay=False), help="Run folder [runs/NAME of the config, or CONFIG]."
+)
 
 
 def images_option(default):
@@ -86,7 +88,7 @@ def prune(config, overrides, output):
 )
 @click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
 def evaluate(config, overrides, output, other, suite, network, images):
-    """Attack the networks of a run, or a SavedModel, if CONFIG is the folder of one."""
+    """Attack the networks of a run; CONFIG may also be the folder of a SavedModel."""
     if (network or images) and not suite:
         raise click.UsageError("--network and --images go with --suite")
     if (Path(config) / "saved_model.pb").exists():
@@ -182,7 +184,7 @@ def zoo(network, tier, images, columns, group, overrides, output):
     """Attack a finished network by ZOO, which sees scores alone.
 
     NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel. The longest time it may take
-    is printed first. Stopped and started again, it goes on.
+    is printed first. Stopped and started again, it goes on; more images of the same --group go on from fewer.
     """
     _start_tensorflow()
     from rsr_tf import experiment
@@ -209,12 +211,13 @@ def zoo(network, tier, images, columns, group, overrides, output):
     type=click.Path(file_okay=False),
     default="runs/transfer",
     show_default=True,
-    help="Folder of matrix and heat map.",
+    help="Folder of matrix, heat map and state.",
 )
 def transfer(networks, images, steps, draws, overrides, output):
     """Show images crafted on each of several finished networks to all of them.
 
-    NETWORKS are run folders, for their pruned networks, .keras files in such, or SavedModels.
+    NETWORKS are run folders, for their pruned networks, .keras files in such, or SavedModels. Stopped and started
+    again, it goes on.
     """
     _start_tensorflow()
     from rsr_tf import experiment
@@ -229,14 +232,13 @@ def _run(stage, config, overrides, output, *arguments):
 
 @contextlib.contextmanager
 def _experiment(config, overrides, output):
-    from rsr_tf.config import load_config
+    from rsr_tf.config import load_config, run_folder_of
 
     settings = load_config(config, overrides)
     _start_tensorflow()
     from rsr_tf.experiment import Experiment
 
-    folder = Path(config) if Path(config).is_dir() else Path("runs") / Path(config).stem
-    with Experiment(settings, output or folder) as experiment:
+    with Experiment(settings, output or run_folder_of(config)) as experiment:
         yield experiment
 
 

@@ -207,8 +207,7 @@ def load_config(path, overrides=()):
     """Read and check a config file.
 
     Args:
-        path: path of a TOML file, or of a run folder, for the config in it. A table `versions`, which a run writes into
-            its own, is passed over.
+        path: path of a TOML file, or of a run folder, for the config in it.
         overrides: strings `"section.key=value"`, applied on top; the value is TOML, or else taken as a string.
 
     Returns:
@@ -218,7 +217,10 @@ def load_config(path, overrides=()):
         UserError: for a file that cannot be read, or for a key or value that is wrong; names the key, what was
             expected and what was found.
     """
-    file = RunFolder(path).config if Path(path).is_dir() else path
+    is_run = Path(path).is_dir()
+    file = RunFolder(path).config if is_run else path
+    if is_run and not file.exists():
+        raise UserError(f"{path} is not a run folder: it has no {file.name}")
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -227,8 +229,14 @@ def load_config(path, overrides=()):
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file} is not valid TOML: {error}") from error
-    values.pop("versions", None)
+    if is_run:
+        values.pop("versions", None)  # which a run writes into its own
     return parse_config(values, overrides, source=file)
+
+
+def run_folder_of(path):
+    """The folder that a run has by default: that of the run itself, or `runs/NAME` for a config file."""
+    return Path(path) if Path(path).is_dir() else Path("runs") / Path(path).stem
 
 
 def parse_config(values, overrides=(), *, source):

@@ -84,8 +84,11 @@ def test_transfer_that_was_stopped_goes_on_and_another_call_starts_anew(run, tmp
     rsr(*call)
     assert (tmp_path / "transfer.json").read_text() == first
     assert [path for path, time in rows.items() if path.stat().st_mtime_ns != time] == [redone]
-    rsr(*call, "--draws", 3)
-    assert len(list(tmp_path.glob("state_*"))) == 2
+    for change in (("--draws", 3), ("--set", "evaluation.epsilon=0.2")):
+        rsr(*call, *change)
+    assert len(list(tmp_path.glob("state_*"))) == 3
+    rsr(*call, "--set", "evaluation.images=50")  # which transfer does not use
+    assert len(list(tmp_path.glob("state_*"))) == 3
 
 
 def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):

@@ -175,9 +175,18 @@ def test_random_noise_does_less_than_half_of_the_attack(noisy, attacked, passed)
     assert checks.random_noise_does_little(clean, *others).passed == passed
 
 
-@pytest.mark.parametrize(("found", "passed"), [([0.0], True), ([0.0, 0.30 - 0.28], True), ([0.03, 0.0], False)])
-def test_scores_find_at_most_two_images_in_a_hundred_more(found, passed):
-    check = checks.scores_find_little_more(found)
+@pytest.mark.parametrize(
+    ("found", "n", "passed"),
+    [
+        ([0.0], 1000, True),
+        ([0.0, 0.30 - 0.28], 1000, True),
+        ([0.021, 0.0], 1000, False),
+        ([2 / 20], 20, True),  # two images
+        ([3 / 20], 20, False),
+    ],
+)
+def test_scores_find_at_most_two_images_in_a_hundred_more(found, n, passed):
+    check = checks.scores_find_little_more(found, n)
     assert check.passed == passed
     assert f"broke {max(found):.1%} of all images" in check.sentence
 
@@ -256,7 +265,7 @@ def test_what_was_scored_stays_in_the_ball_and_the_pixel_range(excess, low, high
     [
         checks.returns_logits(SOFTMAX.astype("float32")),
         checks.gradients_are_not_zero(np.ones(3, "float32")),
-        checks.scores_find_little_more([np.float32(0.5)]),
+        checks.scores_find_little_more([np.float32(0.5)], 100),
         checks.accuracy_reaches_zero(0.1, np.array([True])),
         checks.stays_in_the_ball(np.zeros(1, "float32"), np.zeros(1, "float32"), np.ones(1, "float32")),
         not_stronger(np.zeros(3, "float32"), np.ones(3, "float32")),

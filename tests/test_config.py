@@ -1,9 +1,10 @@
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from rsr_tf.config import Config, UserError, key_table, load_config, parse_config
+from rsr_tf.config import Config, UserError, key_table, load_config, parse_config, run_folder_of
 from rsr_tf.run_folder import RunFolder
 
 MINIMAL = """
@@ -201,19 +202,31 @@ def test_missing_file_is_one_line_with_its_path(tmp_path):
 
 
 def test_folder_without_a_config_is_one_line_with_the_path_of_what_is_missing(tmp_path):
-    path = tmp_path / "config.toml"
-    expected = f"cannot read the config {path}: [Errno 2] No such file or directory: '{path}'"
-    with pytest.raises(UserError, match=whole_line(expected)):
+    with pytest.raises(UserError, match=whole_line(f"{tmp_path} is not a run folder: it has no config.toml")):
         load_config(tmp_path)
 
 
-def test_config_of_a_run_is_read_from_its_folder_and_as_a_file(tmp_path):
+def test_config_of_a_run_is_read_from_its_folder(tmp_path):
     config = parse("", "seed=7", "pruning.gamma=0.1")
     folder = RunFolder(tmp_path)
     folder.claim(config.model_dump(), {"rsr_tf": "0.2.0"})
     folder.release()
-    assert load_config(folder.path) == load_config(folder.config) == config
+    assert load_config(folder.path) == config
     assert load_config(folder.path, ["seed=8"]).seed == 8
+
+
+def test_run_goes_into_its_own_folder_or_one_named_like_its_config(tmp_path):
+    assert run_folder_of(tmp_path) == tmp_path
+    assert run_folder_of("configs/quick.toml") == Path("runs/quick")
+
+
+def test_config_in_a_run_folder_is_no_config_for_another_run(tmp_path):
+    """Its name would put that run into `runs/config`."""
+    folder = RunFolder(tmp_path)
+    folder.claim(parse("").model_dump(), {"rsr_tf": "0.2.0"})
+    folder.release()
+    with pytest.raises(UserError, match="unknown key `versions`"):
+        load_config(folder.config)
 
 
 def test_binary_file_is_one_line_with_its_path(tmp_path):

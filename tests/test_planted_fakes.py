@@ -142,7 +142,11 @@ def test_honest_noisy_network_passes_every_check_and_keeps_what_it_withstands():
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer])
     layer.kernel.assign(centroids.T)
     layer.bias.assign(-0.5 * np.sum(centroids**2, axis=1))
-    verdict = evaluate(as_model_fn(model), 0.1, stripped_fn=as_model_fn(rsr_tf.strip(model)))
+    more = slice(1400, 1600)  # more than the checks look at
+    verdict = run_suite(
+        as_model_fn(model), IMAGES[more], LABELS[more], epsilon=0.1, stripped_fn=as_model_fn(rsr_tf.strip(model))
+    )
+    assert verdict["parameters"]["n"] == 200
     assert failed(verdict) == set()
     assert verdict["parameters"]["random"] == {"network": True, "stripped": False}
     assert 0.2 < verdict["claim"]["accuracy"] < verdict["networks"]["network"]["clean"]["mean"] - 0.1

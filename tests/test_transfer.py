@@ -163,12 +163,18 @@ def test_no_images_or_labels_of_another_number_are_refused(n_images, n_labels):
         evaluate_transfer({}, {}, IMAGES[:n_images], LABELS[:n_labels], attack=FGSM())
 
 
-def counted(calls):
-    def attack(fn, x, labels, *, seed):
-        tf.py_function(lambda: calls.append(1), [], [])
+class Counted:
+    """Random noise that leaves a word whenever it is computed."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __call__(self, fn, x, labels, *, seed):
+        tf.py_function(lambda: self.calls.append(1), [], [])
         return x + 0.05 * tf.random.stateless_normal(tf.shape(x), seed.next())
 
-    return attack
+    def get_config(self):
+        return {}
 
 
 def test_stopped_evaluation_goes_on_after_the_last_source_and_ends_the_same(tmp_path):
@@ -180,7 +186,7 @@ def test_stopped_evaluation_goes_on_after_the_last_source_and_ends_the_same(tmp_
 
     def evaluate(state, calls):
         sources = {name: model_fn(name) for name in ("first", "second", "third")}
-        options = {"attack": counted(calls), "draws": 5, "batch_size": N, "state": state, "reseed": noise.assign}
+        options = {"attack": Counted(calls), "draws": 5, "batch_size": N, "state": state, "reseed": noise.assign}
         return evaluate_transfer(sources, {"noisy": random_fn}, IMAGES, LABELS, **options)
 
     whole = evaluate(None, [])
@@ -193,8 +199,33 @@ def test_stopped_evaluation_goes_on_after_the_last_source_and_ends_the_same(tmp_
     assert len({score.mean for row in whole.scores.values() for score in row.values()}) > 1
 
 
-def test_state_of_other_networks_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"identity": "other"}, "`networks` is one there and other here"),
+        ({"attack": FGSM(epsilon=0.2)}, "`attacks.first.epsilon` is 0.1 there and 0.2 here"),
+        ({"targets": {"third": model_fn("third")}}, "`targets"),
+        ({"images": IMAGES * 0.999}, "`pixels` is"),
+        ({"labels": 1 - LABELS}, "`pixels` is"),
+        ({"draws": 2}, "`draws` is 1 there and 2 here"),
+        ({"seed": 1}, "`seed` is 0 there and 1 here"),
+    ],
+)
+def test_state_of_another_evaluation_is_refused(tmp_path, change, difference):
+    arguments = {
+        "sources": {"first": model_fn("first")},
+        "targets": {"second": model_fn("second")},
+        "images": IMAGES,
+        "labels": LABELS,
+        **{"attack": FGSM(epsilon=0.1), "draws": 1, "state": tmp_path / "state", "identity": "one"},
+    }
+    evaluate_transfer(**arguments)
+    with pytest.raises(ValueError, match=f"belongs to another evaluation: {difference}"):
+        evaluate_transfer(**arguments | change)
+
+
+def test_attack_that_cannot_say_what_it_is_keeps_no_state(tmp_path):
     arguments = {"first": model_fn("first")}, {"second": model_fn("second")}, IMAGES, LABELS
-    evaluate_transfer(*arguments, attack=FGSM(), draws=1, state=tmp_path / "state", identity="one")
-    with pytest.raises(ValueError, match="belongs to another evaluation: `networks` is one there and other here"):
-        evaluate_transfer(*arguments, attack=FGSM(), draws=1, state=tmp_path / "state", identity="other")
+    with pytest.raises(ValueError, match="a `state` is for attacks with a `get_config`"):
+        evaluate_transfer(*arguments, attack=lambda fn, x, labels, *, seed: x, state=tmp_path / "state")
+    assert not (tmp_path / "state").exists()

@@ -35,7 +35,7 @@ def attack_checks(trials, epsilon, count):
     """The checks that compare attacks with each other.
 
     Args:
-        trials: list of `Trial`, of every step of a `plan`.
+        trials: list of `Trial`, of every step of a `plan`; the first is of all images.
         epsilon: as for `run_suite`.
         count: number of images, from the first on, that all attacks of the checks have in common.
 
@@ -104,7 +104,7 @@ def attack_checks(trials, epsilon, count):
         ]
     by_scores = broken_by_scores(trials)
     if by_scores:
-        found.append(checks.scores_find_little_more(by_scores))
+        found.append(checks.scores_find_little_more(by_scores, len(trials[0].index)))
     curve = accuracy_by_epsilon(trials, epsilon, count)
     radii, clean = list(curve), shares("clean")
     return [
@@ -123,8 +123,10 @@ def attack_checks(trials, epsilon, count):
 def broken_by_scores(trials):
     """What the attacks of a claim that see scores alone broke on the network that they were crafted on.
 
+    On the images of the checks a short attack by scores had its turn before, so this speaks of the others.
+
     Args:
-        trials: as for `attack_checks`; those by scores come after those by gradients.
+        trials: as for `attack_checks`; on each network those by scores come after those by gradients.
 
     Returns:
         A list with the share of all images for each of these attacks; empty where there was none, or nothing was left.

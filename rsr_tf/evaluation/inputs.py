@@ -1,5 +1,7 @@
 """What every evaluation asks of its test images, so that a mistake is told before it looks like robustness."""
 
+import zlib
+
 import numpy as np
 
 
@@ -30,3 +32,15 @@ def checked(images, labels):
             f"Labels must be class numbers from 0 on, of shape (n,). Received: {labels.dtype} of shape {labels.shape}"
         )
     return images, labels.reshape(-1).astype(np.int32)
+
+
+def fingerprint(images, labels):
+    """A checksum by which the state of an evaluation tells its images and labels from others.
+
+    Args:
+        images, labels: as `checked` returns them.
+
+    Returns:
+        An integer.
+    """
+    return zlib.crc32(np.ascontiguousarray(labels), zlib.crc32(np.ascontiguousarray(images)))

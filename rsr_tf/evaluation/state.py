@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,19 @@ class State:
                 return dict(stored)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"cannot read {path}: {error}. Remove it, and this step is done again") from error
+
+
+def derived_seed(seed, step):
+    """The seed of one step of an evaluation: the same whether the steps before it are done now or were done before.
+
+    Args:
+        seed: integer, of the whole evaluation.
+        step: name of the step.
+
+    Returns:
+        An integer.
+    """
+    return zlib.crc32(f"{seed} {step}".encode())
 
 
 def _slug(name):

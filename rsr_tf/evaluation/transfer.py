@@ -5,16 +5,15 @@ import functools
 import io
 import logging
 import time
-import zlib
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
 from rsr_tf.evaluation.batches import in_batches
-from rsr_tf.evaluation.inputs import checked
+from rsr_tf.evaluation.inputs import checked, fingerprint
 from rsr_tf.evaluation.scores import Score
-from rsr_tf.evaluation.state import State
+from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.whitebox import accuracy_under
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ def evaluate_transfer(
         batch_size: images attacked at once. Defaults to 250.
         seed: integer, for the attack. Defaults to 0.
         state: path of a folder where the row of each finished source is kept; `None` keeps nothing.
-        identity: plain value that goes with the state, such as the hashes of all weights.
+        identity: plain value that goes with the state, such as the hashes of all weights: another one is refused.
         reseed: function of an integer that restarts the noise of all networks, so that a stopped evaluation ends as an
             unstopped one.
 
@@ -100,7 +99,7 @@ def evaluate_transfer(
 
     Raises:
         ValueError: for a source named `"clean"`, pixels outside [0,1], labels that are wrong or of another number, or
-            a state of another evaluation.
+            a state of another evaluation or of an attack without `get_config`.
 
     Example:
         >>> matrix = evaluate_transfer({"vgg16": vgg}, {"resnet20": resnet}, images, labels, attack=PGD(steps=20))
@@ -113,8 +112,10 @@ def evaluate_transfer(
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
     described = {name: _describe(attack) for name, attack in attacks.items()}
     parameters = {"attacks": described, "n": len(images), "draws": draws, "seed": seed}
-    pixels = zlib.crc32(images.tobytes() + labels.tobytes())
-    own = {"targets": list(targets), "networks": identity, "pixels": pixels, "batch_size": batch_size}
+    if state and not all(hasattr(each, "get_config") for each in attacks.values()):
+        raise ValueError("a `state` is for attacks with a `get_config`, or one attack could not be told from another")
+    own = {"targets": list(targets), "networks": identity, "batch_size": batch_size}
+    own["pixels"] = fingerprint(images, labels)
     kept = State(state, {**parameters, **own})
     accuracies = [accuracy_under(lambda x, y: x, target, batch_size=batch_size) for target in targets.values()]
 
@@ -126,7 +127,7 @@ def evaluate_transfer(
 
     def row(name):
         started = time.monotonic()
-        reseed(zlib.crc32(f"{seed} {name}".encode()))
+        reseed(derived_seed(seed, name))
         x_adv = craft(name)
         log.info("%s: %d images, %.0f s", name, len(images), time.monotonic() - started)
         return {"accuracies": [[accuracy(x_adv, labels) for _ in range(draws)] for accuracy in accuracies]}

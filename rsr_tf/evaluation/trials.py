@@ -8,7 +8,6 @@ that is right in six draws of ten has as many chances to lose as there are attac
 import functools
 import logging
 import time
-import zlib
 from dataclasses import dataclass
 
 import keras
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from rsr_tf.evaluation.batches import in_batches, is_right
 from rsr_tf.evaluation.scores import RepeatedScore
+from rsr_tf.evaluation.state import derived_seed
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Bench:
         """A `RepeatedScore` of each image's worst adversarial image, with noise that had no part in choosing it."""
 
         def compute():
-            self.reseed(_derived_seed(self.seed, f"fresh {target}"))
+            self.reseed(derived_seed(self.seed, f"fresh {target}"))
             return {"hits": self._count[target](self.worst[target], self.labels)}
 
         return RepeatedScore(self.state.once(f"fresh draws, {target}", compute)["hits"], self.draws[target])
@@ -166,7 +166,7 @@ class Bench:
 
     def _attack(self, craft, batch, step):
         """Adversarial images of one batch and what each target makes of them: all that the state has to know."""
-        started, seed = time.monotonic(), _derived_seed(self.seed, step)
+        started, seed = time.monotonic(), derived_seed(self.seed, step)
         x, y = self.images[batch], self.labels[batch]
         self.reseed(seed)
         x_adv = craft(x, y, seed)
@@ -218,10 +218,6 @@ def count_right(model_fn, *, draws):
 def _graph(model_fn):
     """A network as a graph of its own, made once for all attacks; its Python may branch on tensors, an attack's not."""
     return tf.function(lambda x: model_fn(x))
-
-
-def _derived_seed(seed, step):
-    return zlib.crc32(f"{seed} {step}".encode())
 
 
 def _progress(trial):

@@ -4,16 +4,15 @@ import dataclasses
 import functools
 import logging
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from rsr_tf.evaluation.batches import in_batches
 from rsr_tf.evaluation.checks import noise_does_not_depend_on_batch_size
-from rsr_tf.evaluation.inputs import checked
+from rsr_tf.evaluation.inputs import checked, fingerprint
 from rsr_tf.evaluation.probes import noise_by_batch_size
-from rsr_tf.evaluation.state import State
+from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.trials import count_right
 from rsr_tf.evaluation.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, shares, zoo_attack
 from rsr_tf.evaluation.zoo_path import probes_round, to_pixels, to_tanh_space
@@ -46,8 +45,8 @@ def run_zoo(
 ):
     """Attack a network by ZOO and say how often it succeeded (Table 3; Chen et al. 2017).
 
-    A stopped attack goes on with the same `state`, after the last finished group of images. One of more images starts
-    with those that were attacked already, and one of fewer takes them as they are.
+    A stopped attack goes on with the same `state`, after the last finished group of images. The groups of fewer images
+    are the first of more, but for the last one if it was not full: an attack of more images starts with those.
 
     Args:
         networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
@@ -82,7 +81,7 @@ def run_zoo(
     sources = _sources(networks, columns)
     _check(tier=tier, n=n, draws=draws, group=group)
     images, labels = checked(images, labels)
-    pixels = zlib.crc32(labels, zlib.crc32(images))
+    pixels = fingerprint(images, labels)
     chosen = draw_test_images(len(images), n, seed=seed, ascending=False)
     images, labels = images[chosen], labels[chosen]
 
@@ -97,10 +96,10 @@ def run_zoo(
         if column != OFF:
             _warn_of_uneven_noise(model_fn, images, settings, group)
         done = sum(part.stop - part.start for part in _groups(len(images), group) if kept.has(_step(part)))
-        expected = expected_seconds(model_fn, images[done:], settings, group) if done < len(images) else 0.0
+        expected = expected_seconds(model_fn, images, settings, group)
         log.info(
             "ZOO tier %d, noise %s, %d images, %d of them done: %.0f min at most",
-            *(tier, column, len(images), done, expected / 60),
+            *(tier, column, len(images), done, expected / 60 * (1 - done / len(images))),
         )
         found = _attack_in_groups(
             kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
@@ -143,7 +142,7 @@ def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draw
 
     def attack(part):
         started = time.monotonic()
-        reseed(zlib.crc32(f"{settings.seed} {settings.noise} {part.start}".encode()))
+        reseed(derived_seed(settings.seed, f"{settings.noise} {part.start}"))
         found = zoo_attack(model_fn, images[part], labels[part], settings=settings, group=group, indices=indices[part])
         return {
             **vars(found),

@@ -48,7 +48,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
             columns=columns or None,
             group=group,
             seed=finished.config.seed,
-            state=folder / f"tier{tier}",
+            state=_state(folder, finished.identity, tier, group, finished.config.seed),
             identity=finished.identity,
             reseed=finished.reseed,
         )
@@ -68,7 +68,8 @@ def _with_earlier_columns(table, file):
     """A table of ZOO with the columns that an earlier call left of the same attack on the same network."""
     try:
         earlier = json.loads(file.read_text(encoding="utf-8"))
-        same = all(earlier[key] == table[key] for key in ("identity", "tier", "seed", "images"))
+        same = all(earlier[key] == table[key] for key in ("identity", "tier", "seed"))
+        same = same and sorted(earlier["images"]) == sorted(table["images"])
         columns = earlier["columns"] if same else {}
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or none to go on with
         return table
@@ -119,8 +120,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     for each in finished:
         assess.check_fits(each.networks, data_set, each.name)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), images, seed=first.seed)
-    identity, folder = {each.name: each.identity for each in finished}, Path(output)
-    call = json.dumps([identity, overrides, images, steps, draws])
+    identity, folder = [[each.name, each.identity] for each in finished], Path(output)
 
     def reseed(seed):
         for each in finished:
@@ -134,7 +134,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
             data_set.test.labels[chosen],
             attack=attacks,
             seed=first.seed,
-            state=folder / f"state_{zlib.crc32(call.encode()):08x}",
+            state=_state(folder, identity, first.evaluation.epsilon, first.seed, images, steps, draws),
             identity=identity,
             reseed=reseed,
         )
@@ -145,6 +145,11 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     log.info("%s", matrix)
     log.info("transfer: %s", folder / "transfer.json")
     return folder / "transfer.json"
+
+
+def _state(folder, *call):
+    """Where an attack keeps its state: a folder for each different call, so that none is in the way of another."""
+    return folder / f"state_{zlib.crc32(json.dumps(call).encode()):08x}"
 
 
 def _share(share):
