@@ -334,6 +334,14 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 
+def test_suite_takes_the_folder_of_a_run(finished_run, suite_calls, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished_run[0], folder)
+    judged(f"{folder}/")
+    assert (folder / "verdict_quick.json").exists()
+    assert suite_calls[0]["state"] == folder / "suites" / "quick"
+
+
 @pytest.mark.parametrize(("network", "file"), [("trained", "model.keras"), ("undefended", "undefended.keras")])
 def test_suite_attacks_another_network_and_number_of_images_under_their_own_name(
     finished_run, suite_calls, tmp_path, network, file
