@@ -1,7 +1,6 @@
 """The folder of a run: what lies where, and that no two processes are in it."""
 
 import json
-import os
 import tomllib
 from pathlib import Path
 
@@ -9,11 +8,7 @@ import tomli_w
 
 from rsr_tf.atomic import is_partial, replacing, write_text
 from rsr_tf.differences import first_difference
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes in one folder go unnoticed
-    fcntl = None
+from rsr_tf.folder_lock import FolderLock
 
 
 class RunFolder:
@@ -37,7 +32,7 @@ class RunFolder:
         self.artefacts = self.path / "artefacts"
         self.measured_artefacts = self.path / "artefacts.json"
         self.report = self.path / "report.html"
-        self._lock_descriptor = None
+        self._lock = FolderLock(self.path)
 
     def check(self, values, complete=lambda stored: stored):
         """Raise `ValueError` for a folder that belongs to another config, or holds something else.
@@ -63,7 +58,7 @@ class RunFolder:
                 f"the run folder {self.path} belongs to another config: {difference}. "
                 "Choose another --output, or remove it"
             )
-        self._lock()
+        self._lock.acquire()
 
     def claim(self, values, versions):
         """Make the folder and write the config into it, with the versions it runs under; once.
@@ -73,28 +68,14 @@ class RunFolder:
             versions: dict from package to version.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        self._lock.acquire()
         if not self.config.exists():
             with replacing(self.config) as temporary:
                 temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
 
-    def _lock(self):
-        """Keep other processes out of the folder until this one ends; raise `ValueError` if one is in it."""
-        if fcntl is None or self._lock_descriptor is not None or not self.path.is_dir():
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise ValueError(f"another `rsr` is at work in the run folder {self.path}") from error
-        self._lock_descriptor = descriptor
-
     def release(self):
         """Let other processes in again."""
-        if self._lock_descriptor is not None:
-            os.close(self._lock_descriptor)
-            self._lock_descriptor = None
+        self._lock.release()
 
     def read_evaluation(self):
         return self.read_json(self.evaluation)

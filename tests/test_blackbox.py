@@ -15,6 +15,7 @@ from rsr_tf.cli import main
 from rsr_tf.config import parse_config
 from rsr_tf.experiment import build
 from rsr_tf.experiment.finished import open_finished
+from rsr_tf.folder_lock import FolderLock
 from rsr_tf.run_folder import RunFolder, drop_none
 
 CONFIG = {
@@ -117,6 +118,14 @@ def test_columns_of_zoo_are_gathered_over_calls(run, monkeypatch, tmp_path):
     (tmp_path / "zoo_tier1_3.json").write_bytes((tmp_path / "other" / "zoo_tier1_3.json").read_bytes())
     rsr("zoo", run.path, "--images", 3, "--noise", "shared", "--output", tmp_path)  # beside that of another network
     assert list(json.loads((tmp_path / "zoo_tier1_3.json").read_text())["columns"]) == ["shared"]
+
+
+@pytest.mark.parametrize("command", ["zoo", "transfer"])
+def test_folder_that_another_process_is_at_work_in_is_one_line(run, tmp_path, command):
+    with FolderLock(tmp_path):
+        line = stopped_with_one_line(command, run.path, "--images", 3, "--output", tmp_path)
+    assert line == f"rsr: another `rsr` is at work in the folder {tmp_path}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_broken_config_of_a_run_is_one_line(run, tmp_path):

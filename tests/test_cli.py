@@ -573,7 +573,7 @@ def test_run_folder_that_another_process_just_made_is_one_line(config, tmp_path)
     fcntl.flock(other, fcntl.LOCK_EX)
     message = stopped_with_one_line(["train", config, "--output", folder])
     os.close(other)
-    assert "another `rsr` is at work in the run folder" in message
+    assert "another `rsr` is at work in the folder" in message
     assert list(folder.iterdir()) == []
 
 
@@ -613,7 +613,9 @@ def test_run_folder_in_place_of_its_config_goes_on_there(finished_run, tmp_path)
     result = CliRunner().invoke(main, ["report", str(folder)])
     assert result.exit_code == 0, result.output
     assert (folder / "report.html").exists()
-    assert "belongs to another config: `seed` is 0 there and 1 here" in stopped_with_one_line(["report", folder, "--set", "seed=1"])
+    assert "belongs to another config: `seed` is 0 there and 1 here" in stopped_with_one_line(
+        ["report", folder, "--set", "seed=1"]
+    )
 
 
 def test_unreadable_model_is_one_line(finished_run, config, tmp_path):

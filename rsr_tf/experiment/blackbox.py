@@ -10,6 +10,7 @@ from rsr_tf.atomic import write_text
 from rsr_tf.config import UserError
 from rsr_tf.experiment import assess, build
 from rsr_tf.experiment.finished import open_finished
+from rsr_tf.folder_lock import FolderLock
 from rsr_tf.report.figures import draw_heat_map
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
         Path of the file.
 
     Raises:
-        UserError: for a folder without a network, data that is missing, or a SavedModel without `output`.
+        UserError: for a folder without a network, data that is missing, a SavedModel without `output`, or an `output`
+            that another process is at work in.
     """
     finished = open_finished(path, overrides)
     if output is None and (finished.folder / "saved_model.pb").exists():
@@ -38,7 +40,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
     folder = Path(output or finished.folder / "zoo" / file)
     data_set = build.load_data(finished.config)
     assess.check_fits(finished.networks, data_set, path)
-    with build.user_errors(), build.disk_errors(folder):
+    with build.user_errors(), build.disk_errors(folder), FolderLock(folder):
         table = evaluation.run_zoo(
             finished.networks,
             data_set.test.pixels(),
@@ -126,7 +128,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
         for each in finished:
             each.reseed(seed)
 
-    with build.user_errors(), build.disk_errors(folder):
+    with build.user_errors(), build.disk_errors(folder), FolderLock(folder):
         matrix = evaluation.evaluate_transfer(
             networks,
             networks,
