@@ -49,6 +49,7 @@ def test_network_without_noise_is_broken_in_every_draw_or_none(table):
     column = table[0]["columns"]["off"]
     assert column["draws"] == 1
     assert column["success_in_majority"] == column["success"]
+    assert column["right_draws"] == [0] * column["success"]["images"]
 
 
 def test_stopped_attack_goes_on_after_the_last_group(table):
@@ -158,6 +159,8 @@ def test_luck_with_the_noise_is_told_from_success():
     column = found["columns"]["shared"]
     assert (column["attacked"], column["success"]["images"]) == (1, 1)
     assert column["success_in_majority"]["images"] == 0
+    (right,) = column["right_draws"]
+    assert 35 <= right < 40, "wrong in three or four draws of 40"
 
 
 def test_headline_is_the_column_of_largest_success():

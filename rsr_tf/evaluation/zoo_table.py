@@ -67,6 +67,7 @@ def run_zoo(
     Returns:
         A dict of plain values. `"columns"` holds `ZOOResult.as_dict()` for each column, and in it
         `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the draws;
+        `"right_draws"`, in how many draws each success is right;
         `"unseen_steps"`, see `unseen_steps`, of which a warning is logged where they are most; `"headline"` names the
         column of the largest success.
 
@@ -223,5 +224,6 @@ def _summary(found, draws):
     return {
         **result.as_dict(),
         "success_in_majority": shares(int(in_majority.sum()), int(result.attacked.sum()), len(hits)),
+        "right_draws": hits[result.success].tolist(),
         "seconds": float(seconds.sum()),
     }
