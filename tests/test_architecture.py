@@ -45,19 +45,8 @@ ALLOWED = {
     "cli": {"config", "experiment"},
     "experiment": {
         *("artefacts", "atomic", "attacks", "callbacks", "compact", "config", "convert", "data", "evaluation"),
-        *(
-            "export",
-            "folder_lock",
-            "layers",
-            "messages",
-            "models",
-            "pruning",
-            "pruning_callback",
-            "report",
-            "run_folder",
-            "schedules",
-        ),
-        *("structured", "tflite", "training"),
+        *("export", "folder_lock", "layers", "messages", "models", "pruning", "pruning_callback", "report"),
+        *("run_folder", "schedules", "structured", "tflite", "training"),
     },
 }
 """What each module or package of modules knows of the others: this and no more, so that the list stays true."""

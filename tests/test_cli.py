@@ -573,7 +573,7 @@ def test_run_folder_that_another_process_just_made_is_one_line(config, tmp_path)
     fcntl.flock(other, fcntl.LOCK_EX)
     message = stopped_with_one_line(["train", config, "--output", folder])
     os.close(other)
-    assert "another `rsr` is at work in the folder" in message
+    assert f"another `rsr` is at work in the folder {folder}" in message
     assert list(folder.iterdir()) == []
 
 

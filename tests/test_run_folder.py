@@ -132,7 +132,7 @@ def test_folder_whose_making_was_cut_short_is_taken(tmp_path):
 def test_folder_in_use_is_refused_until_it_is_released(tmp_path):
     first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     first.claim({"seed": 0}, {})
-    with pytest.raises(ValueError, match="another `rsr` is at work in the folder"):
+    with pytest.raises(ValueError, match=f"another `rsr` is at work in the folder {tmp_path / 'run'}"):
         second.check({"seed": 0})
     first.release()
     second.check({"seed": 0})
