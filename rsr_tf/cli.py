@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from rsr_tf import __version__
+from rsr_tf.choices import SUITES
 
 
 class Group(click.Group):
@@ -78,7 +79,7 @@ def prune(config, overrides, output):
 @click.option("--config", "other", type=click.Path(), help="Config for a SavedModel that was not exported by `rsr`.")
 @click.option(
     "--suite",
-    type=click.Choice(["quick", "standard-random", "paper", "full"]),
+    type=click.Choice(SUITES[::-1]),
     help="Adaptive and black-box attacks on one network, checks, and a verdict.",
 )
 @click.option(

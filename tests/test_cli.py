@@ -20,6 +20,7 @@ from test_report_verdict import HEAD, noisy_verdict
 
 import rsr_tf
 from rsr_tf.callbacks import Checkpoint, read_history
+from rsr_tf.choices import SUITES
 from rsr_tf.cli import main
 from rsr_tf.evaluation import Check
 
@@ -306,7 +307,7 @@ def suite_calls(monkeypatch):
             logits["noise off"] = stripped_fn(images[:2])
         calls.append({"logits": logits, "images": len(images), **options})
         check = Check("noise on", False, 0.0, 1e-4, "The network is not random.")
-        verdict = noisy_verdict([check])
+        verdict = noisy_verdict([check], suite=options["suite"])
         return {key: value for key, value in verdict.items() if key not in {**HEAD, "versions": None}}
 
     monkeypatch.setattr("rsr_tf.evaluation.run_suite", run_suite)
@@ -489,6 +490,17 @@ def test_output_of_a_saved_model_is_no_folder_of_something_else(finished_run, tm
     result = CliRunner().invoke(main, ["evaluate", str(served), "--output", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "--output goes with a config or --suite" in result.stderr
+
+
+@pytest.mark.usefixtures("suite_calls")
+def test_every_suite_is_reported_beside_the_others(finished_run, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    for suite in reversed(SUITES):
+        result = CliRunner().invoke(main, ["evaluate", str(folder), "--suite", suite])
+        assert result.exit_code == 0, result.output
+        assert f"Verdict: the pruned network, {suite} suite" in (folder / "report.html").read_text()
+    assert CliRunner().invoke(main, ["report", str(folder)]).exit_code == 0
 
 
 def test_unknown_suite_is_refused(config):

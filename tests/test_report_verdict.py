@@ -135,7 +135,8 @@ def test_verdicts_are_sorted_by_network_then_suite_then_images():
         return {"network": network, "parameters": {"suite": suite, "n": n}}
 
     best = [
-        *(of("pruned", "full"), of("pruned", "paper", 400), of("pruned", "paper"), of("pruned", "quick")),
+        *(of("pruned", "full"), of("pruned", "paper", 400), of("pruned", "paper")),
+        *(of("pruned", "standard-random"), of("pruned", "quick")),
         *(of("trained", "full"), of("undefended", "full"), of("exported", "full")),
     ]
     assert strongest_first(reversed(best)) == best

@@ -66,7 +66,7 @@ def run_suite(
         model_fn: function from float32 `(n, h, w, c)` in [0,1] to logits; see `rsr_tf.evaluation.as_model_fn`.
         images: float32 `(total, h, w, c)` in [0,1].
         labels: integers `(total,)`, the true ones.
-        suite: `"quick"`, `"paper"` or `"full"`. Defaults to `"quick"`.
+        suite: one of `rsr_tf.choices.SUITES`. Defaults to `"quick"`.
         epsilon: radius of the linf ball, in units of pixels in [0,1]. Defaults to 8/255.
         stripped_fn: the network without its noise, or `None`. Defaults to `None`.
         n: number of test images, drawn by `seed`. Defaults to that of the suite, or all if there are fewer.

@@ -161,7 +161,7 @@ class Experiment:
         """Attack one network by a whole suite; what is done of it is kept, and a stopped suite goes on.
 
         Args:
-            suite: `"quick"`, `"paper"` or `"full"`.
+            suite: one of `rsr_tf.choices.SUITES`.
             network: `"pruned"`, `"trained"` or `"undefended"`. Defaults to `"pruned"`.
             images: number of test images to draw; `None`, the default, for that of the suite.
         """

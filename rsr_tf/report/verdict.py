@@ -5,10 +5,9 @@ import math
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
+from rsr_tf.choices import SUITES
 from rsr_tf.report.figures import svg, tidy
 
-SUITES = ("full", "paper", "quick")
-"""The strongest first."""
 NETWORKS = {
     "pruned": "the pruned network",
     "trained": "the network before pruning",

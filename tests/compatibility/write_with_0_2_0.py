@@ -82,7 +82,9 @@ def main():
 
     finished, stopped = folder / "finished", folder / "stopped"
     subprocess.run(rsr("run", config, "--output", finished), check=True)
-    stop_when(rsr("train", config, "--output", stopped), lambda: list((stopped / "checkpoints").glob("train-0002.keras")))
+    stop_when(
+        rsr("train", config, "--output", stopped), lambda: list((stopped / "checkpoints").glob("train-0002.keras"))
+    )
 
     suite = ("evaluate", finished, "--suite", "quick", "--images", 20)
     subprocess.run(rsr(*suite), check=True)
