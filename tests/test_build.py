@@ -1,5 +1,6 @@
 """From a config to the objects it describes; the command's own tests see them at work."""
 
+import numpy as np
 import pytest
 
 from rsr_tf.config import UserError, parse_config
@@ -45,3 +46,27 @@ def test_polynomial_schedule_without_time_for_a_second_pruning_is_refused():
 def test_rounds_are_as_long_as_their_epochs_of_fine_tuning():
     config = config_of(schedule="rounds", sparsity=0.75, rounds=2, finetune_epochs=3)
     assert build.build_pruning_rounds(config, steps_per_epoch=10) == Rounds((0.5, 0.75), steps_per_round=30)
+
+
+def test_steps_schedule_is_a_tenth_at_half_and_a_hundredth_at_three_quarters():
+    rate = build.build_learning_rate("steps", peak=0.1, steps=160)
+    found = [float(rate(step)) for step in (0, 80, 81, 120, 121, 160)]
+    assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_cosine_schedule_rises_over_three_tenths_and_falls_to_zero():
+    rate = build.build_learning_rate("cosine", peak=0.2, steps=100)
+    steps = np.array([0, 15, 30, 65, 100])
+    falling = 0.1 * (1 + np.cos(np.pi * (steps - 30) / 70))
+    wanted = np.where(steps < 30, 0.2 * steps / 30, falling)
+    assert [float(rate(step)) for step in steps] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_cosine_schedule_takes_very_short_trainings(steps):
+    rate = build.build_learning_rate("cosine", peak=0.2, steps=steps)
+    assert all(0 <= float(rate(step)) <= 0.2 + 1e-6 for step in range(steps + 1))
+
+
+def test_constant_schedule_is_the_peak_itself():
+    assert build.build_learning_rate("constant", peak=0.1, steps=100) == 0.1

@@ -26,15 +26,26 @@ GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2
 
 
 def scheme_name(config):
-    """What Table 1 calls the settings of a config."""
-    noisy, lasso = config.model.noise != "none", config.model.lasso > 0
+    """Name the training scheme of a config: those of Table 1, their ancestor PNI, and the group lasso beside them.
+
+    Args:
+        config: a `Config`.
+
+    Returns:
+        `"PGD training"`, `"CNI"`, `"Lasso"`, `"RSR"`, `"PNI"` for noise by layer or weight, or one of these with the
+        penalty that it has in addition.
+    """
+    section = config.model
     if not config.attack.steps:
         return "training without attack"
-    if config.model.noise == "layer" and not lasso:
-        return "PNI"
-    return {(True, True): "RSR", (True, False): "CNI", (False, True): "Lasso", (False, False): "PGD training"}[
-        noisy, lasso
-    ]
+    noise = {"none": "", "channel": "CNI", "layer": "PNI", "element": "PNI"}[section.noise]
+    if noise == "CNI" and section.lasso:
+        noise = "RSR"
+    penalties = {"lasso": section.lasso and noise != "RSR", "group lasso": section.group_lasso}
+    penalty = " and ".join(name for name, weight in penalties.items() if weight)
+    if noise:
+        return f"{noise} with {penalty}" if penalty else noise
+    return penalty[0].upper() + penalty[1:] if penalty else "PGD training"
 
 
 def describe(config, data_set, *, count):
@@ -96,7 +107,7 @@ def judge(networks, images, labels, config, suite, **options):
         networks: `model_fn`s by name as of `variants`, with `"noisy"` and `"stripped"`, or one of them alone.
         images, labels: the test images; the suite draws its own number of them.
         config: a `Config`.
-        suite: `"quick"`, `"paper"` or `"full"`.
+        suite: one of `rsr_tf.choices.SUITES`.
         **options: for `run_suite`, such as `state`.
     """
     model_fn = networks.get("noisy", networks.get("stripped"))
