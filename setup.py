@@ -12,7 +12,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["rsr_tf", "rsr_tf.*"]),
-    package_data={"rsr_tf.report": ["*.html.jinja"]},
+    package_data={"rsr_tf.report": ["templates/*.html.jinja"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.12,<3.16",
@@ -30,7 +30,7 @@ setup(
     ],
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "test": ["pytest>=8", "ruff>=0.12"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
         "litert": ["ai-edge-litert>=2.0"],  # runs TFLite files; without it TensorFlow's own interpreter does
     },
     entry_points={"console_scripts": ["rsr = rsr_tf.cli:main"]},

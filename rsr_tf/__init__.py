@@ -25,38 +25,45 @@ _HOMES = {
     "make_prunable": "layers",
     "unpruned_layers": "layers",
     "RSRModel": "training",
-    "PruningCallback": "pruning_callback",
+    "PruningCallback": "pruning",
     "prune": "pruning",
     "sparsity": "pruning",
     "sparsity_table": "pruning",
-    "add_noise": "convert",
-    "strip": "convert",
+    "add_noise": "layers.conversion",
+    "strip": "layers.conversion",
     "as_model_fn": "evaluation",
     "export_saved_model": "export",
-    "export_tflite": "tflite",
-    "save_compact": "compact",
-    "load_compact": "compact",
-    "GroupLasso": "group_lasso",
-    "prune_filters": "structured",
-    "rebuild": "structured",
+    "export_tflite": "export",
+    "save_compact": "export",
+    "load_compact": "export",
+    "GroupLasso": "layers.regularizers",
+    "prune_filters": "pruning",
+    "rebuild": "pruning",
 }
-_MODULES = (
-    *("artefacts", "attacks", "compact", "convert", "data", "evaluation", "export", "layers", "models", "noise"),
-    *("pruning", "schedules", "structured", "tflite", "training"),
-)
-_SERIALIZED = ("attacks", "group_lasso", "layers", "schedules", "training")
+_MODULES = ("attacks", "data", "evaluation", "export", "layers", "models", "pruning", "training")
+_MOVED = {
+    "artefacts": "export.benchmark",
+    "compact": "export.compact",
+    "convert": "layers.conversion",
+    "noise": "layers.noise",
+    "schedules": "pruning.schedules",
+    "structured": "pruning.structured",
+    "tflite": "export.tflite",
+}
+"""Attributes that were modules of their own in version 0.2.0, and where these are now."""
+_SERIALIZED = ("attacks", "layers.regularizers", "layers", "pruning.schedules", "training")
 """Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""
 
-__all__ = ["__version__", *_HOMES, *_MODULES]
+__all__ = ["__version__", *_HOMES, *_MODULES, *_MOVED]
 
 
 def __getattr__(name):
-    if name not in _HOMES and name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module `rsr_tf` has no attribute `{name}`")
     _register_classes()
-    if name in _MODULES:
-        return importlib.import_module(f"rsr_tf.{name}")
-    return getattr(importlib.import_module(f"rsr_tf.{_HOMES[name]}"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"rsr_tf.{_HOMES[name]}"), name)
+    return importlib.import_module(f"rsr_tf.{_MOVED.get(name, name)}")
 
 
 def __dir__():

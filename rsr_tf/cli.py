@@ -17,7 +17,7 @@ class Group(click.Group):
     """Prints a user's mistake as one line and exits with code 2."""
 
     def invoke(self, context):
-        from rsr_tf.config import UserError
+        from rsr_tf.config.schema import UserError
 
         try:
             return super().invoke(context)
@@ -145,7 +145,7 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
     LIST is numbers with commas between them. Everything goes into the folder sweep of the run folder, with the figures
     in sweep.html; stopped and started again, it goes on, and another list adds to what is there.
     """
-    from rsr_tf.config import NotNegative, Share, parse_numbers
+    from rsr_tf.config.schema import NotNegative, Share, parse_numbers
 
     if (sparsities, gammas, lambdas) == (None, None, None):
         sparsities = SPARSITIES
@@ -233,7 +233,7 @@ def _run(stage, config, overrides, output, *arguments):
 
 @contextlib.contextmanager
 def _experiment(config, overrides, output):
-    from rsr_tf.config import load_config, run_folder_of
+    from rsr_tf.config.schema import load_config, run_folder_of
 
     settings = load_config(config, overrides)
     _start_tensorflow()
@@ -244,7 +244,7 @@ def _experiment(config, overrides, output):
 
 
 def _evaluate_saved_model(path, config, overrides, output, suite, images):
-    from rsr_tf.config import load_config
+    from rsr_tf.config.schema import load_config
 
     if output and not suite:
         raise click.UsageError("--output goes with a config or --suite; the scores of a SavedModel are printed as JSON")

@@ -14,10 +14,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from rsr_tf import evaluation
-from rsr_tf.evaluation.batches import in_batches, is_right
+from rsr_tf.evaluation.model_fn import in_batches, is_right
 from rsr_tf.evaluation.scores import wilson_interval
-from rsr_tf.experiment import assess, build
-from rsr_tf.experiment.finished import open_finished
+from rsr_tf.experiment import builders as build
+from rsr_tf.experiment import evaluate as assess
+from rsr_tf.experiment.load import open_finished
 
 BATCH = 100
 

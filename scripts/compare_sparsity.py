@@ -24,9 +24,11 @@ from pathlib import Path
 import keras
 
 import rsr_tf
-from rsr_tf.config import load_config
+from rsr_tf.config.schema import load_config
 from rsr_tf.evaluation.scores import wilson_interval
-from rsr_tf.experiment import Experiment, assess, build
+from rsr_tf.experiment import Experiment
+from rsr_tf.experiment import builders as build
+from rsr_tf.experiment import evaluate as assess
 
 METHODS = {
     "threshold": [],

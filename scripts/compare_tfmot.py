@@ -19,8 +19,8 @@ import keras
 import numpy as np
 
 import rsr_tf
-from rsr_tf import schedules
-from rsr_tf.pruning_callback import ask
+from rsr_tf.pruning import schedules
+from rsr_tf.pruning.callback import ask
 
 SHAPES = ((3, 3, 1, 5), (180, 7), (7, 3))
 """Of the kernels: a convolution of 8x8 images and two dense layers; 45, 1260 and 21 weights."""

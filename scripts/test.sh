@@ -6,4 +6,4 @@ source scripts/environment.sh
 make_environment requirements-test.txt
 ruff check .
 ruff format --check .
-pytest "$@"
+pytest --numprocesses=2 --dist=loadfile "$@"

@@ -14,6 +14,7 @@ import keras
 
 from rsr_tf import data, models
 from rsr_tf.evaluation import TIERS, as_model_fn, draw_test_images, expected_queries, zoo_attack
+from rsr_tf.evaluation.zoo import describe_result
 
 SEED = 0
 
@@ -42,7 +43,7 @@ def main():
         "settings": settings.get_config(),
         "indices": chosen.tolist(),
         "seconds": round(time.perf_counter() - start, 1),
-        "result": result.as_dict(),
+        "result": describe_result(result),
     }
     share = record["result"]["success"]["of_attacked"]
     print(f"broken: {share['mean']:.1%} of n={share['n']} ({share['interval'][0]:.1%} to {share['interval'][1]:.1%})")

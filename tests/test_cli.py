@@ -16,45 +16,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from test_report_verdict import HEAD, noisy_verdict
+from helpers import HEAD, TINY, noisy_verdict
 
 import rsr_tf
-from rsr_tf.callbacks import Checkpoint, read_history
 from rsr_tf.choices import SUITES
 from rsr_tf.cli import main
 from rsr_tf.evaluation import Check
+from rsr_tf.training.callbacks import Checkpoint, read_history
 
 REPOSITORY = Path(__file__).parent.parent
-
-TINY = """
-[data]
-name = "digits"
-[model]
-name = "small_cnn"
-width = 0.125
-lasso = 1e-4
-[attack]
-epsilon = 0.2
-step_size = 0.1
-steps = 2
-[training]
-epochs = 3
-batch_size = 256
-learning_rate = 0.05
-deterministic = true
-[pruning]
-sparsity = 0.6
-finetune_epochs = 1
-[undefended]
-epochs = 1
-[evaluation]
-epsilon = 0.2
-step_size = 0.1
-steps = 2
-images = 60
-draws = 2
-batch_size = 50
-"""
 
 
 @pytest.fixture
@@ -473,7 +443,7 @@ def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(fin
 def test_saved_model_that_was_not_exported_here_is_called_by_its_folder(
     finished_run, suite_calls, config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rsr_tf.export.read_metadata", lambda path: {})
+    monkeypatch.setattr("rsr_tf.export.saved_model.read_metadata", lambda path: {})
     judged(finished_run[0] / "saved_model", "--config", config, "--output", tmp_path / "out")
     verdict = json.loads((tmp_path / "out" / "verdict_quick.json").read_text())
     assert (verdict["model"], verdict["scheme"], verdict["sparsity"]) == ("saved_model", "SavedModel", None)

@@ -6,7 +6,8 @@ import re
 import pytest
 
 import rsr_tf
-from rsr_tf import attacks, data, evaluation, models, schedules
+from rsr_tf import attacks, data, evaluation, models
+from rsr_tf.pruning import schedules
 
 NAMES = sorted(set(rsr_tf.__all__) - {"__version__"})
 PUBLIC = {f"rsr_tf.{name}": getattr(rsr_tf, name) for name in NAMES if not inspect.ismodule(getattr(rsr_tf, name))}

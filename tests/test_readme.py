@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import rsr_tf
-from rsr_tf.config import key_table, load_config
+from rsr_tf.config.schema import key_table, load_config
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -1,16 +1,17 @@
 """How robust is a network, seen only as `model_fn: (n, h, w, c) pixels in [0,1] -> (n, classes) logits`."""
 
-from rsr_tf.evaluation.adaptive import AdaptivePGD
-from rsr_tf.evaluation.apgd import APGD
-from rsr_tf.evaluation.checks import Check
-from rsr_tf.evaluation.expectation import average_over_draws
+from rsr_tf.attacks.apgd import APGD
+from rsr_tf.attacks.eot import average_over_draws
+from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.square import Square
+from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
+from rsr_tf.evaluation.checks.attack_checks import Check
+from rsr_tf.evaluation.robustness import run_suite
+from rsr_tf.evaluation.runner import Bench, Trial
 from rsr_tf.evaluation.scores import RepeatedScore, Score
-from rsr_tf.evaluation.square import Square
 from rsr_tf.evaluation.state import State
-from rsr_tf.evaluation.suite import run_suite
 from rsr_tf.evaluation.suites import SUITES
 from rsr_tf.evaluation.transfer import TransferMatrix, evaluate_transfer
-from rsr_tf.evaluation.trials import Bench, Trial
 from rsr_tf.evaluation.verdict import make_verdict
 from rsr_tf.evaluation.whitebox import (
     accuracy_under,
@@ -19,9 +20,8 @@ from rsr_tf.evaluation.whitebox import (
     build_attacks,
     evaluate_whitebox,
 )
-from rsr_tf.evaluation.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
-from rsr_tf.evaluation.zoo_table import COLUMNS as ZOO_COLUMNS
-from rsr_tf.evaluation.zoo_table import most_broken, run_zoo
+from rsr_tf.evaluation.zoo import COLUMNS as ZOO_COLUMNS
+from rsr_tf.evaluation.zoo import most_broken, run_zoo
 
 __all__ = [
     "APGD",

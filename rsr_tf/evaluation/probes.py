@@ -5,8 +5,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks import cross_entropy, input_gradient
-from rsr_tf.evaluation.adaptive import AdaptivePGD
+from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.pgd import cross_entropy, input_gradient
 
 CALL_SIZES = (1, 250, 257, 2056)
 """Batch sizes at which the noise is looked at: those of single images, of an evaluation, and of a ZOO iteration on one

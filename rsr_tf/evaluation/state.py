@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.atomic import is_partial, replacing, write_text
-from rsr_tf.differences import first_difference
+from rsr_tf.files import is_partial, replacing, write_text
+from rsr_tf.identity import first_difference
 
 IDENTITY = "identity.json"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from rsr_tf.attacks import FGSM, PGD
-from rsr_tf.evaluation.adaptive import AdaptivePGD
-from rsr_tf.evaluation.apgd import APGD
-from rsr_tf.evaluation.square import Square
+from rsr_tf.attacks.apgd import APGD
+from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.pgd import FGSM, PGD
+from rsr_tf.attacks.square import Square
 
 EPSILON_FACTORS = (0.25, 0.5, 2, 4)
 """Of the sweep, beside 0 and 1: from 2/255 to 32/255 for an epsilon of 8/255."""

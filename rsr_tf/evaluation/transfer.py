@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from rsr_tf.evaluation.batches import in_batches
-from rsr_tf.evaluation.inputs import checked, fingerprint
+from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.whitebox import accuracy_under
+from rsr_tf.validation import checked, fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
-from rsr_tf.evaluation.batches import in_batches, is_right
-from rsr_tf.evaluation.inputs import checked
+from rsr_tf.attacks.margin import is_right
+from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
+from rsr_tf.validation import checked
 
 PIXELS = {"clip_min": 0.0, "clip_max": 1.0}
 

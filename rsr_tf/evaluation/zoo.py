@@ -1,163 +1,143 @@
-"""ZOO: an attack that knows scores alone and estimates the gradient from them (Table 3; Chen et al. 2017).
-
-`zoo_path` is the attack on one image, a generator that asks for the scores of its probes; here several run side by
-side and are answered from one call. So an image's path does not depend on its neighbours, as long as its scores do not:
-of a network that draws noise once a call, images side by side share the draws. No TensorFlow is imported:
-what is attacked is a function from images to scores, and there is no gradient to peep at.
-"""
+"""ZOO against a network, a column for each way to meet its noise (Table 3), in parts that are kept on disk."""
 
 import dataclasses
-import itertools
-import math
+import functools
+import logging
 import statistics
-from dataclasses import dataclass
+import time
+from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.evaluation.inputs import checked
+from rsr_tf.attacks.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, zoo_attack
+from rsr_tf.attacks.zoo_single_image import probes_round, to_pixels, to_tanh_space
+from rsr_tf.evaluation.checks.attack_checks import noise_does_not_depend_on_batch_size
+from rsr_tf.evaluation.model_fn import in_batches
+from rsr_tf.evaluation.probes import noise_by_batch_size
+from rsr_tf.evaluation.runner import count_right
 from rsr_tf.evaluation.scores import wilson_interval
-from rsr_tf.evaluation.zoo_path import Nearest, zoo_path
+from rsr_tf.evaluation.state import State, derived_seed
+from rsr_tf.validation import checked, fingerprint
 
-NOISES = ("shared", "per_image", "averaged")
+log = logging.getLogger(__name__)
+
+OFF = "off"
+COLUMNS = (*NOISES, OFF)
+"""How the attack meets the noise of the noisy network, see `ZOOSettings`; `"off"` attacks the stripped one."""
+
+BLIND = (
+    "it rounds them away, as bfloat16 or a quantizer of inputs does, so what ZOO finds says nothing about robustness"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZOOSettings:
-    """What a ZOO attack is made of. The defaults are tier 2; `TIERS` holds both tiers.
+def run_zoo(
+    networks,
+    images,
+    labels,
+    *,
+    tier=1,
+    n=200,
+    columns=None,
+    draws=20,
+    group=8,
+    seed=0,
+    state=None,
+    identity=None,
+    reseed=lambda seed: None,
+):
+    """Attack a network by ZOO and say how often it succeeded (Table 3; Chen et al. 2017).
+
+    A stopped attack goes on with the same `state`, after the last finished group of images. The groups of fewer images
+    are the first of more, but for the last one if it was not full: an attack of more images starts with those.
 
     Args:
-        initial_c: weight of the hinge against the squared L2 distance, to begin with. Defaults to 0.01.
-        binary_steps: values of c that are tried, by binary search. Defaults to 9.
-        iterations: ADAM steps for each c. Defaults to 1000.
-        coordinates: pixels whose derivative is estimated in an iteration; all of them where the image has fewer.
-            Defaults to 128.
-        learning_rate: of ADAM, in tanh space. Defaults to 0.01.
-        difference: h of the symmetric difference, in tanh space. Defaults to 1e-4.
-        patience: a c is given up when the mean loss of so many iterations is not below that of as many before, by a
-            ten-thousandth at least. Means, because under noise the lowest loss so far is a lucky draw that nothing
-            after it beats. 0 never gives up. Defaults to 100.
-        noise: `"shared"`: one call scores all probes of an iteration, so a noisy network that draws once a call
-            shows them one draw; `"per_image"`: every probe is a call of its own, with its own draw, and slow;
-            `"averaged"`: the logits are averaged over `draws` calls. Defaults to `"shared"`.
-        draws: calls for `"averaged"`. Defaults to 8.
-        confirmations: further calls in which a changed class must be seen in more than half before the image counts
-            as adversarial. 0 takes the first sight of another class, as Chen et al. do, which against a random network
-            also counts images that are merely asked often enough. Defaults to 0.
-        seed: of the coordinates; every image has a stream of its own, made of the seed and its index. Defaults to 0.
+        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(total, h, w, c)` in [0,1].
+        labels: integers `(total,)`, the true ones.
+        tier: 1 or 2, see `rsr_tf.evaluation.TIERS`. Defaults to 1.
+        n: number of test images, drawn by `seed`. Defaults to 200, as in the paper.
+        columns: names out of `COLUMNS`. Defaults to all that the networks allow but `"per_image"`, which makes a
+            call for every probe and is slow.
+        draws: how often the noisy network is asked about what was found, to see whether most of its answers are wrong.
+            Defaults to 20.
+        group: images attacked side by side. Defaults to 8.
+        seed: integer, for the choice of images and the attack. Defaults to 0.
+        state: path of a folder where finished groups are kept, column by column; `None` keeps nothing.
+        identity: plain value that goes with the state, such as a hash of the weights.
+        reseed: function of an integer that restarts the noise, so that a stopped attack ends as an unstopped one.
+
+    Returns:
+        A dict of plain values. `"columns"` holds `describe_result` for each column, and in it
+        `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the draws;
+        `"right_draws"`, in how many draws each success is right;
+        `"unseen_steps"`, see `unseen_steps`, of which a warning is logged where they are most; `"headline"` names the
+        column of the largest success.
 
     Raises:
-        ValueError: for an unknown `noise`, or a number out of its range.
+        ValueError: for an unknown tier or column, a column whose network is missing, an `n`, `draws` or `group` below
+            1, pixels outside [0,1], labels that are wrong or of another number, or a state of another attack.
+
+    Example:
+        >>> table = run_zoo({"stripped": as_model_fn(rsr_tf.strip(model))}, images, labels, tier=1, n=40)
+        >>> table["columns"]["off"]["success"]["of_attacked"]
     """
+    sources = _sources(networks, columns)
+    _check(tier=tier, n=n, draws=draws, group=group)
+    images, labels = checked(images, labels)
+    pixels = fingerprint(images, labels)
+    chosen = draw_test_images(len(images), n, seed=seed, ascending=False)
+    images, labels = images[chosen], labels[chosen]
 
-    initial_c: float = 0.01
-    binary_steps: int = 9
-    iterations: int = 1000
-    coordinates: int = 128
-    learning_rate: float = 0.01
-    difference: float = 1e-4
-    patience: int = 100
-    noise: str = "shared"
-    draws: int = 8
-    confirmations: int = 0
-    seed: int = 0
-
-    def __post_init__(self):
-        if self.noise not in NOISES:
-            raise ValueError(f"`noise` must be one of {NOISES}. Received: noise={self.noise!r}")
-        for name in ("initial_c", "learning_rate", "difference"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0. Received: {name}={getattr(self, name)}")
-        least = {"binary_steps": 1, "iterations": 1, "coordinates": 1, "draws": 1, "patience": 0, "confirmations": 0}
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= smallest):
-                raise ValueError(f"`{name}` must be an integer of at least {smallest}. Received: {name}={value}")
-
-    def get_config(self):
-        return dataclasses.asdict(self)
-
-
-TIERS = {1: ZOOSettings(initial_c=0.5, binary_steps=1), 2: ZOOSettings()}
-"""Tier 1 tries c = 0.5 and nothing else; tier 2 searches for c in nine steps."""
+    table = {}
+    for column, model_fn in sources.items():
+        settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
+        own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws, "group": group}
+        kept = State(state and Path(state) / column, {"tier": tier, **own, "network": identity, "pixels": pixels})
+        unseen = unseen_steps(model_fn, images[0], settings)
+        if unseen > 0.5:
+            log.warning("%.0f %% of the small steps of ZOO change no score of this network: %s", 100 * unseen, BLIND)
+        if column != OFF:
+            _warn_of_uneven_noise(model_fn, images, settings, group)
+        done = sum(part.stop - part.start for part in _groups(len(images), group) if kept.has(_step(part)))
+        expected = expected_seconds(model_fn, images, settings, group)
+        log.info(
+            "ZOO tier %d, noise %s, %d images, %d of them done: %.0f min at most",
+            *(tier, column, len(images), done, expected / 60 * (1 - done / len(images))),
+        )
+        found = _attack_in_groups(
+            kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
+        )
+        table[column] = {**_summary(found, own["draws"]), **own, "unseen_steps": unseen, "expected_seconds": expected}
+    return {
+        **{"tier": tier, "n": len(chosen), "seed": seed, "images": chosen.tolist()},
+        "columns": table,
+        "headline": most_broken(table),
+    }
 
 
-def expected_queries(images, pixels, settings):
-    """How many classifications an attack needs at worst, when no c is given up early and none need confirming.
+def describe_result(result):
+    """What became of all images as plain numbers, for JSON: each share of the attacked images and of all.
 
     Args:
-        images: number of images that are attacked.
-        pixels: number of values of an image, `h * w * c`.
-        settings: a `ZOOSettings`.
+        result: a `ZOOResult`.
 
     Returns:
-        An integer: 257,001 for one CIFAR-10 image at tier 1, the last one to see whether it is right at all.
+        A dict of plain values.
     """
-    probes = 2 * min(settings.coordinates, pixels) + 1
-    draws = settings.draws if settings.noise == "averaged" else 1
-    return images * draws * (1 + settings.binary_steps * settings.iterations * probes)
-
-
-def draw_test_images(total, count=200, *, seed=0, ascending=True):
-    """Which test images are attacked (Section 4.2).
-
-    Args:
-        total: number of test images.
-        count: how many of them to draw, without repetition. Defaults to 200, as in the paper.
-        seed: integer. Defaults to 0.
-        ascending: whether to sort them. Otherwise they are in the order in which they were drawn, where fewer of the
-            same seed are the first of more. Defaults to `True`.
-
-    Returns:
-        An integer array `(count,)`; all indices where there are not more.
-    """
-    drawn = np.random.default_rng(seed).permutation(total)[:count]
-    return np.sort(drawn) if ascending else drawn
-
-
-@dataclass(frozen=True)
-class ZOOResult:
-    """What became of each image.
-
-    Args:
-        attacked: boolean `(n,)`: was the image right before, and thus attacked.
-        success: boolean `(n,)`: did its class change.
-        adversarial: float32 `(n, h, w, c)`: the nearest image of another class; the image itself where there is none.
-        l2, linf: float `(n,)`: distance of it; not a number where there is none.
-        queries: integers `(n,)`: classifications spent on it, the draws of an average counted one by one.
-    """
-
-    attacked: np.ndarray
-    success: np.ndarray
-    adversarial: np.ndarray
-    l2: np.ndarray
-    linf: np.ndarray
-    queries: np.ndarray
-
-    def within(self, *, l2=math.inf, linf=math.inf):
-        """Which images were broken within a distance. The attack lowers L2; what it keeps is not of least linf."""
-        return self.success & (self.l2 <= l2) & (self.linf <= linf + 1e-6)
-
-    @property
-    def median_l2(self):
-        """Median L2 distance of the successes; `None` where there is none."""
-        return statistics.median(self.l2[self.success].tolist()) if self.success.any() else None
-
-    def as_dict(self):
-        """Everything but the images as plain numbers, for JSON: each share of the attacked images and of all."""
-        counts = {
-            "success": self.success,
-            "success_l2_0.5": self.within(l2=0.5),
-            "success_linf_8/255": self.within(linf=8 / 255),
-        }
-        attacked = int(self.attacked.sum())
-        return {
-            "n": len(self.attacked),
-            "attacked": attacked,
-            **{name: shares(int(hits.sum()), attacked, len(self.attacked)) for name, hits in counts.items()},
-            "median_l2": self.median_l2,
-            "queries": int(self.queries.sum()),
-            "median_queries": statistics.median(self.queries[self.attacked].tolist()) if attacked else None,
-        }
+    counts = {
+        "success": result.success,
+        "success_l2_0.5": result.within(l2=0.5),
+        "success_linf_8/255": result.within(linf=8 / 255),
+    }
+    attacked = int(result.attacked.sum())
+    return {
+        "n": len(result.attacked),
+        "attacked": attacked,
+        **{name: shares(int(hits.sum()), attacked, len(result.attacked)) for name, hits in counts.items()},
+        "median_l2": result.median_l2,
+        "queries": int(result.queries.sum()),
+        "median_queries": statistics.median(result.queries[result.attacked].tolist()) if attacked else None,
+    }
 
 
 def shares(hits, attacked, total):
@@ -168,90 +148,117 @@ def shares(hits, attacked, total):
     return shares
 
 
-def zoo_attack(scores, images, labels, *, settings=TIERS[2], group=8, indices=None):
-    """Attack images by ZOO, untargeted, knowing the scores alone (Table 3; Chen et al. 2017, Section 3).
+def most_broken(columns):
+    """The column of the largest success, the headline of a table of ZOO.
 
     Args:
-        scores: function from float32 `(m, h, w, c)` in [0,1] to logits or log-probabilities `(m, classes)`, which
-            are the same to the attack; `as_model_fn(model)` will do, and so will any NumPy function.
-        images: float32 `(n, h, w, c)` in [0,1].
-        labels: integers `(n,)`, the true ones. Images that are wrong already are not attacked.
-        settings: a `ZOOSettings`. Defaults to tier 2.
-        group: images attacked side by side; `group` times 257 images go into a call. Defaults to 8.
-        indices: integers `(n,)`, the number of each image for its random stream, so that an attack may be split into
-            calls and give the same. Defaults to its place in `images`.
+        columns: the `"columns"` of what `run_zoo` returns.
 
     Returns:
-        A `ZOOResult`.
-
-    Raises:
-        ValueError: for pixels outside [0,1], labels that are wrong or of another number, or a `group` below 1.
-
-    Example:
-        >>> result = zoo_attack(as_model_fn(model), images, labels, settings=TIERS[1])
-        >>> result.as_dict()["success"]["of_attacked"]
+        A name out of `COLUMNS`.
     """
-    images, labels = checked(images, labels)
-    if group < 1:
-        raise ValueError(f"`group` must be at least 1. Received: group={group}")
-    indices = range(len(images)) if indices is None else indices
-    paths = [
-        zoo_path(image, int(label), settings, np.random.default_rng([settings.seed, int(index)]))
-        for image, label, index in zip(images, labels, indices, strict=True)
-    ]
-    ends, queries = _run(paths, _with_noise(scores, settings), group)
-    attacked = np.array([end is not None for end in ends])
-    found = [end if end is not None else Nearest() for end in ends]
-    success = np.array([nearest.image is not None for nearest in found])
-    adversarial = np.array(
-        [clean if end.image is None else end.image for clean, end in zip(images, found, strict=True)]
-    )
-    distance = np.where(success[:, np.newaxis], (adversarial - images).reshape(len(images), -1), np.nan)
-    draws = settings.draws if settings.noise == "averaged" else 1
-    return ZOOResult(
-        attacked=attacked,
-        success=success,
-        adversarial=adversarial,
-        l2=np.linalg.norm(distance, axis=1),
-        linf=np.abs(distance).max(axis=1),
-        queries=draws * queries,
-    )
+    return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
 
 
-def _run(paths, scores, group):
-    """Run generators that yield images and are sent scores, `group` of them at a time, one call for all.
+def _warn_of_uneven_noise(model_fn, images, settings, group):
+    """ZOO meets the noise of its own calls; is it that of the calls of one image, in which what it found is used."""
+    sizes = (1, group * _probes(images[0].size, settings))
+    check = noise_does_not_depend_on_batch_size(noise_by_batch_size(model_fn, images, sizes))
+    if not check.passed:
+        log.warning("%s", check.sentence)
 
-    Returns:
-        What each of them returned, and how many images it had scored.
+
+def _probes(pixels, settings):
+    return 2 * min(settings.coordinates, pixels) + 1
+
+
+def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):
+    """The fields of a `ZOOResult` for all images, and how many draws were right on what was found."""
+    count = in_batches(count_right(model_fn, draws=draws), batch_size=group)
+
+    def attack(part):
+        started = time.monotonic()
+        reseed(derived_seed(settings.seed, f"{settings.noise} {part.start}"))
+        found = zoo_attack(model_fn, images[part], labels[part], settings=settings, group=group, indices=indices[part])
+        return {
+            **vars(found),
+            "hits": count(found.adversarial, labels[part]),
+            "seconds": np.full(len(found.attacked), (time.monotonic() - started) / len(found.attacked)),
+        }
+
+    parts = []
+    for part in _groups(len(images), group):
+        parts.append(kept.once(_step(part), functools.partial(attack, part)))
+        _report_progress(parts, len(images))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _groups(count, group):
+    return [slice(start, min(start + group, count)) for start in range(0, count, group)]
+
+
+def _step(part):
+    return f"images {part.start} to {part.stop}"
+
+
+def expected_seconds(model_fn, images, settings, group):
+    """How long ZOO takes on this machine at worst, by the time that one call takes now."""
+    pixels = images[0].size
+    call = np.resize(images, (group * _probes(pixels, settings), *images.shape[1:]))
+    if settings.noise == "per_image":
+        call = call[:1]
+    np.asarray(model_fn(call))  # traces
+    started = time.monotonic()
+    for _ in range(3):
+        np.asarray(model_fn(call))
+    return expected_queries(len(images), pixels, settings) * (time.monotonic() - started) / (3 * len(call))
+
+
+def unseen_steps(model_fn, image, settings):
+    """The share of an iteration's probes that get the very scores of the point itself, at half the image's contrast.
+
+    About 0 in float32. Near 1, the network rounds the steps away and ZOO estimates gradients of zero. Half the
+    contrast, because a step in tanh space hardly moves black and white, whatever the network.
     """
-    ends, queries = [None] * len(paths), np.zeros(len(paths), np.int64)
-    waiting, asking = iter(enumerate(paths)), {}
-    while True:
-        for number, path in itertools.islice(waiting, group - len(asking)):
-            asking[number] = next(path)
-        if not asking:
-            return ends, queries
-        answers = scores(np.concatenate(list(asking.values())))
-        for number, probes in list(asking.items()):
-            answer, answers = answers[: len(probes)], answers[len(probes) :]
-            queries[number] += len(probes)
-            try:
-                asking[number] = paths[number].send(answer)
-            except StopIteration as end:
-                ends[number] = end.value
-                del asking[number]
+    w = to_tanh_space((image.astype(np.float64).ravel() + 0.5) / 2)
+    chosen = np.random.default_rng(settings.seed).permutation(w.size)[: settings.coordinates]
+    pixels, _ = probes_round(w, chosen, to_pixels(w), settings.difference)
+    scores = np.asarray(model_fn(pixels.astype(np.float32).reshape(-1, *image.shape)))
+    return float(np.mean((scores[1:] == scores[0]).all(axis=1)))
 
 
-def _with_noise(scores, settings):
-    """`scores` as float64, under the draws that the settings ask for."""
+def _sources(networks, columns):
+    """The network that each column attacks."""
+    sources = {column: networks.get("stripped" if column == OFF else "noisy") for column in COLUMNS}
+    sources = {column: model_fn for column, model_fn in sources.items() if model_fn is not None}
+    wrong = [column for column in columns or () if column not in sources]
+    if wrong:
+        raise ValueError(f"`columns` must be among {tuple(sources)} for this network. Received: {wrong[0]!r}")
+    return {column: sources[column] for column in columns or sources if columns or column != "per_image"}
 
-    def once(images):
-        return np.asarray(scores(images), np.float64)
 
-    def each(images):
-        return np.concatenate([once(image[np.newaxis]) for image in images])
+def _check(*, tier, **counts):
+    if tier not in TIERS:
+        raise ValueError(f"`tier` must be one of {tuple(TIERS)}. Received: tier={tier}")
+    for name, value in counts.items():
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
 
-    def mean(images):
-        return np.mean([once(images) for _ in range(settings.draws)], axis=0)
 
-    return {"shared": once, "per_image": each, "averaged": mean}[settings.noise]
+def _report_progress(parts, total):
+    attacked, broken = (sum(int(part[key].sum()) for part in parts) for key in ("attacked", "success"))
+    done = sum(len(part["attacked"]) for part in parts)
+    minutes = sum(part["seconds"].sum() for part in parts) / 60
+    log.info("%d of %d images: %d attacked, %d broken, %.1f min", done, total, attacked, broken, minutes)
+
+
+def _summary(found, draws):
+    hits, seconds = found["hits"], found["seconds"]
+    result = ZOOResult(**{field.name: found[field.name] for field in dataclasses.fields(ZOOResult)})
+    in_majority = result.success & (2 * hits <= draws)
+    return {
+        **describe_result(result),
+        "success_in_majority": shares(int(in_majority.sum()), int(result.attacked.sum()), len(hits)),
+        "right_draws": hits[result.success].tolist(),
+        "seconds": float(seconds.sum()),
+    }

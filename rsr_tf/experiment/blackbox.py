@@ -6,12 +6,13 @@ import zlib
 from pathlib import Path
 
 from rsr_tf import evaluation
-from rsr_tf.atomic import write_text
-from rsr_tf.config import UserError
-from rsr_tf.experiment import assess, build
-from rsr_tf.experiment.finished import open_finished
-from rsr_tf.folder_lock import FolderLock
-from rsr_tf.report.figures import draw_heat_map
+from rsr_tf.config.schema import UserError
+from rsr_tf.experiment import builders as build
+from rsr_tf.experiment import evaluate as assess
+from rsr_tf.experiment.folder_lock import FolderLock
+from rsr_tf.experiment.load import open_finished
+from rsr_tf.files import write_text
+from rsr_tf.report.charts import draw_heat_map
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rsr_tf import evaluation, export
-from rsr_tf.config import UserError, parse_config
-from rsr_tf.experiment import assess, build
-from rsr_tf.run_folder import RunFolder, suite_name
+from rsr_tf import evaluation
+from rsr_tf.config.schema import UserError, parse_config
+from rsr_tf.experiment import builders as build
+from rsr_tf.experiment import evaluate as assess
+from rsr_tf.experiment.run_folder import RunFolder, suite_name
+from rsr_tf.export import saved_model as export
 
 
 def open_saved_model(path):

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import keras
 
-from rsr_tf import pruning
-from rsr_tf.artefacts import dense_bytes
-from rsr_tf.atomic import replacing, write_text
-from rsr_tf.compact import save_compact
-from rsr_tf.config import UserError
-from rsr_tf.convert import strip
-from rsr_tf.experiment import assess, build
-from rsr_tf.experiment.run import Experiment
-from rsr_tf.report.sweep import tables, write_sweep_page
+from rsr_tf.config.schema import UserError
+from rsr_tf.experiment import builders as build
+from rsr_tf.experiment import evaluate as assess
+from rsr_tf.experiment.experiment import Experiment
+from rsr_tf.export.benchmark import dense_bytes
+from rsr_tf.export.compact import save_compact
+from rsr_tf.files import replacing, write_text
+from rsr_tf.layers.conversion import strip
+from rsr_tf.pruning import magnitude as pruning
+from rsr_tf.report.sweep_page import tables, write_sweep_page
 
 log = logging.getLogger(__name__)
 

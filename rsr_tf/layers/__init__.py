@@ -4,7 +4,7 @@
 convolution and its normalization, `network` finds them in a model, and `prunable` gives a stock model its masks.
 """
 
-from rsr_tf.layers.block import NoisyConvBlock
+from rsr_tf.layers.conv_block import NoisyConvBlock
 from rsr_tf.layers.convolutions import (
     NoisyConv1D,
     NoisyConv1DTranspose,
@@ -18,7 +18,7 @@ from rsr_tf.layers.convolutions import (
     NoisySeparableConv2D,
 )
 from rsr_tf.layers.dense import NoisyDense
-from rsr_tf.layers.network import (
+from rsr_tf.layers.kernels import (
     NOISY_COUNTERPARTS,
     PrunableKernel,
     by_path,
@@ -34,8 +34,8 @@ from rsr_tf.layers.network import (
     stock_class,
     unpruned_layers,
 )
+from rsr_tf.layers.noisy_layer import FRESH, KernelRole, WeightNoise
 from rsr_tf.layers.prunable import make_prunable
-from rsr_tf.layers.weight_noise import FRESH, KernelRole, WeightNoise
 
 __all__ = [
     "FRESH",

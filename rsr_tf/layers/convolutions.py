@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from rsr_tf.layers.weight_noise import KernelRole, WeightNoise
+from rsr_tf.layers.noisy_layer import KernelRole, WeightNoise
 
 
 class NoisyConvolution(WeightNoise):

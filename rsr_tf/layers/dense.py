@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from rsr_tf.layers.weight_noise import WeightNoise
+from rsr_tf.layers.noisy_layer import WeightNoise
 
 
 @keras.saving.register_keras_serializable("rsr_tf")

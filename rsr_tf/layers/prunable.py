@@ -2,7 +2,7 @@
 
 import keras
 
-from rsr_tf.layers.network import NOISY_COUNTERPARTS, check_functional, is_convertible, layers_of
+from rsr_tf.layers.kernels import NOISY_COUNTERPARTS, check_functional, is_convertible, layers_of
 
 
 def make_prunable(model):

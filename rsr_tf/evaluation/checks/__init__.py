@@ -1,0 +1,1 @@
+"""Is a robustness number to be trusted? Checks for known ways in which an evaluation flatters."""

@@ -1,0 +1,46 @@
+"""`report.html` of a folder, from whatever was left in it."""
+
+import logging
+
+from rsr_tf.config.schema import UserError
+from rsr_tf.files import replacing
+from rsr_tf.report.run_page import write_report
+from rsr_tf.training.callbacks import read_history
+
+log = logging.getLogger(__name__)
+
+
+def write_page(folder):
+    """Write the report of a folder: scores, verdicts, or both.
+
+    Args:
+        folder: a `rsr_tf.run_folder.RunFolder`.
+
+    Raises:
+        UserError: where there is neither, or a file that cannot be read.
+    """
+    try:
+        evaluation, found, artefacts = folder.read_evaluation(), folder.read_verdicts(), folder.read_artefacts()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    evaluation = evaluation if "examples" in evaluation else {}  # half an evaluation has no claim yet
+    verdicts = [verdict for name, verdict in found.items() if _is_complete(name, verdict)]
+    if not (evaluation or verdicts):
+        raise UserError(f"nothing was evaluated in {folder.path} yet; `rsr evaluate` does it")
+    with replacing(folder.report) as temporary:
+        write_report(
+            temporary,
+            folder.config.read_text(encoding="utf-8"),
+            evaluation,
+            read_history(folder.history),
+            verdicts,
+            artefacts,
+        )
+    log.info("report: %s", folder.report)
+
+
+def _is_complete(name, verdict):
+    complete = "curve" in verdict
+    if not complete:
+        log.warning("%s is of an earlier version and left out; the same `rsr evaluate` writes it anew", name)
+    return complete

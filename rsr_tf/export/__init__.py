@@ -1,0 +1,14 @@
+"""Files to ship: SavedModel, compact archive, TFLite."""
+
+from rsr_tf.export.compact import load_compact, save_compact
+from rsr_tf.export.saved_model import export_saved_model, read_metadata
+from rsr_tf.export.tflite import TFLiteNetwork, export_tflite
+
+__all__ = [
+    "TFLiteNetwork",
+    "export_saved_model",
+    "export_tflite",
+    "load_compact",
+    "read_metadata",
+    "save_compact",
+]

@@ -1,0 +1,153 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+from helpers import silence, tiny_network
+
+from rsr_tf import attacks
+
+
+@pytest.fixture
+def quiet_model():
+    return silence(tiny_network())
+
+
+def test_fgsm_is_equation_1_on_a_linear_model():
+    weights = np.array([[1.0, -1.0], [0.5, 2.0], [-3.0, 1.0]], "float32")
+    x = np.array([[0.5, 0.5, 0.5], [0.95, 0.02, 0.5]], "float32")
+    x_adv = attacks.FGSM(epsilon=0.1)(lambda x: x @ weights, tf.constant(x), tf.constant([0, 1]))
+    towards_other = weights[:, [1, 0]] - weights[:, [0, 1]]  # what raises the loss of label 0, of label 1
+    expected = np.clip(x + 0.1 * np.sign(towards_other.T), 0, 1)
+    np.testing.assert_allclose(x_adv, expected, atol=1e-6)
+
+
+def test_projection_against_numpy():
+    random = np.random.default_rng(0)
+    x, x_adv = random.uniform(size=(2, 100)).astype("float32")
+    expected = np.clip(np.clip(x_adv, x - 0.1, x + 0.1), 0, 1)
+    np.testing.assert_allclose(attacks.project_linf(x_adv, x, 0.1), expected, atol=1e-6)
+
+
+def test_random_start_fills_the_ball_and_stays_in_the_box():
+    start = np.array(attacks.random_start(tf.fill((100, 10, 10, 1), 0.5), 0.25, seed=0))
+    assert start.min() >= 0.25
+    assert start.max() <= 0.75
+    assert abs(start.mean() - 0.5) < 5 * 0.25 / np.sqrt(3 * start.size)
+    np.testing.assert_allclose(start.std(), 0.25 / np.sqrt(3), rtol=0.02)
+    assert np.array(attacks.random_start(tf.zeros((10, 4, 4, 1)), 0.25, seed=0)).min() == 0
+
+
+@pytest.mark.parametrize("attack", [attacks.PGD(epsilon=0.1, step_size=0.05), attacks.FGSM(epsilon=0.1)])
+def test_adversarial_images_stay_in_the_ball_and_in_the_box(noisy_model, images, labels, attack):
+    images = np.where(images > 0.5, 1, images).astype("float32")
+    x_adv = np.array(attack(noisy_model, tf.constant(images), labels))
+    assert np.abs(x_adv - images).max() <= 0.1 + 1e-6
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    assert np.abs(x_adv - images).max() > 0.05
+
+
+def test_pgd_equals_cleverhans_from_the_same_start(quiet_model, images, labels):
+    x = tf.constant(images)
+    attack = attacks.PGD(epsilon=0.1, step_size=0.03, steps=7, random_start=False)
+    theirs = projected_gradient_descent(
+        quiet_model, x, 0.1, 0.03, 7, np.inf, y=labels, rand_init=False, clip_min=0.0, clip_max=1.0
+    )
+    np.testing.assert_allclose(attack(quiet_model, x, labels), theirs, atol=1e-5)
+
+
+def test_fgsm_equals_cleverhans(quiet_model, images, labels):
+    x = tf.constant(images)
+    theirs = fast_gradient_method(quiet_model, x, 0.1, np.inf, y=labels, clip_min=0.0, clip_max=1.0)
+    np.testing.assert_allclose(attacks.FGSM(epsilon=0.1)(quiet_model, x, labels), theirs, atol=1e-5)
+
+
+def test_more_steps_raise_the_loss(quiet_model, images, labels):
+    x = tf.constant(images)
+
+    def loss(steps):
+        x_adv = attacks.PGD(epsilon=0.1, step_size=0.02, steps=steps, random_start=False)(quiet_model, x, labels)
+        return float(tf.reduce_mean(attacks.cross_entropy(tf.constant(labels), quiet_model(x_adv))))
+
+    assert loss(1) < loss(3) < loss(10)
+
+
+def test_one_hot_labels_attack_like_integers(quiet_model, images, labels):
+    attack = attacks.PGD(epsilon=0.1, step_size=0.03, random_start=False)
+    one_hot = tf.one_hot(labels, 10)
+    np.testing.assert_allclose(
+        attack(quiet_model, tf.constant(images), tf.constant(labels)),
+        attack(quiet_model, tf.constant(images), one_hot),
+        atol=1e-6,
+    )
+
+
+def test_a_seed_repeats_the_start(quiet_model, images, labels):
+    attack = attacks.PGD(epsilon=0.1, step_size=0.01, steps=1)
+    run = functools.partial(attack, quiet_model, tf.constant(images), labels)
+    np.testing.assert_array_equal(run(seed=1), run(seed=1))
+    assert np.abs(run(seed=1) - run(seed=2)).max() > 0.01
+
+
+def test_every_step_meets_fresh_noise():
+    """The network adds its draw to the logit of class 1; what the attack saw is what it drew."""
+    seen = []
+
+    def model_fn(x):
+        draw = tf.random.normal(())
+        tf.py_function(lambda value: seen.append(float(value)), [draw], [])
+        return tf.stack([tf.reduce_sum(x, (1, 2, 3)), tf.repeat(draw, tf.shape(x)[0])], axis=1)
+
+    x, y = tf.ones((2, 2, 2, 1)), tf.constant([0, 0])
+    tf.function(lambda: attacks.PGD(steps=5)(model_fn, x, y))()
+    assert len(set(seen)) == 5
+
+
+def test_attack_computes_no_gradient_of_a_weight(quiet_model, images, labels):
+    """In the graph, no operation that the adversarial gradient depends on is the weight gradient of a convolution."""
+    graph = tf.function(
+        lambda x: attacks.input_gradient(quiet_model, attacks.cross_entropy, x, labels)
+    ).get_concrete_function(tf.constant(images))
+    needed, waiting = set(), [output.op for output in graph.outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in needed:
+            needed.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs]
+    kinds = {operation.type for operation in needed}
+    assert "Conv2DBackpropInput" in kinds
+    assert "Conv2DBackpropFilter" not in kinds
+
+
+def test_attack_leaves_batch_statistics_alone(quiet_model, images, labels):
+    statistics = [variable for variable in quiet_model.variables if variable.name.startswith("moving")]
+    before = [np.array(variable) for variable in statistics]
+    attacks.PGD()(functools.partial(quiet_model, training=False), images, labels)
+    assert len(statistics) == 2
+    for old, new in zip(before, statistics, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("attack", [attacks.PGD(epsilon=0.1, steps=3, random_start=False), attacks.FGSM(epsilon=0.3)])
+def test_attack_survives_serialization(attack):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack))
+    assert type(copy) is type(attack)
+    assert copy.get_config() == attack.get_config()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epsilon": 8}, r"`epsilon` must be in \(0, 1\]. Received: epsilon=8"),
+        ({"step_size": 0}, r"`step_size` must be in \(0, 1\]. Received: step_size=0"),
+        ({"steps": 0}, "`steps` must be an integer of at least 1. Received: steps=0"),
+        ({"steps": 1.5}, "`steps` must be an integer of at least 1. Received: steps=1.5"),
+    ],
+)
+def test_wrong_arguments_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        attacks.PGD(**options)

@@ -1,0 +1,230 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rsr_tf.evaluation import TIERS, ZOOSettings, run_zoo, zoo_attack
+from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.evaluation.zoo import describe_result, expected_seconds
+
+N = 7
+RANDOM = np.random.default_rng(0)
+WEIGHTS = RANDOM.normal(size=(6, 3)).astype("float32")
+IMAGES = RANDOM.uniform(0.3, 0.7, (N, 2, 3, 1)).astype("float32")
+LABELS = (IMAGES.reshape(N, 6) @ WEIGHTS).argmax(1).astype("int32")
+LABELS[2] = (LABELS[2] + 1) % 3  # wrong from the start
+
+
+def logits(x):
+    return tf.reshape(x, (-1, 6)) @ WEIGHTS
+
+
+@pytest.fixture(scope="module")
+def direct():
+    """All images in one call, without a table."""
+    return zoo_attack(logits, IMAGES, LABELS, settings=TIERS[1], group=N)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    state = tmp_path_factory.mktemp("zoo") / "state"
+    return run_zoo({"stripped": logits}, IMAGES, LABELS, tier=1, group=3, state=state), state
+
+
+def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
+    column = table[0]["columns"]["off"]
+    wanted = describe_result(direct)
+    assert {key: column[key] for key in wanted} == wanted
+    assert 0 < column["success"]["images"] < N
+
+
+def test_shares_have_both_denominators(table):
+    column = table[0]["columns"]["off"]
+    hits = column["success"]["images"]
+    assert column["attacked"] == N - 1
+    assert column["success"]["of_all"] == {"mean": hits / N, "interval": list(wilson_interval(hits / N, N)), "n": N}
+    assert column["success"]["of_attacked"]["n"] == N - 1
+
+
+def test_network_without_noise_is_broken_in_every_draw_or_none(table):
+    column = table[0]["columns"]["off"]
+    assert column["draws"] == 1
+    assert column["success_in_majority"] == column["success"]
+    assert column["right_draws"] == [0] * column["success"]["images"]
+
+
+def test_stopped_attack_goes_on_after_the_last_group(table):
+    found, state = table
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return logits(x)
+
+    (state / "off" / "images_3_to_6.npz").unlink()
+    again = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, group=3, state=state)
+    part = found["images"][3:6]
+    of_one_group = sum(zoo_attack(logits, IMAGES[part], LABELS[part], settings=TIERS[1], indices=part).queries)
+    for column in (found["columns"]["off"], again["columns"]["off"]):
+        for timing in ("seconds", "expected_seconds"):
+            column.pop(timing)
+    assert again == found
+    measuring = sum(size for size in calls if size == 3 * 13)
+    assert sum(calls) - measuring < of_one_group + 20
+    assert sum(calls) >= of_one_group
+
+
+def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return logits(x)
+
+    def attack(n, state):
+        calls.clear()
+        found = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, n=n, group=2, state=state)
+        for timing in ("seconds", "expected_seconds"):
+            found["columns"]["off"].pop(timing)
+        return found, sum(calls)
+
+    whole, cost = attack(6, None)
+    part, cost_of_part = attack(4, tmp_path / "state")
+    assert part["images"] == whole["images"][:4]
+    rest, cost_of_rest = attack(6, tmp_path / "state")
+    assert rest == whole
+    assert cost_of_rest < cost - cost_of_part + 300
+    again, cost_of_none = attack(4, tmp_path / "state")
+    assert again == part
+    assert cost_of_none < 150, "what it takes to time a call"
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"identity": "other"}, "`network` is None there and other here"),
+        ({"images": IMAGES * 0.999}, "`pixels` is"),
+        ({"labels": 2 - LABELS}, "`pixels` is"),
+        ({"group": 2}, "`group` is 3 there and 2 here"),
+        ({"seed": 1}, "`settings.seed` is 0 there and 1 here"),
+        ({"tier": 2}, "`settings.binary_steps` is 1 there and 9 here"),
+    ],
+)
+def test_state_of_another_attack_is_refused(table, change, difference):
+    arguments = {"images": IMAGES, "labels": LABELS, "tier": 1, "group": 3, "state": table[1]}
+    with pytest.raises(ValueError, match=f"belongs to another evaluation: {difference}"):
+        run_zoo({"stripped": logits}, **arguments | change)
+
+
+def test_images_in_any_order_of_memory_are_taken():
+    found = run_zoo({"stripped": logits}, IMAGES[::2], LABELS[::2], tier=1, n=2)
+    turned = run_zoo({"stripped": logits}, np.asfortranarray(IMAGES[::2]), LABELS[::2].copy(), tier=1, n=2)
+    assert found["columns"]["off"]["success"] == turned["columns"]["off"]["success"]
+
+
+def test_noise_is_that_of_an_unstopped_attack_when_more_images_are_asked_for(tmp_path):
+    """Of 5 images in groups of 2 the last is alone and of 7 it is not, so it is attacked again; the end is the same."""
+    noise = tf.Variable(0, dtype=tf.int64)
+
+    def noisy(x):
+        return logits(x) + 0.1 * tf.random.stateless_normal((3,), tf.stack([noise.assign_add(1), 0]))
+
+    def attack(n, state):
+        options = {"columns": ["shared"], "draws": 5, "reseed": noise.assign, "state": state}
+        found = run_zoo({"noisy": noisy}, IMAGES, LABELS, tier=1, n=n, group=2, **options)
+        for timing in ("seconds", "expected_seconds"):
+            found["columns"]["shared"].pop(timing)
+        return found
+
+    whole = attack(7, None)
+    attack(5, tmp_path / "state")
+    assert attack(7, tmp_path / "state") == whole
+    steps = sorted(path.name for path in (tmp_path / "state" / "shared").glob("*.npz"))
+    assert steps == [f"images_{place}.npz" for place in ("0_to_2", "2_to_4", "4_to_5", "4_to_6", "6_to_7")]
+
+
+def wrong_now_and_then(every):
+    """A network that is wrong in each so many-th call: whoever asks often enough sees another class."""
+    calls = tf.Variable(0)
+
+    def model_fn(x):
+        wrong = tf.cast(calls.assign_add(1) % every == 0, tf.float32)
+        return tf.repeat(tf.one_hot(LABELS[:1], 3) * (1 - 2 * wrong), tf.shape(x)[0], axis=0)
+
+    return model_fn
+
+
+def test_luck_with_the_noise_is_told_from_success():
+    """Another class is seen sooner or later, but not in a majority of draws."""
+    found = run_zoo({"noisy": wrong_now_and_then(11)}, IMAGES[:1], LABELS[:1], columns=["shared"], draws=40)
+    column = found["columns"]["shared"]
+    assert (column["attacked"], column["success"]["images"]) == (1, 1)
+    assert column["success_in_majority"]["images"] == 0
+    (right,) = column["right_draws"]
+    assert 35 <= right < 40, "wrong in three or four draws of 40"
+
+
+def test_headline_is_the_column_of_largest_success():
+    networks = {"noisy": wrong_now_and_then(11), "stripped": wrong_now_and_then(10**6)}
+    found = run_zoo(networks, IMAGES[:1], LABELS[:1], columns=["off", "averaged", "shared"])
+    assert [column["success"]["images"] for column in found["columns"].values()] == [0, 0, 1]
+    assert found["headline"] == "shared"
+    assert found["columns"]["averaged"]["settings"]["noise"] == "averaged"
+
+
+def test_slow_column_is_attacked_only_where_it_is_asked_for():
+    names = run_zoo({"noisy": logits, "stripped": logits}, IMAGES[:1], LABELS[:1])["columns"]
+    assert set(names) == {"shared", "averaged", "off"}
+
+
+def test_expected_time_is_that_of_all_queries(monkeypatch):
+    """A clock that goes on by one second with each image that the network sees."""
+    seen = []
+    monkeypatch.setattr("rsr_tf.evaluation.zoo.time.monotonic", lambda: float(sum(seen)))
+
+    def model_fn(x):
+        seen.append(len(x))
+        return logits(x)
+
+    assert expected_seconds(model_fn, IMAGES, TIERS[1], group=2) == pytest.approx(N * (1 + 1000 * 13))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"columns": ["shared"]}, "`columns` must be among .* Received: 'shared'"),
+        ({"tier": 3}, "`tier` must be one of .* Received: tier=3"),
+        ({"n": 0}, "`n` must be an integer of at least 1. Received: n=0"),
+        ({"draws": 0}, "`draws` must be an integer of at least 1"),
+        ({"group": 0}, "`group` must be an integer of at least 1"),
+        ({"labels": LABELS[:3]}, "equal in number, at least one. Received: 7 and 3"),
+    ],
+)
+def test_impossible_wish_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        run_zoo({"stripped": logits}, **{"images": IMAGES, "labels": LABELS, **changes})
+
+
+def test_network_that_rounds_small_steps_away_is_called_so(caplog):
+    def rounded(x):
+        return tf.cast(logits(tf.cast(tf.cast(x, tf.bfloat16), tf.float32)), tf.float32)
+
+    blind = run_zoo({"stripped": rounded}, IMAGES, LABELS, tier=1, n=1)
+    assert blind["columns"]["off"]["unseen_steps"] == 1
+    assert "change no score" in caplog.text
+
+
+def test_network_in_float32_sees_the_steps_even_of_black_and_white_images(caplog):
+    table = run_zoo({"stripped": logits}, np.round(IMAGES), LABELS, tier=1, n=1)
+    assert table["columns"]["off"]["unseen_steps"] == 0
+    assert "change no score" not in caplog.text
+
+
+@pytest.mark.parametrize(("quiet_above", "warned"), [(10, True), (1000, False)])
+def test_noise_that_stops_in_the_calls_of_zoo_is_warned_of(caplog, monkeypatch, quiet_above, warned):
+    monkeypatch.setitem(TIERS, 1, ZOOSettings(initial_c=0.5, binary_steps=1, iterations=2))
+
+    def model_fn(x):
+        return logits(x) + tf.where(tf.shape(x)[0] > quiet_above, 0.0, 1.0) * tf.random.normal((tf.shape(x)[0], 3))
+
+    run_zoo({"noisy": model_fn}, IMAGES, LABELS, columns=["shared"], group=2)  # two images of 13 probes
+    assert ("the network knows when it is looked at" in caplog.text) == warned

@@ -1,0 +1,145 @@
+import pytest
+
+from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
+
+VALUES = {"seed": 0, "model": {"lasso": 1e-4, "width": 1.0}, "pruning": {"sparsity": 0.6, "gamma": None}}
+VERSIONS = {"keras": "3.15.0"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder that is claimed."""
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(VALUES, VERSIONS)
+    return folder
+
+
+def names_in(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_same_config_passes(folder):
+    folder.check(VALUES)
+
+
+def test_key_without_a_value_is_not_a_difference(folder):
+    folder.check({**VALUES, "pruning": {"sparsity": 0.6}})
+
+
+def test_versions_are_kept_but_not_compared(folder):
+    text = folder.config.read_text()
+    assert 'keras = "3.15.0"' in text
+    folder.config.write_text(text.replace("3.15.0", "3.99.0"))
+    folder.check(VALUES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"seed": 1}, "`seed` is 0 there and 1 here"),
+        ({"model": {"lasso": 0.5, "width": 1.0}}, "`model.lasso` is 0.0001 there and 0.5 here"),
+        ({"pruning": {"sparsity": None, "gamma": 0.1}}, "`pruning.gamma` is None there and 0.1 here"),
+        ({"data": {"name": "digits"}}, "`data` is None there and {'name': 'digits'} here"),
+    ],
+)
+def test_other_config_is_refused_and_the_differing_key_named(folder, changes, difference):
+    with pytest.raises(ValueError, match=rf"belongs to another config: {difference}\. Choose another --output"):
+        folder.check(VALUES | changes)
+
+
+def test_folder_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"is not a run folder\. Choose another --output"):
+        RunFolder(tmp_path).check(VALUES)
+    assert names_in(tmp_path) == ["thesis.tex"]
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(ValueError, match=r"is not a run folder\. Choose another --output"):
+        RunFolder(tmp_path / "run").check(VALUES)
+
+
+def test_empty_folder_passes(tmp_path):
+    RunFolder(tmp_path).check(VALUES)
+    assert names_in(tmp_path) == []
+
+
+def test_check_creates_nothing(tmp_path):
+    RunFolder(tmp_path / "run").check(VALUES)
+    assert names_in(tmp_path) == []
+
+
+def test_claim_does_not_touch_a_config_that_is_there(folder):
+    before = folder.config.read_bytes()
+    folder.claim({**VALUES, "seed": 1}, {"keras": "4"})
+    assert folder.config.read_bytes() == before
+    assert names_in(folder.path) == ["config.toml"]
+
+
+def test_evaluation_is_read_as_it_was_written(folder):
+    assert folder.read_evaluation() == {}
+    content = {"networks": {"after pruning": {"sparsity": 0.6, "layers": [[1, "größer"]]}}}
+    folder.write_evaluation(content)
+    assert folder.read_evaluation() == content
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "paper"),
+        ({"network": "pruned"}, "paper"),
+        ({"network": "trained"}, "paper_trained"),
+        ({"images": 400}, "paper_400"),
+        ({"network": "undefended", "images": 400}, "paper_undefended_400"),
+    ],
+)
+def test_suite_is_called_by_what_is_not_the_default(options, name):
+    assert suite_name("paper", **options) == name
+    assert RunFolder("run").verdict(name).name == f"verdict_{name}.json"
+    assert RunFolder("run").suite_state(name).parts == ("run", "suites", name)
+
+
+def test_verdicts_are_read_by_their_files_names(folder):
+    assert folder.read_verdicts() == {}
+    for name in ("quick", "paper_trained"):
+        folder.write_json(folder.verdict(name), {"claim": name})
+    assert folder.read_verdicts() == {
+        "verdict_paper_trained.json": {"claim": "paper_trained"},
+        "verdict_quick.json": {"claim": "quick"},
+    }
+
+
+def test_broken_json_is_named(folder):
+    folder.verdict("quick").write_text("{")
+    with pytest.raises(ValueError, match=r"cannot read .*verdict_quick\.json: "):
+        folder.read_verdicts()
+
+
+def test_none_is_dropped_at_every_depth():
+    assert drop_none({"a": None, "b": {"c": None, "d": 0}, "e": False}) == {"b": {"d": 0}, "e": False}
+
+
+def test_folder_whose_making_was_cut_short_is_taken(tmp_path):
+    """SIGKILL while the config was written leaves a partial file alone."""
+    (tmp_path / "partial-config.toml").write_text("seed =")
+    folder = RunFolder(tmp_path)
+    folder.check({"seed": 0})
+    folder.claim({"seed": 0}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_folder_in_use_is_refused_until_it_is_released(tmp_path):
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    first.claim({"seed": 0}, {})
+    with pytest.raises(ValueError, match=f"another `rsr` is at work in the folder {tmp_path / 'run'}"):
+        second.check({"seed": 0})
+    first.release()
+    second.check({"seed": 0})
+
+
+def test_stored_config_is_completed_before_it_is_compared(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim({"seed": 0}, {})
+    folder.release()
+    folder.check({"seed": 0, "new": 1}, complete=lambda stored: {"new": 1} | stored)

@@ -1,0 +1,117 @@
+"""A SavedModel as its user meets it: in another process, without this package."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import silence, tiny_network
+
+import rsr_tf
+
+LOAD = """
+import sys
+sys.modules["rsr_tf"] = None
+import numpy as np, tensorflow as tf
+folder = sys.argv[1]
+loaded = tf.saved_model.load(folder + "/saved_model")
+images = np.load(folder + "/images.npy")
+np.savez(
+    sys.argv[2],
+    deterministic=loaded.serve_deterministic(images),
+    first=loaded.serve(images),
+    second=loaded.serve(images),
+    signature=next(iter(loaded.signatures["serving_default"](pixels=tf.constant(images)).values())),
+    one=loaded.serve_deterministic(images[:1]),
+    names=sorted(loaded.signatures),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The answers of two processes that load one SavedModel, and those of the stripped network here."""
+    folder = tmp_path_factory.mktemp("export")
+    keras.utils.set_random_seed(0)
+    model = tiny_network()
+    rsr_tf.prune(model, sparsity=0.5)
+    images = np.random.default_rng(0).uniform(size=(16, 8, 8, 1)).astype("float32")
+    np.save(folder / "images.npy", images)
+    rsr_tf.export_saved_model(model, folder / "saved_model", metadata={"classes": ["a"]})
+    answers = []
+    for number in (1, 2):
+        subprocess.run([sys.executable, "-c", LOAD, folder, folder / f"{number}.npz"], check=True, capture_output=True)
+        answers.append(dict(np.load(folder / f"{number}.npz")))
+    return folder, np.array(rsr_tf.strip(model)(images)), answers
+
+
+def test_deterministic_signature_equals_the_stripped_network(exported):
+    _, stripped, answers = exported
+    for answer in answers:
+        np.testing.assert_allclose(answer["deterministic"], stripped, atol=1e-5)
+
+
+def test_noise_is_new_at_every_call_and_in_every_process(exported):
+    """The program that exported it was seeded; neither process follows that seed."""
+    draws = [answer[name] for answer in exported[2] for name in ("first", "second", "signature")]
+    for index, draw in enumerate(draws):
+        assert all(np.abs(draw - other).max() > 1e-4 for other in draws[:index])
+
+
+def test_noisy_signature_is_the_network_and_not_something_else(exported):
+    _, stripped, answers = exported
+    assert np.abs(answers[0]["first"] - stripped).mean() < np.abs(stripped).mean()
+
+
+def test_number_of_images_is_free(exported):
+    _, stripped, answers = exported
+    np.testing.assert_allclose(answers[0]["one"], stripped[:1], atol=1e-5)
+
+
+def test_signatures_have_their_names(exported):
+    assert set(exported[2][0]["names"]) == {"serve", "serve_deterministic", "serving_default"}
+
+
+def test_weights_lie_in_it_once(exported):
+    """What both signatures have in common is most of it; noise scales and masks come on top, the optimizer does not."""
+    model = tiny_network()
+    weights = sum(keras.ops.convert_to_numpy(variable).nbytes for variable in model.weights)
+    values = exported[0] / "saved_model" / "variables" / "variables.data-00000-of-00001"
+    checkpoint = tf.train.load_checkpoint(values.with_name("variables"))
+    kept = [checkpoint.get_tensor(name) for name in checkpoint.get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
+    assert sum(array.nbytes for array in kept) == weights
+
+
+def test_weights_under_a_mask_that_are_not_zero_are_kept_for_each_signature(noisy_model, images, tmp_path):
+    """`prune` makes them zero; here the mask alone is set, and the signatures still do what they say."""
+    mask = np.random.default_rng(0).uniform(size=(3, 3, 4, 4)) < 0.5
+    noisy_model.layers[2].mask.assign(mask)
+    silence(noisy_model)
+    rsr_tf.export_saved_model(noisy_model, tmp_path / "saved_model")
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    for endpoint in (loaded.serve, loaded.serve_deterministic):
+        np.testing.assert_allclose(endpoint(images), rsr_tf.strip(noisy_model)(images), atol=1e-5)
+
+
+def test_noise_policy_lies_beside_the_network(exported):
+    metadata = json.loads((exported[0] / "saved_model" / "rsr_tf.json").read_text())
+    assert metadata["noisy"] is True
+    assert "seeded anew" in metadata["noise_policy"]
+    assert metadata["classes"] == ["a"]
+
+
+def test_network_without_noise_says_so(tmp_path):
+    rsr_tf.export_saved_model(tiny_network(noise="none"), tmp_path / "saved_model")
+    metadata = json.loads((tmp_path / "saved_model" / "rsr_tf.json").read_text())
+    assert metadata["noisy"] is False
+    assert "without noise" in metadata["noise_policy"]
+
+
+def test_existing_folder_is_left_alone(noisy_model, tmp_path):
+    (tmp_path / "kept").write_text("mine")
+    with pytest.raises(ValueError, match="`path` must not exist yet"):
+        rsr_tf.export_saved_model(noisy_model, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -1,0 +1,143 @@
+"""What several tests use: small networks, a small config, and verdicts made by hand."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import rsr_tf
+from rsr_tf.evaluation import Check, RepeatedScore, Trial, make_verdict
+from rsr_tf.evaluation.scores import wilson_interval
+
+TINY = """
+[data]
+name = "digits"
+[model]
+name = "small_cnn"
+width = 0.125
+lasso = 1e-4
+[attack]
+epsilon = 0.2
+step_size = 0.1
+steps = 2
+[training]
+epochs = 3
+batch_size = 256
+learning_rate = 0.05
+deterministic = true
+[pruning]
+sparsity = 0.6
+finetune_epochs = 1
+[undefended]
+epochs = 1
+[evaluation]
+epsilon = 0.2
+step_size = 0.1
+steps = 2
+images = 60
+draws = 2
+batch_size = 50
+"""
+
+
+def tiny_network(noise="channel", lasso=0.0, filters=4):
+    inputs = keras.Input((8, 8, 1))
+    knobs = {"noise": noise, "kernel_regularizer": keras.regularizers.L1(lasso) if lasso else None}
+    x = rsr_tf.NoisyConvBlock(filters, 3, activation="relu", **knobs)(inputs)
+    x = rsr_tf.NoisyConv2D(filters, 3, strides=2, activation="relu", bias_initializer="normal", **knobs)(x)
+    x = keras.layers.Flatten()(x)
+    outputs = rsr_tf.NoisyDense(10, dtype="float32", **knobs)(x)
+    model = keras.Model(inputs, outputs)
+    block = model.layers[1].normalization
+    for variable in (block.gamma, block.beta, block.moving_mean, block.moving_variance):
+        variable.assign(np.random.default_rng(2).uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+def silence(model):
+    """Take the noise out of a network by its scale."""
+    for kernel in rsr_tf.layers.prunable_kernels(model).values():
+        if kernel.alpha is not None:
+            kernel.alpha.assign(tf.zeros_like(kernel.alpha))
+    return model
+
+
+def compiled(model, optimizer="sgd", loss=None, **kwargs):
+    model.compile(
+        optimizer, loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"], **kwargs
+    )
+    return model
+
+
+EPSILON = 8 / 255
+HEAD = {"data": "toys", "model": "small_cnn", "scheme": "RSR", "network": "pruned", "sparsity": 0.6}
+
+
+def trial(name, source, attack, shares, withstood, on, epsilon=EPSILON):
+    """An attack that leaves some shares of ten images right, of the network and of the stripped one if there is one.
+
+    A network of 20 draws is right on these images in 18, so that its mean is nine tenths of its majority.
+    """
+    draws = {"network": 20 if len(shares) == 2 else 1, "stripped": 1}
+    scores = {
+        target: RepeatedScore((np.arange(10) < 10 * share) * (18 if draws[target] == 20 else 1), draws[target])
+        for target, share in zip(draws, shares, strict=False)
+    }
+    return Trial(
+        name=name,
+        source=source,
+        parameters={"attack": attack} | ({} if epsilon is None else {"epsilon": epsilon, "steps": 10}),
+        index=np.arange(10),
+        scores=scores,
+        withstood=dict(zip(scores, withstood, strict=True)),
+        distance=np.full(10, epsilon or 0.0, "float32"),
+        low=np.zeros(10, "float32"),
+        high=np.ones(10, "float32"),
+        seconds=2.0,
+        on=on,
+    )
+
+
+def case(accuracy, mean, draws):
+    intervals = {"interval": wilson_interval(accuracy, 200), "mean_interval": wilson_interval(mean, 200)}
+    return {"accuracy": accuracy, "mean": mean, "n": 200, "draws": draws, **intervals}
+
+
+def check(name="noise on", passed=True, wanted="at most"):
+    return Check(name, passed, 0.25, 0.5, f"What {name} saw.", wanted)
+
+
+def noisy_verdict(checks=(), noisy=(0.5, 0.45), stripped=0.4, suite="quick", **changes):
+    """A network with noise: clean, one attack of the checks, one at another epsilon, one of the claim, by transfer."""
+    trials = [
+        trial("clean", "network", "NoAttack", (0.9, 0.8), (0.9, 0.8), "all", epsilon=None),
+        trial("short PGD", "network", "AdaptivePGD", (0.6, 0.7), (0.6, 0.7), "checks"),
+        trial("PGD, one draw", "rescaled", "AdaptivePGD", (0.6, 0.7), (0.6, 0.7), "checks"),
+        trial("PGD, epsilon 16/255", "network", "AdaptivePGD", (0.1, 0.1), (0.6, 0.7), "checks", 2 * EPSILON),
+        trial("APGD-CE", "network", "APGD", (1.0, 0.9), (0.5, 0.5), "left"),
+        trial("APGD-CE", "stripped", "APGD", (1.0, 0.8), (0.5, 0.4), "left"),
+    ]
+    parameters = {
+        **{"suite": suite, "epsilon": EPSILON, "norm": "linf", "n": 200, "draws": 20, "seed": 7, "batch_size": 50},
+        **{"images": [3, 1415], "random": {"network": True, "stripped": False}},
+        **{"noise": {"network": 0.17, "stripped": 0.0}},
+    }
+    worst = {"network": case(*noisy, 20), "stripped": case(stripped, stripped, 1)}
+    curve = {0.0: RepeatedScore(np.full(10, 18), 20), EPSILON: RepeatedScore(np.full(10, 5), 20)}
+    return head(make_verdict(trials, checks or [check()], worst, parameters=parameters, curve=curve), **changes)
+
+
+def plain_verdict(accuracy=0.3, **changes):
+    """A network without noise."""
+    trials = [trial("clean", "network", "NoAttack", (0.9,), (0.9,), "all", epsilon=None)]
+    trials.append(trial("FGSM", "network", "FGSM", (accuracy,), (accuracy,), "checks"))
+    parameters = {
+        **{"suite": "paper", "epsilon": 0.2, "norm": "linf", "n": 200, "draws": 20, "seed": 0, "batch_size": 50},
+        **{"images": [0], "random": {"network": False}, "noise": {"network": 0.0}},
+    }
+    worst = {"network": case(accuracy, accuracy, 1)}
+    curve = {0.0: RepeatedScore(np.ones(10), 1), 0.2: RepeatedScore(np.zeros(10), 1)}
+    return head(make_verdict(trials, [check()], worst, parameters=parameters, curve=curve), **changes)
+
+
+def head(verdict, **changes):
+    return {**HEAD, **changes, "versions": {"keras": "3.15.1"}, **verdict}

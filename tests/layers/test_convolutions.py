@@ -1,0 +1,135 @@
+"""Every kind of convolution, noisy: the stock layer it extends, with Eq. 4 in its kernels."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import compiled, silence
+
+import rsr_tf
+from rsr_tf.layers import NOISY_COUNTERPARTS, make_prunable, noisy_layers, prunable_kernels, stock_class
+
+layers = keras.layers
+STOCK = {
+    "Conv1D": (layers.Conv1D(4, 3, padding="same", strides=2), (8, 6)),
+    "Conv1D, causal": (layers.Conv1D(4, 3, padding="causal", dilation_rate=2), (8, 6)),
+    "Conv2D, grouped": (layers.Conv2D(4, 3, groups=2), (8, 8, 6)),
+    "Conv2D, dilated": (layers.Conv2D(4, 3, dilation_rate=2), (8, 8, 6)),
+    "Conv3D": (layers.Conv3D(4, 2, padding="same"), (3, 4, 4, 6)),
+    "Conv1DTranspose": (layers.Conv1DTranspose(4, 3, strides=2), (8, 6)),
+    "Conv2DTranspose": (layers.Conv2DTranspose(4, 3, strides=2, padding="same", output_padding=1), (4, 4, 6)),
+    "Conv3DTranspose": (layers.Conv3DTranspose(4, 2), (3, 3, 3, 6)),
+    "DepthwiseConv1D": (layers.DepthwiseConv1D(3, depth_multiplier=2, padding="same"), (8, 6)),
+    "DepthwiseConv2D": (layers.DepthwiseConv2D(3, depth_multiplier=2, strides=2), (8, 8, 6)),
+    "SeparableConv1D": (layers.SeparableConv1D(4, 3, depth_multiplier=2), (8, 6)),
+    "SeparableConv2D": (layers.SeparableConv2D(4, 3, padding="same"), (8, 8, 6)),
+    "Dense": (layers.Dense(4), (8, 6)),
+}
+
+
+@pytest.fixture(params=STOCK)
+def stock(request):
+    """A stock model of one layer, with an activation and a bias that are seen."""
+    layer, shape = STOCK[request.param]
+    config = {**layer.get_config(), "name": "layer", "activation": "tanh", "bias_initializer": "normal"}
+    return keras.Sequential([keras.Input(shape), type(layer).from_config(config)])
+
+
+def inputs_for(model):
+    return np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
+
+
+def test_all_convolutions_of_keras_and_dense_are_here():
+    convolutions = {cls for name, cls in vars(keras.layers).items() if "Conv" in name and "LSTM" not in name}
+    assert set(NOISY_COUNTERPARTS) == convolutions | {keras.layers.Dense}
+
+
+def test_noisy_layer_without_noise_is_the_stock_one(stock):
+    noisy = rsr_tf.add_noise(stock)
+    (layer,) = noisy_layers(noisy)
+    assert stock_class(layer) is type(stock.layers[0])
+    x = inputs_for(stock)
+    assert np.abs(noisy(x) - noisy(x)).max() > 1e-4
+    np.testing.assert_allclose(silence(noisy)(x), stock(x), atol=1e-5)
+    np.testing.assert_allclose(rsr_tf.strip(noisy)(x), stock(x), atol=1e-5)
+
+
+def test_each_filter_has_a_noise_scale_of_its_own(stock):
+    noisy = silence(rsr_tf.add_noise(stock))
+    x = inputs_for(noisy)
+    kernel = list(prunable_kernels(noisy).values())[-1]
+    filters = noisy.output_shape[-1]
+    assert np.size(kernel.alpha) == filters
+    kernel.alpha.assign(np.eye(filters)[2].reshape(kernel.alpha.shape))
+    moved = np.abs(noisy(x) - noisy(x)).max(axis=tuple(range(len(noisy.output_shape) - 1)))
+    np.testing.assert_array_equal(moved > 1e-4, np.arange(filters) == 2)
+
+
+def test_depthwise_kernel_of_a_separable_layer_has_noise_scales_of_its_own():
+    model = keras.Sequential([keras.Input((8, 8, 6)), layers.SeparableConv2D(4, 3, depth_multiplier=2)])
+    depthwise, pointwise = prunable_kernels(rsr_tf.add_noise(model)).values()
+    assert (depthwise.alpha.shape, pointwise.alpha.shape) == ((6, 2), (4,))
+    assert (depthwise.filter_axes, pointwise.filter_axes) == ((-2, -1), (-1,))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("layer", ()), ("element", (2, 2, 4, 6))])
+def test_other_kinds_of_noise_for_a_transposed_kernel(kind, shape):
+    model = keras.Sequential([keras.Input((4, 4, 6)), layers.Conv2DTranspose(4, 2)])
+    (layer,) = noisy_layers(rsr_tf.add_noise(model, kind))
+    assert layer.alpha.shape == shape
+
+
+def test_masked_weights_are_zero_in_every_kernel_of_the_forward_pass(stock):
+    noisy = rsr_tf.add_noise(stock)
+    x = inputs_for(stock)
+    reference = keras.models.clone_model(stock)
+    reference.set_weights(stock.get_weights())
+    for kernel in prunable_kernels(noisy).values():
+        mask = np.random.default_rng(1).uniform(size=kernel.mask.shape) < 0.5
+        kernel.mask.assign(mask)
+        variable = getattr(reference.layers[0], kernel.role.name)
+        variable.assign(variable * mask)
+        assert not np.any(np.array(kernel.layer.sample_kernel(kernel.role))[~mask])
+    np.testing.assert_allclose(silence(noisy)(x), reference(x), atol=1e-5)
+    np.testing.assert_allclose(rsr_tf.strip(noisy)(x), reference(x), atol=1e-5)
+
+
+def test_layer_trains_saves_and_loads(stock, tmp_path):
+    model = compiled(rsr_tf.add_noise(stock), optimizer="adam", loss="mse")
+    rsr_tf.prune(model, sparsity=0.5)
+    x = inputs_for(model)
+    model.fit(x, np.ones((5, *model.output_shape[1:])), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for before, after in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(model(x), loaded(x))
+    assert rsr_tf.sparsity(loaded) == pytest.approx(0.5, abs=0.02)
+
+
+def test_stock_layer_is_made_prunable_in_place(stock):
+    x = inputs_for(stock)
+    before, layer, variables = stock(x), stock.layers[0], list(stock.variables)
+    make_prunable(stock)
+    assert stock.layers[0] is layer
+    assert all(any(variable is other for other in stock.variables) for variable in variables)
+    np.testing.assert_allclose(stock(x), before, atol=1e-6)
+    rsr_tf.prune(stock, sparsity=0.5)
+    np.testing.assert_allclose(stock(x), rsr_tf.strip(stock)(x), atol=1e-5)
+    assert rsr_tf.sparsity(stock) == pytest.approx(0.5, abs=0.02)
+
+
+def test_lasso_comes_on_every_kernel(stock):
+    noisy = rsr_tf.add_noise(stock, lasso=0.1)
+    expected = 0.1 * sum(np.abs(kernel.kernel).sum() for kernel in prunable_kernels(noisy).values())
+    assert float(tf.add_n(noisy.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_kernel_constraints_still_hold_beside_the_mask():
+    constraint = {"depthwise_constraint": "non_neg", "pointwise_constraint": "non_neg"}
+    model = keras.Sequential([keras.Input((4, 4, 6)), layers.SeparableConv2D(4, 2, **constraint)])
+    rsr_tf.prune(compiled(model, loss="mse"), sparsity=0.5)
+    model.fit(inputs_for(model), -np.ones((5, 3, 3, 4)), verbose=0)
+    for kernel in prunable_kernels(model).values():
+        assert np.min(kernel.kernel) >= 0
+        assert not np.any(np.array(kernel.kernel)[~np.array(kernel.mask)])

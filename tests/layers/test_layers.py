@@ -1,0 +1,241 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import compiled, silence, tiny_network
+
+import rsr_tf
+from rsr_tf.layers import noisy_layers, reseed_noise
+
+KINDS = ("channel", "layer", "element", "none")
+LAYERS = {
+    "convolution": lambda **options: rsr_tf.NoisyConv2D(4, 3, **options),
+    "dense": lambda **options: keras.Sequential([keras.layers.Flatten(), rsr_tf.NoisyDense(5, **options)]),
+    "block": lambda **options: rsr_tf.NoisyConvBlock(4, 3, activation="relu", **options),
+}
+
+
+def network_of(layer):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(layer(inputs))
+    return keras.Model(inputs, keras.layers.Dense(10, dtype="float32")(x))
+
+
+@pytest.fixture(params=LAYERS)
+def make_layer(request):
+    return LAYERS[request.param]
+
+
+# The contract that every layer keeps
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layer_survives_its_config(make_layer, kind):
+    layer = make_layer(noise=kind, noise_scale=0.5, kernel_regularizer="l1")
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keras_file_keeps_every_variable_the_seed_included(make_layer, kind, images, tmp_path):
+    model = network_of(make_layer(noise=kind))
+    model(images)  # moves the seeds on
+    for layer in noisy_layers(model):
+        layer.mask.assign(np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert len(model.variables) == len(loaded.variables)
+    for before, after in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(model(images), loaded(images))  # the same next draw
+
+
+def test_layer_trains_in_fit(make_layer, images, labels):
+    model = compiled(network_of(make_layer()))
+    before = [np.array(weight) for weight in model.trainable_weights]
+    model.fit(images, labels, verbose=0)
+    assert all(np.any(old != new) for old, new in zip(before, model.trainable_weights, strict=True))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_computes_in_half_and_keeps_variables_in_float32(make_layer, policy, images, labels):
+    keras.config.set_dtype_policy(policy)
+    layer = make_layer()
+    model = compiled(network_of(layer))
+    assert layer(images).dtype == policy.removeprefix("mixed_")
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"][0])
+
+
+# Noise
+
+
+def test_every_call_draws_anew_for_inference_too(make_layer, images):
+    model = network_of(make_layer())
+    for training in (True, False):
+        assert np.abs(model(images, training=training) - model(images, training=training)).max() > 1e-4
+
+
+def test_one_draw_serves_the_whole_batch(make_layer, images):
+    twice = np.concatenate([images[:1], images[:1]])
+    outputs = network_of(make_layer())(twice)
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-6)
+
+
+def test_kind_none_is_deterministic_and_has_no_alpha(make_layer, images):
+    model = network_of(make_layer(noise="none"))
+    np.testing.assert_array_equal(model(images), model(images))
+    assert not any(weight.name == "alpha" for weight in model.weights)
+
+
+def test_alpha_starts_at_a_quarter(noisy_model):
+    for layer in noisy_layers(noisy_model):
+        np.testing.assert_array_equal(layer.alpha, np.full(layer.alpha.shape, 0.25))
+
+
+def test_layers_do_not_share_a_seed(noisy_model):
+    seeds = [tuple(np.array(layer.seed_generator.state)) for layer in noisy_layers(noisy_model)]
+    assert len(set(seeds)) == len(seeds) == 3
+
+
+def test_sampled_kernel_is_equation_4():
+    layer = rsr_tf.NoisyDense(3, seed=7)
+    layer.build((None, 5))
+    layer.alpha.assign([0.1, 0.2, 0.3])
+    kernel = np.array(layer.kernel)
+    eta = np.std(kernel) * np.array(keras.random.normal((5, 3), seed=keras.random.SeedGenerator(7)))
+    np.testing.assert_allclose(layer.sample_kernel(), kernel + [0.1, 0.2, 0.3] * eta, rtol=1e-5)
+
+
+def test_noise_is_drawn_anew_inside_a_graph_loop(images):
+    layer = rsr_tf.NoisyConv2D(1, 8)
+    layer.build(images.shape)
+
+    @tf.function
+    def run():
+        outputs = tf.TensorArray(tf.float32, 3)
+        _, outputs = tf.while_loop(
+            lambda i, _: i < 3, lambda i, out: (i + 1, out.write(i, tf.squeeze(layer(images[:1])))), (0, outputs)
+        )
+        return outputs.stack()
+
+    assert len(np.unique(run())) == 3
+
+
+@pytest.mark.parametrize("layer", [rsr_tf.NoisyConv2D, rsr_tf.NoisyConvBlock])
+def test_wrong_noise_is_refused_where_the_layer_is_made(layer):
+    with pytest.raises(ValueError, match="`noise` must be one of"):
+        layer(4, 3, noise="loud")
+    with pytest.raises(ValueError, match=r"`noise_scale` must not be negative. Received: noise_scale=-1"):
+        layer(4, 3, noise_scale=-1)
+
+
+def test_loading_other_variables_is_refused():
+    layer = rsr_tf.NoisyDense(2)
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match=r"saved variables of layer .* must be .*'alpha'.* Received: .*'0'"):
+        layer.load_own_variables({"0": np.zeros((3, 2))})
+
+
+def test_loading_a_mask_of_the_wrong_shape_is_refused():
+    layer = rsr_tf.NoisyDense(2)
+    layer.build((None, 3))
+    store = {}
+    layer.save_own_variables(store)
+    with pytest.raises(
+        ValueError, match=r"saved `mask` of layer .* must have the shape \(3, 2\). Received: shape \(2, 2\)"
+    ):
+        layer.load_own_variables({**store, "mask": np.ones((2, 2), bool)})
+
+
+def test_file_without_threshold_and_step_loads_as_never_pruned(noisy_model):
+    layer = noisy_layers(noisy_model)[-1]
+    store = {}
+    layer.save_own_variables(store)
+    store = {name: np.array(value) for name, value in store.items() if name not in ("threshold", "pruning_step")}
+    rsr_tf.prune(noisy_model, sparsity=0.5)
+    layer.load_own_variables(store)
+    assert np.all(layer.mask)
+    assert (float(layer.threshold), int(layer.pruning_step)) == (0.0, -1)
+
+
+# Masks
+
+
+def test_masked_weights_are_zero_in_the_kernel_that_is_used(noisy_model):
+    for layer in noisy_layers(noisy_model):
+        mask = np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5
+        layer.mask.assign(mask)
+        sampled = np.array(layer.sample_kernel())
+        assert np.all(sampled[~mask] == 0)
+        assert np.all(sampled[mask] != 0)
+
+
+def test_own_kernel_constraint_still_holds(images, labels):
+    model = compiled(network_of(rsr_tf.NoisyConv2D(4, 3, kernel_constraint=keras.constraints.NonNeg())))
+    model.fit(images, labels, verbose=0)
+    assert np.min(noisy_layers(model)[0].kernel) >= 0
+
+
+# The block is the separate layers
+
+
+def separate_layers(block):
+    """Convolution, normalization and activation with the variables of a block."""
+    inputs = keras.Input((8, 8, 1))
+    layers = [
+        keras.layers.Conv2D(4, 3, padding="same", use_bias=False),
+        keras.layers.BatchNormalization(momentum=0.9, epsilon=1.001e-5),
+        keras.layers.ReLU(),
+    ]
+    x = inputs
+    for layer in layers:
+        x = layer(x)
+    layers[0].kernel.assign(block.convolution.kernel)
+    layers[1].set_weights(block.normalization.get_weights())
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_block_equals_separate_layers_gradients_included(images, training):
+    model = silence(tiny_network())
+    block = model.layers[1]
+    reference = separate_layers(block)
+    results = []
+    for network in (block, reference):
+        x = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = network(x, training=training)
+            loss = tf.reduce_sum(outputs**2)
+        variables = {variable.name: variable.value for variable in network.trainable_variables}
+        results.append([outputs, *tape.gradient(loss, [x, *(variables[name] for name in ("kernel", "gamma", "beta"))])])
+    for fast, slow in zip(*results, strict=True):
+        np.testing.assert_allclose(fast, slow, atol=1e-4 * np.abs(slow).max())
+    for fast, slow in zip(block.normalization.weights, reference.layers[2].weights, strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-5)
+
+
+def test_frozen_block_keeps_its_statistics_and_uses_them(images):
+    block = silence(tiny_network()).layers[1]
+    block.trainable = False
+    before = np.array(block.normalization.moving_mean)
+    np.testing.assert_allclose(block(images, training=True), block(images, training=False), atol=1e-6)
+    np.testing.assert_array_equal(block.normalization.moving_mean, before)
+
+
+def test_reseeded_noise_is_drawn_again_and_otherwise_under_another_seed(noisy_model, images):
+    def draws(seed):
+        reseed_noise(noisy_model, seed)
+        return [noisy_model(images).numpy() for _ in range(2)]
+
+    (first, second), again, other = draws(0), draws(0), draws(1)
+    np.testing.assert_array_equal([first, second], again)
+    assert not np.allclose(first, second)
+    assert not np.allclose(first, other[0])
+
+
+def test_reseeded_layers_do_not_share_a_seed(noisy_model):
+    reseed_noise(noisy_model, 0)
+    states = {tuple(np.array(layer.seed_generator.state)) for layer in noisy_layers(noisy_model)}
+    assert len(states) == len(noisy_layers(noisy_model)) == 3

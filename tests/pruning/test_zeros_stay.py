@@ -1,0 +1,148 @@
+"""A pruned weight is exactly zero, in the variable and in the forward pass, whatever `fit` does with it."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import compiled
+
+import rsr_tf
+from rsr_tf.layers import make_prunable, noisy_layers, prunable_kernels
+
+optimizers = keras.optimizers
+TRAININGS = {
+    "momentum, decay and clipnorm": lambda: optimizers.SGD(
+        0.1, momentum=0.9, nesterov=True, weight_decay=0.1, clipnorm=1.0
+    ),
+    "Adam and global_clipnorm": lambda: optimizers.Adam(0.1, global_clipnorm=1.0),
+    "AdamW": lambda: optimizers.AdamW(0.1, weight_decay=0.1),
+    "gradient accumulation": lambda: optimizers.Adam(0.1, gradient_accumulation_steps=2),
+    "average at the end": lambda: optimizers.SGD(0.1, momentum=0.9, use_ema=True),
+    "average again and again": lambda: optimizers.Adam(0.1, use_ema=True, ema_overwrite_frequency=2),
+    "Ftrl": lambda: optimizers.Ftrl(0.1, use_ema=True),
+}
+
+
+def stock_network(filters=3):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu", kernel_regularizer="l2")(inputs)
+    x = keras.layers.Flatten()(x)
+    return keras.Model(inputs, keras.layers.Dense(10, dtype="float32", kernel_regularizer="l1")(x))
+
+
+def noisy_network(filters=3):
+    noisy = rsr_tf.add_noise(stock_network(filters))
+    return rsr_tf.RSRModel(noisy.inputs, noisy.outputs, attack=None)
+
+
+@pytest.fixture(params=[stock_network, noisy_network], ids=["stock", "noisy"])
+def build(request):
+    return request.param
+
+
+@pytest.fixture
+def train(images, labels):
+    return lambda model, epochs=1: model.fit(images, labels, batch_size=4, epochs=epochs, verbose=0, shuffle=False)
+
+
+def masks(model):
+    return [np.array(kernel.mask) for kernel in prunable_kernels(model).values()]
+
+
+def assert_zero(model, masks):
+    """Every bit of a pruned weight is 0, in the variable and in the kernel of the forward pass."""
+    assert 0.4 < 1 - np.mean(np.concatenate([mask.ravel() for mask in masks])) < 0.6
+    for layer, mask in zip(noisy_layers(model), masks, strict=True):
+        for kernel in (layer.kernel, layer.sample_kernel()):
+            assert not np.any(np.array(kernel).view("uint32")[~mask])
+        assert np.all(np.array(layer.kernel)[mask] != 0)
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_no_training_revives_a_pruned_weight(build, training, train):
+    model = compiled(build(), TRAININGS[training]())
+    train(model)  # gives the optimizer momenta and averages to revive weights with
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    train(model)
+    assert_zero(model, pruned)
+
+
+@pytest.mark.parametrize("training", ["momentum, decay and clipnorm", "average at the end", "average again and again"])
+def test_removed_filters_stay_zero_too(training, train):
+    model = compiled(noisy_network(filters=4), TRAININGS[training]())
+    train(model)
+    rsr_tf.prune_filters(model, share=0.5)
+    pruned = masks(model)
+    assert {int(kernel.pruning_step) for kernel in prunable_kernels(model).values()} == {4}
+    train(model)
+    assert_zero(model, pruned)
+
+
+def test_mask_from_elsewhere_holds_against_momentum_too(build, train):
+    """Nobody tells the optimizer of such a mask; the constraint of the kernel alone stands in its way."""
+    model = compiled(build(), optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1))
+    make_prunable(model)
+    train(model)
+    pruned = [np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5 for layer in noisy_layers(model)]
+    for layer, mask in zip(noisy_layers(model), pruned, strict=True):
+        layer.mask.assign(mask)
+    train(model)
+    assert_zero(model, pruned)
+
+
+def test_all_weights_in_place_before_the_first_compile(build, train):
+    model = build()
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    train(compiled(model, optimizers.AdamW(0.1, use_ema=True)))
+    assert_zero(model, pruned)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_revives_no_pruned_weight(build, policy, train):
+    keras.config.set_dtype_policy(policy)
+    model = compiled(build(), optimizers.SGD(0.1, momentum=0.9, use_ema=True))
+    assert isinstance(model.optimizer, optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    train(model)
+    assert_zero(model, pruned)
+
+
+def test_several_steps_an_execution_revive_no_pruned_weight(build, train):
+    model = compiled(build(), optimizers.Adam(0.1), steps_per_execution=2)
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    train(model)
+    assert_zero(model, pruned)
+
+
+def test_keras_file_resumes_with_the_zeros(build, train, tmp_path):
+    model = compiled(build(), optimizers.Adam(0.1, use_ema=True))
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    train(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for before, after in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(before, after)
+    train(loaded)
+    train(model)
+    assert_zero(loaded, pruned)
+    for before, after in zip(model.trainable_weights, loaded.trainable_weights, strict=True):
+        np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-6)  # it went on as if never stopped
+
+
+def test_weights_file_resumes_with_the_zeros(build, train, tmp_path):
+    model = compiled(build(), optimizers.SGD(0.1, momentum=0.9))
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    train(model)
+    model.save_weights(tmp_path / "model.weights.h5")
+    fresh = compiled(build(), optimizers.SGD(0.1, momentum=0.9))
+    make_prunable(fresh)
+    fresh.optimizer.build(fresh.trainable_variables)
+    fresh.load_weights(tmp_path / "model.weights.h5")
+    assert_zero(fresh, pruned)
+    train(fresh)
+    assert_zero(fresh, pruned)
