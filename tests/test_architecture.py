@@ -17,16 +17,17 @@ ALLOWED = {
     "errors": set(),
     "files": set(),
     "identity": set(),
+    "keras_internals": set(),
     "validation": set(),
     "config": set(),
     "data": {"errors", "files"},
-    "layers": set(),
+    "layers": {"keras_internals"},
     "models": {"layers"},
     "attacks": {"validation"},
     "training": {"attacks", "errors", "files", "layers"},
-    "pruning": {"layers"},
+    "pruning": {"keras_internals", "layers"},
     "evaluation": {"attacks", "files", "identity", "validation"},
-    "export": {"attacks", "errors", "evaluation", "files", "layers"},
+    "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
     "report": {"choices"},
     "experiment": {
         "attacks",
@@ -132,6 +133,38 @@ def test_figures_leave_the_backend_of_the_user_alone():
     assert "matplotlib.figure" in sources["rsr_tf.report.charts"]
     assert [module for module, text in sources.items() if "pyplot" in text.replace("through pyplot", "")] == []
     assert [module for module, text in sources.items() if "matplotlib.use" in text] == []
+
+
+def private_names_of_others(tree):
+    """Attributes with an underscore that are taken of anything but `self`, `cls` or a namedtuple, with their lines."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
+            continue
+        of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        if not (of_self or node.attr in own or node.attr in ("_replace", "_fields")):
+            yield f"{node.attr}, line {node.lineno}"
+
+
+@pytest.mark.parametrize("module", sorted(set(PATHS) - {"rsr_tf.keras_internals"}))
+def test_private_names_of_keras_stand_behind_one_door(module):
+    assert list(private_names_of_others(TREES[module])) == []
+    assert not any(other.startswith(("keras.src", "tensorflow.python")) for other in imported_names(TREES[module]))
+
+
+def imported_names(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_private_names_are_seen_where_they_are():
+    found = " ".join(private_names_of_others(TREES["rsr_tf.keras_internals"]))
+    assert all(name in found for name in ("_flatten_layers", "_tracker", "_nodes_by_depth", "_keras_history"))
+    tree = ast.parse("class A:\n    def run(self, layer):\n        return layer._tracker, self._own, layer.name\n")
+    assert list(private_names_of_others(tree)) == ["_tracker, line 3"]
 
 
 def test_nobody_imports_tfmot():

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from rsr_tf.errors import first_line
 from rsr_tf.files import replacing
+from rsr_tf.keras_internals import nested_layers
 
 FORMAT = "rsr_tf compact archive"
 VERSION = 1
@@ -186,7 +187,7 @@ def _state(model):
     """
     if not (isinstance(model, keras.Model) and model.built):
         raise ValueError(f"`model` must be a built Keras model. Received: {type(model).__name__} {model}")
-    for number, layer in enumerate(model._flatten_layers()):
+    for number, layer in enumerate(nested_layers(model)):
         if hasattr(layer, "save_assets"):
             raise ValueError(
                 f"Layer `{layer.name}` keeps files beside its weights, which a compact archive cannot hold. "
@@ -200,7 +201,7 @@ def _state(model):
 
 def _restore(model, stores):
     """Put back what `_state` found, given as a dict from each owner to its arrays by name."""
-    for number, layer in enumerate(model._flatten_layers()):
+    for number, layer in enumerate(nested_layers(model)):
         expected = {}
         layer.save_own_variables(expected)
         _check_same(layer.name, expected, stores.get(number, {}))

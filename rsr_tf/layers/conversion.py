@@ -4,6 +4,7 @@ import logging
 
 import keras
 
+from rsr_tf.keras_internals import nested_layers, own_variables
 from rsr_tf.layers import (
     FRESH,
     NOISY_COUNTERPARTS,
@@ -218,14 +219,10 @@ def _carry_weights(source, new):
         new.kernel.assign(kernel)
         new.bias.assign(bias)
         return
-    for old, one in zip(source._flatten_layers(), new._flatten_layers(), strict=True):
-        values = {variable.name: variable for variable in _own_variables(old)}
+    for old, one in zip(nested_layers(source), nested_layers(new), strict=True):
+        values = {variable.name: variable for variable in own_variables(old)}
         if isinstance(old, WeightNoise):
             values.update((kernel.name, masked_kernel(kernel, mask)) for kernel, mask, _ in old.pruning_vars)
-        for variable in _own_variables(one):
+        for variable in own_variables(one):
             if variable.name in values:
                 variable.assign(values[variable.name])
-
-
-def _own_variables(layer):
-    return layer._trainable_variables + layer._non_trainable_variables

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from rsr_tf.keras_internals import causal_padding
 from rsr_tf.layers.noisy_layer import KernelRole, WeightNoise
 
 
@@ -33,7 +34,7 @@ class NoisyConv1D(NoisyConvolution, keras.layers.Conv1D):
         if self.padding != "causal":
             return super().convolution_op(inputs, kernel)
         return keras.ops.conv(
-            keras.ops.pad(inputs, self._compute_causal_padding()),
+            keras.ops.pad(inputs, causal_padding(self)),
             kernel,
             strides=list(self.strides),
             padding="valid",

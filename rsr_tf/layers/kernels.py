@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers import convolutions
 from rsr_tf.layers.dense import NoisyDense
 from rsr_tf.layers.noisy_layer import KernelRole, WeightNoise
@@ -224,6 +225,6 @@ def _roles(layer):
 def _all_layers(layer):
     """A layer and all inside it, depth first, each once. (Keras' own way down turns the order of nested ones round.)"""
     found = {id(layer): layer}
-    for child in layer._flatten_layers(include_self=False, recursive=False):
+    for child in nested_layers(layer, include_self=False, recursive=False):
         found.update((id(one), one) for one in _all_layers(child))
     return list(found.values())

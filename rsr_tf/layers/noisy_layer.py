@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.keras_internals import unlocked
 from rsr_tf.layers.noise import alpha_shape, check_kind, masked_kernel, noise_deviation, noisy_kernel, unseeded_normal
 
 FRESH = "fresh"
@@ -69,10 +70,9 @@ class WeightNoise:
         since the mask has to stand in the forward pass: only there does it stop the gradient of a pruned weight.
         """
         layer.__class__ = cls
-        layer._tracker.unlock()
-        layer._set_noise("none", noise_scale=0.25, seed=None)
-        layer._add_masks_and_noise()
-        layer._tracker.lock()
+        with unlocked(layer):
+            layer._set_noise("none", noise_scale=0.25, seed=None)
+            layer._add_masks_and_noise()
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -2,6 +2,7 @@
 
 import keras
 
+from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers.kernels import NOISY_COUNTERPARTS, check_functional, is_convertible, layers_of
 
 
@@ -34,7 +35,7 @@ def make_prunable(model):
     with model.distribute_strategy.scope():
         for layer in stock:
             NOISY_COUNTERPARTS[type(layer)].adopt(layer)
-    for network in model._flatten_layers():
+    for network in nested_layers(model):
         if isinstance(network, keras.Model):
             _forget_traces(network)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from rsr_tf.keras_internals import optimizer_slots
 from rsr_tf.layers import (
     check_functional,
     is_functional,
@@ -181,19 +182,8 @@ def _forget_pruned_weights(optimizer, kernel, mask):
     comes to it. The moving average of the weights wants that: Keras takes it before the constraint and puts it in place
     of the weights after the last step of `fit`.
     """
-    if not optimizer.built:
-        return
-    index = optimizer._trainable_variables_indices.get(optimizer._var_key(kernel.kernel))
-    if index is None:  # it was frozen when the optimizer was built
-        return
-    count = len(optimizer._trainable_variables)
-    for name, entries in vars(optimizer).items():
-        if name == "_accumulators":  # Adagrad and Ftrl divide by these
-            continue
-        if isinstance(entries, list) and len(entries) == count and isinstance(entries[index], keras.Variable):
-            slot = entries[index]
-            if slot.shape == kernel.kernel.shape:
-                slot.assign(masked_kernel(slot, mask))
+    for slot in optimizer_slots(optimizer, kernel.kernel):
+        slot.assign(masked_kernel(slot, mask))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The graph of a functional model, gone through from its inputs to its outputs."""
 
-import keras
+from rsr_tf.keras_internals import nodes_in_order
 
 
 def follow(model, values, visit):
@@ -16,10 +16,7 @@ def follow(model, values, visit):
         A list, one for each of `model.outputs`.
     """
     known = {id(tensor): value for tensor, value in zip(model.inputs, values, strict=True)}
-    nodes = keras.Function(model.inputs, model.outputs)._nodes_by_depth
-    for depth in sorted(nodes, reverse=True):
-        for node in nodes[depth]:
-            if not node.is_input:
-                outputs = visit(node, known)
-                known.update((id(tensor), value) for tensor, value in zip(node.outputs, outputs, strict=True))
+    for node in nodes_in_order(model.inputs, model.outputs):
+        outputs = visit(node, known)
+        known.update((id(tensor), value) for tensor, value in zip(node.outputs, outputs, strict=True))
     return [known[id(tensor)] for tensor in model.outputs]

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from rsr_tf.keras_internals import input_name
 from rsr_tf.layers import copied, inputs_and_outputs, is_functional, prunable_kernels
 from rsr_tf.pruning.structured.channels import ChannelMap
 from rsr_tf.pruning.structured.filters import hold_noise
@@ -65,7 +66,7 @@ class _Rebuilder:
         inputs = []
         for index, tensor in enumerate(model.inputs):
             shape = tensor.shape if labels is None else (*tensor.shape[:-1], self._count(labels[index]))
-            inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name))
+            inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=input_name(tensor)))
         outputs = follow(model, inputs, self._call)
         old_inputs, old_outputs = inputs_and_outputs(model)
         return keras.Model(
