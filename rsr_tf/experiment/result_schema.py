@@ -1,0 +1,99 @@
+"""The schema of the JSON files of a run, and files of earlier versions brought up to date.
+
+Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
+
+    trained, pruned          networks of a run; were "before pruning" or "as trained", and "after pruning"
+    noise_on, noise_off      were "noisy" and "stripped" in scores, "network" and "stripped" in verdicts
+    repeats                  of a whole attack; was "draws"
+    predictions              for each image, each with new noise; was "draws"
+    eot_samples              gradients or scores averaged within an attack; was "draws"
+    num_images               was "n"
+    subset, still_robust     images that an attack was given; were "on" and "left"
+    robust_accuracy          under this attack and all before it; was "withstood"
+    by_noise, noise          of a verdict and its claim; were "networks" and "network"
+"""
+
+SCHEMA = 2
+
+RENAMED = {
+    "before pruning": "trained",
+    "as trained": "trained",
+    "after pruning": "pruned",
+    "noisy": "noise_on",
+    "stripped": "noise_off",
+    "n": "num_images",
+    "on": "subset",
+    "withstood": "robust_accuracy",
+    "withstood_interval": "robust_accuracy_interval",
+}
+"""Keys that mean the same wherever they stand in schema 1."""
+NOISE = {"network": "noise_on", "stripped": "noise_off"}
+"""What the networks of a verdict were called, as keys and as values."""
+
+
+def up_to_date(content):
+    """Return the content of a result file in the current schema.
+
+    Args:
+        content: dict read from `evaluation.json`, `verdict_*.json`, `sweep.json`, `artefacts.json`, `transfer.json` or
+            `zoo_*.json`; an empty one stays empty.
+
+    Returns:
+        A dict; `content` itself if it is up to date.
+
+    Raises:
+        ValueError: for a file of a later version.
+    """
+    schema = content.get("schema", 1)
+    if schema == SCHEMA or not content:
+        return content
+    if schema != 1:
+        raise ValueError(f"`schema` must be at most {SCHEMA}: a later version wrote this file. Received: {schema!r}")
+    if "claim" in content:
+        content = _with_noise_of_verdict(content)
+    return {"schema": SCHEMA, **_renamed(content)}
+
+
+def _with_noise_of_verdict(verdict):
+    """Rename the networks of a verdict of schema 1; the other words are renamed everywhere alike."""
+    claim, parameters = verdict["claim"], verdict["parameters"]
+    parameters = {
+        **parameters,
+        **{key: _keys(parameters[key], NOISE) for key in ("random", "noise") if key in parameters},
+    }
+    return {
+        **_keys(verdict, {"networks": "by_noise"}),
+        "claim": {**_keys(claim, {"network": "noise"}), "noise": NOISE[claim["network"]]},
+        "by_noise": _keys(verdict["networks"], NOISE),
+        "attacks": [_row_of_verdict(row) for row in verdict["attacks"]],
+        "parameters": parameters,
+    }
+
+
+def _row_of_verdict(row):
+    values = {"AdaptivePGD": "EOTPGD", "left": "still_robust", **NOISE}
+    row = {key: values.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
+    attack = row["parameters"]["attack"]
+    return {**row, "parameters": {**row["parameters"], "attack": values.get(attack, attack)}}
+
+
+def _renamed(value, place=""):
+    """Rename the keys of nested dicts; `place` is the key under which a value stands."""
+    if isinstance(value, list):
+        return [_renamed(entry, place) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    names = RENAMED | {"draws": _meaning_of_draws(value, place)}
+    return {names.get(key, key): _renamed(entry, key) for key, entry in value.items()}
+
+
+def _meaning_of_draws(entry, place):
+    """Say what `"draws"` counts in a dict of schema 1."""
+    if "accuracies" in entry or (place == "attack" and "step_size" in entry):
+        return "repeats"
+    is_attack = "attack" in entry and "mean_interval" not in entry  # the parameters of an attack in a verdict
+    return "eot_samples" if is_attack or "restarts" in entry or "patience" in entry else "predictions"
+
+
+def _keys(entries, names):
+    return {names.get(key, key): value for key, value in entries.items()}
