@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import rsr_tf
 from rsr_tf.pruning.schedules import ConstantSparsity, OneShot, PolynomialDecay, Rounds
 
 EVERY_KIND = {
@@ -133,6 +134,12 @@ def test_keras_serializes_the_schedule_as_one_of_this_package(schedule):
     assert keras.saving.deserialize_keras_object(config) == schedule
 
 
+def test_schedules_keep_their_earlier_import_path():
+    from rsr_tf.schedules import PolynomialDecay as Earlier
+
+    assert Earlier is PolynomialDecay is rsr_tf.schedules.PolynomialDecay
+
+
 # Mistakes
 
 
@@ -169,8 +176,8 @@ def test_keras_serializes_the_schedule_as_one_of_this_package(schedule):
             lambda: PolynomialDecay(0, 0.5, 0, 9, frequency=2.5),
             "`frequency` must be an integer of at least 1. Received: frequency=2.5",
         ),
-        (lambda: Rounds((), 10), r"`sparsities` must be at least one, and not fall. Received: \(\)"),
-        (lambda: Rounds((0.5, 0.4), 10), r"`sparsities` must be .* not fall. Received: \(0.5, 0.4\)"),
+        (lambda: Rounds((), 10), r"`sparsities` must not be empty .* Received: \(\)"),
+        (lambda: Rounds((0.5, 0.4), 10), r"`sparsities` must .* not decrease. Received: \(0.5, 0.4\)"),
         (lambda: Rounds((0.5, 2), 10), r"`sparsities` must be in \[0, 1\]. Received: sparsities=2"),
         (lambda: Rounds((0.5,), 0), "`steps_per_round` must be an integer of at least 1. Received: steps_per_round=0"),
         (lambda: Rounds((0.5,), 9, -1), "`begin_step` must be an integer of at least 0. Received: begin_step=-1"),
