@@ -13,7 +13,7 @@ import time
 import keras
 import tensorflow as tf
 
-from rsr_tf import data
+from rsr_tf import data, pruning
 from rsr_tf.config.schema import UserError, parse_config
 from rsr_tf.experiment import builders as build
 from rsr_tf.experiment import evaluate as assess
@@ -24,9 +24,8 @@ from rsr_tf.export import benchmark as artefacts
 from rsr_tf.export import saved_model as export
 from rsr_tf.files import replacing
 from rsr_tf.layers import reseed_noise
-from rsr_tf.pruning import magnitude as pruning
-from rsr_tf.pruning import structured
-from rsr_tf.pruning.callback import PruningCallback, SparsityLog
+from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
+from rsr_tf.pruning.magnitude import select_kernels
 from rsr_tf.training.callbacks import Checkpoint, HistoryFile, NotFiniteError, StopAtNaN, read_history
 
 log = logging.getLogger(__name__)
@@ -79,9 +78,9 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
-            pruning.select_kernels(network, self.config.pruning.exclude)
+            select_kernels(network, self.config.pruning.exclude)
             if self.config.pruning.filters:  # a mistake should not wait for the end of training
-                structured.prune_filters(network, share=0.0, exclude=self.config.pruning.exclude)
+                pruning.prune_filters(network, share=0.0, exclude=self.config.pruning.exclude)
             schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
@@ -140,9 +139,9 @@ class Experiment:
         """The network in a smaller shape, without a share of the filters of every layer."""
         section = self.config.pruning
         with build.user_errors():
-            table = structured.prune_filters(model, share=section.filters, exclude=section.exclude)
+            table = pruning.prune_filters(model, share=section.filters, exclude=section.exclude)
         log.info("%s", table)
-        small = build.build_rsr_model(self.config, structured.rebuild(model), warmup_steps=0)
+        small = build.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
         small.attack = model.attack  # which the overfitting watch may have changed
         return small
 
@@ -262,7 +261,7 @@ class Experiment:
         callbacks = [
             StopAtNaN(),
             *watch,
-            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLog(),
+            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLogger(),
             HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf import pruning
 from rsr_tf.experiment.evaluate import attack_parameters, digest, test_images
 from rsr_tf.export import benchmark as artefacts
 from rsr_tf.export.tflite import interpreter_class
 from rsr_tf.files import replacing
-from rsr_tf.pruning import magnitude as pruning
 
 log = logging.getLogger(__name__)
 
