@@ -20,8 +20,7 @@ from rsr_tf.experiment import evaluate as assess
 from rsr_tf.experiment import export_benchmark as ship
 from rsr_tf.experiment.report import write_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
-from rsr_tf.export import benchmark as artefacts
-from rsr_tf.export import saved_model as export
+from rsr_tf.export import benchmark, export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
@@ -199,7 +198,7 @@ class Experiment:
             "versions": assess.versions(),
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
-            export.export_saved_model(model, temporary, metadata=metadata)
+            export_saved_model(model, temporary, metadata=metadata)
 
     def artefacts(self, again=False):
         """Write the network before and after pruning as every kind of file, and measure each; what is done is kept.
@@ -223,7 +222,7 @@ class Experiment:
                 loaders[name] = ship.measure_network(model, entry, folder, self._data_set, self.config, save)
             images, _ = assess.test_images(self._data_set, self.config)
             ship.measure_latencies(content, loaders, images, save, again=again)
-        log.info("%s", artefacts.format_table(content))
+        log.info("%s", benchmark.format_table(content))
 
     def report(self):
         """Write `report.html` from what the other stages left."""

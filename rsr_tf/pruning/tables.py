@@ -79,12 +79,12 @@ def sparsity_table(model):
         A `SparsityTable`. Its attribute `left` names the layers with weights that pruning does not cover.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="hidden")])
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="hidden")], name="net")
         >>> gammas = rsr_tf.prune(model, sparsity=0.5)
         >>> print(rsr_tf.sparsity_table(model))
-        kernel              shape     weights       zeros  sparsity
-        hidden             (4, 5)          20          10    50.00%
-        total                              20          10    50.00%
+        kernel                  shape     weights       zeros  sparsity
+        net/hidden             (4, 5)          20          10    50.00%
+        total                                  20          10    50.00%
     """
     rows = []
     for path, kernel in prunable_kernels(model).items():
@@ -122,8 +122,8 @@ def effective_kernels(model):
         A dict from the path of each kernel to a NumPy array of its shape, zero where pruned.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="hidden")])
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="hidden")], name="net")
         >>> {path: kernel.shape for path, kernel in rsr_tf.pruning.effective_kernels(model).items()}
-        {'hidden': (4, 5)}
+        {'net/hidden': (4, 5)}
     """
     return {path: kernel.value() for path, kernel in prunable_kernels(model).items()}

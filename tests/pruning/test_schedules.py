@@ -50,7 +50,7 @@ def test_polynomial_decay_of_power_one_is_linear_and_may_start_above_zero():
     assert prunings(PolynomialDecay(0.5, 0.7, 0, 20, power=1, frequency=5), 30) == pytest.approx(expected)
 
 
-def test_polynomial_decay_misses_its_final_sparsity_where_the_frequency_does_not_divide_its_length():
+def test_final_sparsity_is_missed_if_the_frequency_does_not_divide_length():
     schedule = PolynomialDecay(0.0, 0.8, 0, 8, frequency=3)
     assert prunings(schedule, 20) == pytest.approx({0: 0.0, 3: 0.8 - 0.8 * 0.625**3, 6: 0.8 - 0.8 * 0.25**3})
     assert schedule(8) == (False, 0.8)

@@ -50,13 +50,14 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()
             removable filters; for weights that are NaN. The model is not changed then.
 
     Example:
-        >>> convolution, head = keras.layers.Conv2D(8, 3, name="conv"), keras.layers.Dense(2, name="head")
-        >>> model = keras.Sequential([keras.Input((6, 6, 1)), convolution, keras.layers.Flatten(), head])
+        >>> inputs = keras.Input((6, 6, 1))
+        >>> x = keras.layers.Flatten()(keras.layers.Conv2D(8, 3, name="conv")(inputs))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
         >>> print(rsr_tf.prune_filters(model, share=0.5))
         kernel  filters  removed     left
-        conv          8        4        4
-        head          2        0        2
-        total        10        4        6
+        conv         8        4        4
+        head         2        0        2
+        total       10        4        6
         >>> rsr_tf.rebuild(model).get_layer("conv").filters
         4
     """
