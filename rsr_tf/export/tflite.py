@@ -20,7 +20,7 @@ from rsr_tf.layers.conversion import in_float32, strip, with_fresh_noise
 def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
     """Write a network as a TFLite file that maps float32 pixels in [0,1] to float32 logits, for any number of images.
 
-    Weights become constants. They are stored and computed in float32 whatever the dtype policy of training was.
+    Weights become constants. They are stored and computed in float32, for any dtype policy of the model.
 
     Args:
         model: a functional or Sequential Keras model with one input and one output, noisy or stock.
