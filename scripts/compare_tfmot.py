@@ -20,7 +20,7 @@ import numpy as np
 
 import rsr_tf
 from rsr_tf.pruning import schedules
-from rsr_tf.pruning.callback import ask
+from rsr_tf.pruning.callback import call_schedule
 
 SHAPES = ((3, 3, 1, 5), (180, 7), (7, 3))
 """Of the kernels: a convolution of 8x8 images and two dense layers; 45, 1260 and 21 weights."""
@@ -123,7 +123,7 @@ def check_answers(schedule, trace):
     for step, should_prune, sparsity in zip(trace["step"], trace["should_prune"], trace["sparsity"], strict=True):
         expect(schedule(step)[0] == should_prune, f"{schedule} is due at step {step} as TFMOT's is")
         expect(abs(schedule(step)[1] - sparsity) < 1e-6, f"{schedule} has TFMOT's sparsity at step {step}")
-        expect(ask(schedule, step)[0] == should_prune, f"a tensor of step {step} makes no difference")
+        expect(call_schedule(schedule, step)[0] == should_prune, f"a tensor of step {step} makes no difference")
 
 
 def compare_masks(trace, layers):

@@ -26,6 +26,7 @@ ALLOWED = {
     "attacks": {"validation"},
     "training": {"attacks", "errors", "files", "layers"},
     "pruning": {"keras_internals", "layers"},
+    "schedules": {"pruning"},
     "evaluation": {"attacks", "files", "identity", "validation"},
     "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
     "report": {"choices"},

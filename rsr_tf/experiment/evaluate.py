@@ -9,14 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf import evaluation
+from rsr_tf import evaluation, pruning
 from rsr_tf.config.schema import UserError
 from rsr_tf.errors import first_line
 from rsr_tf.experiment import builders as build
 from rsr_tf.experiment.report import write_page
 from rsr_tf.layers import noisy_layers
 from rsr_tf.layers.conversion import strip
-from rsr_tf.pruning import magnitude as pruning
 
 log = logging.getLogger(__name__)
 

@@ -13,20 +13,18 @@ import time
 import keras
 import tensorflow as tf
 
-from rsr_tf import data
+from rsr_tf import data, pruning
 from rsr_tf.config.schema import UserError, parse_config
 from rsr_tf.experiment import builders as build
 from rsr_tf.experiment import evaluate as assess
 from rsr_tf.experiment import export_benchmark as ship
 from rsr_tf.experiment.report import write_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
-from rsr_tf.export import benchmark as artefacts
-from rsr_tf.export import saved_model as export
+from rsr_tf.export import benchmark, export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.layers import reseed_noise
-from rsr_tf.pruning import magnitude as pruning
-from rsr_tf.pruning import structured
-from rsr_tf.pruning.callback import PruningCallback, SparsityLog
+from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
+from rsr_tf.pruning.magnitude import select_kernels
 from rsr_tf.training.callbacks import Checkpoint, HistoryFile, NotFiniteError, StopAtNaN, read_history
 
 log = logging.getLogger(__name__)
@@ -79,9 +77,9 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with build.user_errors():
             network = build.build_network(self.config, self._data_set)
-            pruning.select_kernels(network, self.config.pruning.exclude)
+            select_kernels(network, self.config.pruning.exclude)
             if self.config.pruning.filters:  # a mistake should not wait for the end of training
-                structured.prune_filters(network, share=0.0, exclude=self.config.pruning.exclude)
+                pruning.prune_filters(network, share=0.0, exclude=self.config.pruning.exclude)
             schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
         # only now, so that a run that cannot start leaves nothing behind
         with build.user_errors(), self._disk_errors():
@@ -140,9 +138,9 @@ class Experiment:
         """The network in a smaller shape, without a share of the filters of every layer."""
         section = self.config.pruning
         with build.user_errors():
-            table = structured.prune_filters(model, share=section.filters, exclude=section.exclude)
+            table = pruning.prune_filters(model, share=section.filters, exclude=section.exclude)
         log.info("%s", table)
-        small = build.build_rsr_model(self.config, structured.rebuild(model), warmup_steps=0)
+        small = build.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
         small.attack = model.attack  # which the overfitting watch may have changed
         return small
 
@@ -200,7 +198,7 @@ class Experiment:
             "versions": assess.versions(),
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
-            export.export_saved_model(model, temporary, metadata=metadata)
+            export_saved_model(model, temporary, metadata=metadata)
 
     def artefacts(self, again=False):
         """Write the network before and after pruning as every kind of file, and measure each; what is done is kept.
@@ -224,7 +222,7 @@ class Experiment:
                 loaders[name] = ship.measure_network(model, entry, folder, self._data_set, self.config, save)
             images, _ = assess.test_images(self._data_set, self.config)
             ship.measure_latencies(content, loaders, images, save, again=again)
-        log.info("%s", artefacts.format_table(content))
+        log.info("%s", benchmark.format_table(content))
 
     def report(self):
         """Write `report.html` from what the other stages left."""
@@ -262,7 +260,7 @@ class Experiment:
         callbacks = [
             StopAtNaN(),
             *watch,
-            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLog(),
+            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLogger(),
             HistoryFile(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,

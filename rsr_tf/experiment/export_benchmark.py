@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf import pruning
 from rsr_tf.experiment.evaluate import attack_parameters, digest, test_images
-from rsr_tf.export import benchmark as artefacts
+from rsr_tf.export import benchmark, formats
 from rsr_tf.export.tflite import interpreter_class
 from rsr_tf.files import replacing
-from rsr_tf.pruning import magnitude as pruning
 
 log = logging.getLogger(__name__)
 
@@ -68,27 +68,27 @@ def measure_network(model, entry, folder, data_set, config, save):
     @functools.cache
     def attacked():
         options = {"draws": section.draws, "batch_size": section.batch_size, **attack_parameters(config)}
-        return artefacts.transferred_images(model, images, labels, **options)
+        return benchmark.transferred_images(model, images, labels, **options)
 
-    entry |= {"sparsity": pruning.sparsity(model), "dense_bytes": artefacts.dense_bytes(model)}
+    entry |= {"sparsity": pruning.sparsity(model), "dense_bytes": benchmark.dense_bytes(model)}
     measured, loaders = entry.setdefault("artefacts", {}), {}
-    for artefact in artefacts.artefacts_of(model, calibration=data_set.train.first(CALIBRATION).pixels()):
-        if artefact.title == "SavedModel, noisy" and config.training.deterministic:
-            log.info("%s: not measured, as its noise does not run with training.deterministic", artefact.title)
+    for export_format in formats.export_formats(model, calibration=data_set.train.first(CALIBRATION).pixels()):
+        if export_format.title == "SavedModel, noisy" and config.training.deterministic:
+            log.info("%s: not measured, as its noise does not run with training.deterministic", export_format.title)
             continue
-        file, found = folder / artefact.file, measured.setdefault(artefact.title, {})
+        file, found = folder / export_format.file, measured.setdefault(export_format.title, {})
         if not file.exists():
             with replacing(file) as temporary:
-                artefact.write(model, temporary)
-        found |= {"file": artefact.file, "runtime": artefact.runtime, "noisy": artefact.noisy}
-        found |= artefacts.file_sizes(file)
-        loaders[artefact.title] = functools.partial(artefact.load, file)
+                export_format.write(model, temporary)
+        found |= {"file": export_format.file, "runtime": export_format.runtime, "noisy": export_format.noisy}
+        found |= benchmark.file_sizes(file)
+        loaders[export_format.title] = functools.partial(export_format.load, file)
         if "scores" not in found:
-            function = artefact.load(file)
-            draws = section.draws if artefact.noisy else 1
+            function = export_format.load(file)
+            draws = section.draws if export_format.noisy else 1
             sets = {"clean": [images] * draws, "pgd": attacked()}
             found["scores"] = {
-                name: artefacts.accuracy(function, inputs, labels, batch_size=section.batch_size).as_dict()
+                name: benchmark.accuracy(function, inputs, labels, batch_size=section.batch_size).as_dict()
                 for name, inputs in sets.items()
             }
         save()
@@ -121,9 +121,9 @@ def measure_latencies(content, loaders, images, save, *, again=False):
         functions = {(name, title): loaders[name][title]() for name, title in keys}
         for size in BATCHES:
             log.info("latency of %d artefacts of %s in turn, batch %d", len(functions), runtime, size)
-            times = artefacts.latencies(functions, np.resize(images, (size, *images.shape[1:])))
+            times = benchmark.latencies(functions, np.resize(images, (size, *images.shape[1:])))
             for key in keys:
-                latency = artefacts.spread(times[key]) | {"calls": len(times[key])}
+                latency = benchmark.spread(times[key]) | {"calls": len(times[key])}
                 measured[key].setdefault("latency", {})[str(size)] = latency
             if len(loaders) > 1:
                 _compare(content["speedup"], times, *loaders, size=size)
@@ -134,7 +134,7 @@ def _compare(speedup, times, before, after, *, size):
     """Fill in how many times as fast an artefact is after pruning, within a round of calls."""
     for name, title in times:
         if name == before and (after, title) in times:
-            ratio = artefacts.spread(times[before, title] / times[after, title])
+            ratio = benchmark.spread(times[before, title] / times[after, title])
             speedup.setdefault(title, {})[str(size)] = ratio
 
 

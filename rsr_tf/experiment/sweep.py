@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 
+from rsr_tf import pruning
 from rsr_tf.config.schema import UserError
 from rsr_tf.experiment import builders as build
 from rsr_tf.experiment import evaluate as assess
@@ -18,7 +19,6 @@ from rsr_tf.export.benchmark import dense_bytes
 from rsr_tf.export.compact import save_compact
 from rsr_tf.files import replacing, write_text
 from rsr_tf.layers.conversion import strip
-from rsr_tf.pruning import magnitude as pruning
 from rsr_tf.report.sweep_page import tables, write_sweep_page
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Files to ship: SavedModel, compact archive, TFLite."""
+"""Export of networks as files: SavedModel, compact archive and TFLite; `benchmark` measures them."""
 
 from rsr_tf.export.compact import load_compact, save_compact
 from rsr_tf.export.saved_model import export_saved_model, read_metadata

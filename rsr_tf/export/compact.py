@@ -1,14 +1,14 @@
-"""A compact archive of a network: of every pruned kernel a bit mask and the weights that are left, and nothing else.
+"""Write and read a network as a compact archive, which stores pruned kernels as a bit mask and the remaining weights.
 
-The archive is a ZIP file of two members. `header.json` has the version, the Keras config of the network, the checksum
-of the other member, and a list of what each layer keeps. `values` is the numbers themselves:
+The archive is a ZIP file with two members. `header.json` contains the version of the format, the Keras config of the
+network, the checksum of the other member, and a list of the variables of each layer. `values` contains the numbers:
 
-- a boolean array as one bit an entry;
-- an array with many zeros as a bit mask, its other values, and the signs of its zeros if some are negative;
-- any other array as it is.
+- a boolean array as one bit per entry;
+- an array with many zeros as a bit mask, its nonzero values, and the signs of its zeros if some are negative;
+- any other array unchanged.
 
-Numbers lie byte plane by byte plane (all first bytes, all second bytes, ...), which compresses better, and a piece that
-came before, such as a mask that tells the zeros of its kernel, is not written twice.
+Numbers are stored by byte plane (all first bytes, all second bytes, ...), which compresses better. A piece of bytes
+that occurs again, such as a mask that equals the zeros of its kernel, is stored once.
 """
 
 import hashlib
@@ -29,31 +29,45 @@ from rsr_tf.keras_internals import nested_layers
 FORMAT = "rsr_tf compact archive"
 VERSION = 1
 HEADER, VALUES = "header.json", "values"
-LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""Date of the members, so that one network always gives one and the same file."""
-BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, IndexError, TypeError, ValueError, EOFError, NotImplementedError)
-"""What a broken archive makes of the modules that read it."""
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Date of the members, constant so that equal networks give equal files."""
+CORRUPT_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+)
+"""Errors that the modules used here raise for a corrupt archive."""
 
 
 def save_compact(model, path):
-    """Write a network as a compact archive: weights, noise scales, masks and the states of all seeds, bit for bit.
+    """Write a network as a compact archive, lossless: weights, noise scales, masks and the states of all seeds.
 
-    The optimizer and the other settings of `compile` are not in it.
+    The optimizer and the other settings of `compile` are not saved.
 
     Args:
         model: a built Keras model, noisy or stock, whose layers Keras can serialize.
-        path: file to write, by convention `*.rsrz`; what stood there is replaced in one step.
+        path: string or path of the file to write, by convention `*.rsrz`. An existing file is replaced atomically.
 
     Raises:
-        ValueError: for a model that is not built, or a layer that keeps files beside its weights (a vocabulary).
+        ValueError: for a model that is not built, or a layer with files in addition to its weights (a vocabulary).
 
     Example:
-        >>> save_compact(rsr_tf.strip(model), "network.rsrz")
+        >>> model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
+        >>> gammas = rsr_tf.prune(model, sparsity=0.9)
+        >>> rsr_tf.save_compact(rsr_tf.strip(model), "network.rsrz")
+        >>> loaded = rsr_tf.load_compact("network.rsrz")
+        >>> rsr_tf.sparsity(loaded)
+        0.9
     """
     entries, values, seen = [], bytearray(), {}
 
     def place(piece):
-        """Where a piece lies among the values, as `[start, length]`."""
+        """Append a piece to the values unless it is there; return its position as `[start, length]`."""
         digest = hashlib.sha256(piece).digest()
         if digest not in seen:
             seen[digest] = [len(values), len(piece)]
@@ -75,31 +89,35 @@ def save_compact(model, path):
     members = {HEADER: json.dumps(header, separators=(",", ":")).encode(), VALUES: values}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, LONG_AGO), content, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
 def load_compact(path, *, custom_objects=None):
-    """The network of a compact archive, not compiled.
+    """Load a network from a compact archive.
 
-    No code of the archive is run: layers are looked up by name, and one that carries code (`Lambda`) is refused.
+    No code of the archive is run: layers are looked up by name, and layers that contain code (`Lambda`) are rejected.
 
     Args:
-        path: file that `save_compact` wrote.
-        custom_objects: dict from name to class, for layers that are not registered with Keras.
+        path: string or path of a file that `save_compact` wrote.
+        custom_objects: dict from name to class, for layers that are not registered with Keras. Defaults to `None`.
 
     Returns:
-        A Keras model of the same class, every variable bit for bit what it was.
+        A Keras model of the same class, not compiled, with bit-identical variables.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: for any other file, a broken archive, one of a later version, or a layer that is not known.
+        FileNotFoundError: if the file does not exist.
+        ValueError: for a file of another kind, a corrupt archive, one of a later version, or an unknown layer.
 
     Example:
-        >>> model = load_compact("network.rsrz")
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> rsr_tf.save_compact(model, "network.rsrz")
+        >>> loaded = rsr_tf.load_compact("network.rsrz")
+        >>> all(np.array_equal(a, b) for a, b in zip(model.get_weights(), loaded.get_weights()))
+        True
     """
     try:
         header, values = _read_members(path)
-    except BROKEN as error:
+    except CORRUPT_ARCHIVE_ERRORS as error:
         raise _unreadable(path, error) from error
     try:
         model = keras.saving.deserialize_keras_object(header["network"], custom_objects=custom_objects, safe_mode=True)
@@ -109,19 +127,20 @@ def load_compact(path, *, custom_objects=None):
             pieces = {kind: values[start : start + length] for kind, (start, length) in entry["pieces"].items()}
             stores.setdefault(entry["owner"], {})[entry["name"]] = decode(pieces, dtype, tuple(entry["shape"]))
         _restore(model, stores)
-    except (*BROKEN, AttributeError, ImportError) as error:
+    except (*CORRUPT_ARCHIVE_ERRORS, AttributeError, ImportError) as error:
         raise _unreadable(path, error) from error
     return model
 
 
 def encode(array):
-    """An array as named pieces of bytes; the smallest of the three ways.
+    """Encode an array as named pieces of bytes, in the smallest of three encodings.
 
     Args:
-        array: of any shape; boolean, integer or floating point, bfloat16 included.
+        array: NumPy array of any shape: boolean, integer or floating point, including bfloat16.
 
     Returns:
-        A dict with `"bits"`, or with `"mask"`, `"values"` and at times `"signs"`, or with `"dense"`.
+        A dict from name to bytes: `"bits"` for booleans; `"mask"`, `"values"` and, if some zeros are negative,
+        `"signs"`; or `"dense"`.
     """
     flat = array.reshape(-1)
     if flat.dtype == bool:
@@ -135,14 +154,18 @@ def encode(array):
 
 
 def decode(pieces, dtype, shape):
-    """The array that `encode` took apart.
+    """Decode an array from the pieces of `encode`.
 
     Args:
-        pieces: dict of bytes.
-        dtype, shape: of the array.
+        pieces: dict from name to bytes.
+        dtype: NumPy dtype of the array.
+        shape: tuple, shape of the array.
+
+    Returns:
+        The NumPy array.
 
     Raises:
-        ValueError: for pieces of the wrong length.
+        ValueError: for pieces of a wrong length.
     """
     size = int(np.prod(shape))
     if "bits" in pieces:
@@ -180,17 +203,16 @@ def _from_planes(piece, dtype, count):
 
 
 def _state(model):
-    """Every array that makes a network what it is, as `(owner, name, array)`.
+    """Yield the state of a model as `(owner, name, array)`: the variables of each layer, then the states of the seeds.
 
-    A layer is asked for its variables as Keras asks it when it saves a model; Keras leaves out the states of the seeds,
-    which come last.
+    The variables are those that Keras saves (`save_own_variables`); Keras does not save the states of the seeds.
     """
     if not (isinstance(model, keras.Model) and model.built):
         raise ValueError(f"`model` must be a built Keras model. Received: {type(model).__name__} {model}")
     for number, layer in enumerate(nested_layers(model)):
         if hasattr(layer, "save_assets"):
             raise ValueError(
-                f"Layer `{layer.name}` keeps files beside its weights, which a compact archive cannot hold. "
+                f"Layer `{layer.name}` has files in addition to its weights, which a compact archive cannot hold. "
                 f"Received: {type(layer).__name__}"
             )
         store = {}
@@ -200,7 +222,7 @@ def _state(model):
 
 
 def _restore(model, stores):
-    """Put back what `_state` found, given as a dict from each owner to its arrays by name."""
+    """Assign the state that `_state` yields, given as a dict from owner to a dict from name to array."""
     for number, layer in enumerate(nested_layers(model)):
         expected = {}
         layer.save_own_variables(expected)
@@ -214,10 +236,10 @@ def _restore(model, stores):
 
 
 def _check_same(owner, expected, found):
-    wanted = {name: tuple(value.shape) for name, value in expected.items()}
+    shapes = {name: tuple(value.shape) for name, value in expected.items()}
     received = {name: value.shape for name, value in found.items()}
-    if wanted != received:
-        raise ValueError(f"`{owner}` must have the variables {wanted}. Received: {received}")
+    if shapes != received:
+        raise ValueError(f"`{owner}` must have the variables {shapes}. Received: {received}")
 
 
 def _seeds(model):
@@ -234,20 +256,20 @@ def _without_compile(serialized):
 
 
 def _read_members(path):
-    """Header and values of an archive whose checksum is right."""
+    """Return header and values of an archive, after checking format, version and checksum."""
     with zipfile.ZipFile(io.BytesIO(Path(path).read_bytes())) as archive:
         header = json.loads(archive.read(HEADER))
         if header["format"] != FORMAT:
-            raise ValueError(f"another format, {header['format']!r}")
+            raise ValueError(f"unknown format {header['format']!r}")
         if header["version"] != VERSION:
-            raise ValueError(f"version {header['version']!r} of the format, where {VERSION} is known")
+            raise ValueError(f"format version {header['version']!r} is not supported, only {VERSION}")
         values = archive.read(VALUES)
     if hashlib.sha256(values).hexdigest() != header["checksum"]:
-        raise ValueError("values with a wrong checksum")
+        raise ValueError("wrong checksum of the values")
     return header, values
 
 
 def _unreadable(path, error):
     return ValueError(
-        f"`path` must be a compact archive that this version reads. Received: {str(path)!r}: {first_line(error)}"
+        f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
     )

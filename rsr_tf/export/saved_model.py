@@ -1,4 +1,4 @@
-"""A trained network as a SavedModel that serves with and without noise, and says which is which."""
+"""Export a network as a SavedModel with a noisy and a deterministic signature."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ from rsr_tf.layers import noisy_layers
 from rsr_tf.layers.conversion import strip, with_fresh_noise
 
 METADATA = "rsr_tf.json"
+"""Name of the file in the SavedModel folder with the noise policy and other metadata."""
 
 NOISE_POLICY = (
     "serving_default draws new weight noise at every call and is seeded anew by the operating system in every process: "
@@ -21,30 +22,37 @@ NOISE_POLICY = (
 
 
 def export_saved_model(model, path, *, metadata=None):
-    """Write a SavedModel that serves with and without noise, and `rsr_tf.json` beside it with the noise policy.
+    """Write a SavedModel that serves with and without noise, and a file `rsr_tf.json` in it with the noise policy.
 
-    `serving_default` (attribute `serve`) is the noisy network, `serve_deterministic` the stripped one. Both take
-    float32 `(n, h, w, c)` in [0,1], for any n, and return logits. `tf.saved_model.load` needs no part of this package.
-    What the two have in common, and that is all but noise scales and masks, lies in it once.
-    Noise without a seed does not run in a process that has TensorFlow's op determinism on; `serve_deterministic` does.
+    The signature `serving_default` (attribute `serve`) is the noisy network, `serve_deterministic` the stripped one
+    (`rsr_tf.strip`). Both take float32 pixels `(n, h, w, c)` in [0,1], for any n, and return logits.
+    `tf.saved_model.load` does not need this package. Variables that both networks share, that is all but noise scales
+    and masks, are stored once.
+
+    The noise has no seed, so `serve` does not run in a process with TensorFlow's op determinism enabled;
+    `serve_deterministic` does.
 
     Args:
-        model: a noisy Keras model, `RSRModel` included.
-        path: folder to write; it must not exist yet.
-        metadata: dict of further entries for `rsr_tf.json`.
+        model: a functional or Sequential model, noisy or stock, or an `RSRModel`.
+        path: string or path of the folder to write, which must not exist.
+        metadata: dict of further JSON-serializable entries for `rsr_tf.json`. Defaults to `None`.
 
     Raises:
         ValueError: if `path` exists, or for a subclassed model.
 
     Example:
-        >>> export_saved_model(model, "saved_model")
-        >>> logits = tf.saved_model.load("saved_model").serve(pixels)
+        >>> inputs = keras.Input((4, 4, 1))
+        >>> model = keras.Model(inputs, rsr_tf.NoisyDense(3)(keras.layers.Flatten()(inputs)))
+        >>> rsr_tf.export_saved_model(model, "saved_model")
+        >>> loaded = tf.saved_model.load("saved_model")
+        >>> loaded.serve_deterministic(np.ones((2, 4, 4, 1), "float32")).shape
+        TensorShape([2, 3])
     """
     path = Path(path)
     if path.exists():
         raise ValueError(f"`path` must not exist yet. Received: path={str(path)!r}")
     is_noisy = any(layer.noise != "none" for layer in noisy_layers(model))
-    module = _served(with_fresh_noise(model), strip(model))
+    module = _module(with_fresh_noise(model), strip(model))
     try:
         signatures = {name: getattr(module, name) for name in ("serve", "serve_deterministic")}
         tf.saved_model.save(module, str(path), signatures={**signatures, "serving_default": module.serve})
@@ -57,31 +65,37 @@ def export_saved_model(model, path, *, metadata=None):
 
 
 def read_metadata(path):
-    """The entries of `rsr_tf.json` in a SavedModel folder.
+    """Read the metadata of a SavedModel folder from its `rsr_tf.json`.
 
     Args:
-        path: the folder.
+        path: string or path of the folder.
 
     Returns:
-        A dict; an empty one for a folder without such a file.
+        A dict; empty if the folder has no such file.
 
     Raises:
-        ValueError: for a file that cannot be read.
+        ValueError: if the file is not a JSON object.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> rsr_tf.export_saved_model(model, "stock_model", metadata={"classes": ["cat", "dog"]})
+        >>> rsr_tf.export.read_metadata("stock_model")["classes"]
+        ['cat', 'dog']
     """
     file = Path(path) / METADATA
     if not file.exists():
         return {}
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON or of UTF-8
+    except ValueError as error:  # invalid JSON or UTF-8
         raise ValueError(f"cannot read {file}: {error}") from error
     if not isinstance(entries, dict):
         raise ValueError(f"{file} must hold a JSON object. Received: {type(entries).__name__}")
     return entries
 
 
-def _served(noisy, stripped):
-    """Two networks as the endpoints of one module, which holds once what both have in common."""
+def _module(noisy, stripped):
+    """Return a `tf.Module` with both networks as signatures, which holds variables that are equal once."""
     by_content = {_content(variable): variable for variable in noisy.variables}
     trainable, others = (
         [by_content.get(_content(variable), variable) for variable in variables]
@@ -105,6 +119,6 @@ def _served(noisy, stripped):
 
 
 def _content(variable):
-    """What makes two variables of a network that learns no more the same: shape and values; -0.0 is 0.0."""
+    """Return a key that is equal for variables of equal shape, dtype and values; -0.0 equals 0.0."""
     array = keras.ops.convert_to_numpy(variable)
     return array.shape, array.dtype, hashlib.sha256(array + np.zeros((), array.dtype)).digest()

@@ -1,6 +1,6 @@
-"""A trained network as a TFLite file: float32, int8, or with noise that is new at every call.
+"""Export a network as a TFLite file (float32, int8, or with noise), and run such a file.
 
-The files run in LiteRT (the package `ai-edge-litert`), or in the interpreter that TensorFlow still has.
+The files run in LiteRT (package `ai-edge-litert`) or in TensorFlow's interpreter, which is deprecated.
 """
 
 import contextlib
@@ -18,35 +18,43 @@ from rsr_tf.layers.conversion import in_float32, strip, with_fresh_noise
 
 
 def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
-    """Write a network as a TFLite file from float32 pixels in [0,1] to float32 logits, for any number of images.
+    """Write a network as a TFLite file that maps float32 pixels in [0,1] to float32 logits, for any number of images.
 
-    Weights are constants in it, computed with in float32 whatever the policy of training was.
+    Weights become constants. They are stored and computed in float32, for any dtype policy of the model.
 
     Args:
-        model: a functional or Sequential Keras model with one input and one output, noisy or not.
-        path: file to write; what stood there is replaced in one step.
-        noise: `False`, the default, for the network without noise (`rsr_tf.strip`). `True` for the noisy one: TFLite
-            draws new noise at every call, seeded by the operating system in every interpreter.
-        calibration: float32 `(n, h, w, c)` in [0,1], training images; a few hundred are enough. With them every weight
-            and every layer between pixels and logits is int8 (full integer quantization after training), but for an
-            operation that TFLite has no int8 kernel of, such as a sine: it stays float32.
-        sparse: store the weights in TFLite's sparse encoding where that is smaller; not for int8, whose sparse dense
-            layers LiteRT refuses to run. The interpreters unpack them when they load the file, so that neither memory
-            nor latency shrinks. Defaults to `False`.
+        model: a functional or Sequential Keras model with one input and one output, noisy or stock.
+        path: string or path of the file to write. An existing file is replaced atomically.
+        noise: bool. `False` exports the network without noise (`rsr_tf.strip`). `True` exports the noisy network:
+            TFLite draws new noise at every call, seeded by the operating system in every interpreter. Defaults to
+            `False`.
+        calibration: float32 `(n, h, w, c)` in [0,1], training images; a few hundred are enough. With them the weights
+            and all layers between pixels and logits are int8 (full integer quantization after training), except for
+            operations without an int8 kernel in TFLite, such as a sine, which stay float32. Defaults to `None`, for
+            float32.
+        sparse: bool, whether to store weights in TFLite's sparse encoding if that is smaller. Not available for int8:
+            LiteRT cannot run its sparse dense layers. Interpreters unpack the weights when they load the file, so that
+            memory and latency are the same. Defaults to `False`.
 
     Raises:
-        ValueError: for a model of several inputs or outputs, a subclassed one, one with an operation that TFLite does
-            not know, calibration images of another shape, or calibration together with noise or the sparse encoding.
+        ValueError: for a model with several inputs or outputs, a subclassed model, a model with an operation that
+            TFLite does not support, calibration images that are not finite or of a wrong shape, or `calibration`
+            together with `noise` or `sparse`.
 
     Example:
-        >>> export_tflite(model, "network.tflite", calibration=train_images[:500])
+        >>> inputs = keras.Input((4, 4, 1))
+        >>> model = keras.Model(inputs, rsr_tf.NoisyDense(3)(keras.layers.Flatten()(inputs)))
+        >>> rsr_tf.export_tflite(model, "network.tflite")
+        >>> network = rsr_tf.export.TFLiteNetwork("network.tflite")
+        >>> network(np.ones((2, 4, 4, 1))).shape
+        (2, 3)
     """
     if not (isinstance(model, keras.Model) and len(model.inputs or ()) == len(model.outputs or ()) == 1):
         raise ValueError(f"`model` must be a Keras model with one input and one output. Received: {model}")
     if calibration is not None:
         _check_calibration(calibration, model)
         if noise or sparse:
-            raise ValueError(f"`calibration` goes with neither noise nor sparse. Received: {noise=}, {sparse=}")
+            raise ValueError(f"`calibration` must be None with `noise` or `sparse`. Received: {noise=}, {sparse=}")
     network = in_float32(with_fresh_noise(model) if noise else strip(model))
     serve = _frozen(network).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve], tf.Module())
@@ -60,20 +68,22 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
 
 
 class TFLiteNetwork:
-    """A TFLite file as a function from pixels to logits; batches may be of any size.
+    """A TFLite file, loaded as a callable from pixels to logits, for any number of images.
 
     Args:
-        path: the file.
-        threads: number of threads of the interpreter. Defaults to 2.
+        path: string or path of the file.
+        threads: integer, number of threads of the interpreter. Defaults to 2.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: for a file that is not TFLite, or has several inputs or outputs; when called, for images of another
+        FileNotFoundError: if the file does not exist.
+        ValueError: for a file that is not TFLite, or has several inputs or outputs; when called, for images of a wrong
             shape.
 
     Example:
-        >>> TFLiteNetwork("network.tflite")(images).shape
-        (16, 10)
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> rsr_tf.export_tflite(model, "dense.tflite")
+        >>> rsr_tf.export.TFLiteNetwork("dense.tflite")(np.ones((3, 4))).shape
+        (3, 2)
     """
 
     def __init__(self, path, *, threads=2):
@@ -93,10 +103,17 @@ class TFLiteNetwork:
         self._shape = tuple(map(int, self._input["shape"]))
 
     def __call__(self, pixels):
-        """Float32 `(n, h, w, c)` in [0,1], array or tensor, to a float32 array `(n, classes)`."""
+        """Return the logits of images.
+
+        Args:
+            pixels: float32 array or tensor `(n, h, w, c)` in [0,1].
+
+        Returns:
+            A float32 array `(n, classes)`.
+        """
         pixels = np.asarray(pixels, np.float32)
         if pixels.shape[1:] != self._shape[1:]:
-            raise ValueError(f"images must be of shape (n, {str(self._shape[1:])[1:-1]}). Received: {pixels.shape}")
+            raise ValueError(f"`pixels` must be of shape {(None, *self._shape[1:])}. Received: shape {pixels.shape}")
         if pixels.shape != self._shape:
             self._interpreter.resize_tensor_input(self._input["index"], pixels.shape)
             self._interpreter.allocate_tensors()
@@ -107,7 +124,7 @@ class TFLiteNetwork:
 
 
 def interpreter_class():
-    """LiteRT's interpreter, or TensorFlow's own where the package `ai-edge-litert` is missing."""
+    """Return LiteRT's interpreter class, or TensorFlow's if the package `ai-edge-litert` is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -121,7 +138,7 @@ def _tensorflow_interpreter(**options):
 
 
 def _frozen(network):
-    """A network at inference as a `tf.function` with its variables as constants."""
+    """Return a network at inference as a `tf.function` with its variables as constants."""
     trainable, others = (
         [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variables in (network.trainable_variables, network.non_trainable_variables)
@@ -136,15 +153,16 @@ def _frozen(network):
 
 
 def _convert(converter):
+    """Return the content of the TFLite file; raise `ValueError` if the conversion fails."""
     with _ignored("Statistics for quantized inputs were expected"):
         try:
             return converter.convert()
-        except Exception as error:  # ConverterError, or what the calibration meets
+        except Exception as error:  # ConverterError, or any error in the calibration
             raise ValueError(f"`model` cannot be converted to TFLite: {first_line(error)}") from error
 
 
 def _without_names(content):
-    """A TFLite file without the names of its inner tensors, which are long and of no use to an interpreter."""
+    """Return the content of a TFLite file without the names of inner tensors: long, and unused by interpreters."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     flatbuffer_utils.strip_strings(model)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
@@ -155,11 +173,12 @@ def _check_calibration(calibration, model):
     if len(shape) != len(model.input_shape) or not shape[0] or shape[1:] != tuple(model.input_shape[1:]):
         raise ValueError(f"`calibration` must be images of shape {model.input_shape}. Received: shape {shape}")
     if not np.isfinite(calibration).all():
-        raise ValueError("`calibration` must be numbers. Received: NaN or infinity")
+        raise ValueError("`calibration` must be finite. Received: NaN or infinity")
 
 
 @contextlib.contextmanager
 def _ignored(message):
+    """Ignore warnings that start with `message` within the block."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=rf"\s*{message}")
         yield

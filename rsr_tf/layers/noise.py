@@ -5,6 +5,7 @@
 Nothing here holds state: a layer owns `alpha`, `mask` and the source of random numbers.
 """
 
+import numpy as np
 import tensorflow as tf
 
 KINDS = ("channel", "layer", "element", "none")
@@ -55,6 +56,20 @@ def noise_deviation(kernel, alpha):
         A tensor of the shape of `alpha`.
     """
     return alpha * tf.stop_gradient(tf.math.reduce_std(kernel))
+
+
+def kernel_std(kernel):
+    """Return the standard deviation of a kernel, `sqrt(var(W))` in Eq. 4, computed with NumPy.
+
+    For code that changes kernels outside of a graph; the layers compute the same number in TensorFlow.
+
+    Args:
+        kernel: float variable, tensor or array of any shape.
+
+    Returns:
+        A NumPy scalar of the kernel's dtype.
+    """
+    return np.std(kernel)
 
 
 def noisy_kernel(kernel, deviation, mask, standard_normal):

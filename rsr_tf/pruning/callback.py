@@ -1,4 +1,4 @@
-"""Pruning inside `fit`: at the end of an epoch, or as a schedule of optimizer steps says."""
+"""Callbacks that prune inside `fit` and log the sparsity."""
 
 import logging
 
@@ -7,50 +7,56 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.layers import is_functional, make_prunable
-from rsr_tf.pruning.magnitude import check_target, prune, select_kernels, sparsity
+from rsr_tf.pruning.magnitude import check_target, prune, select_kernels
+from rsr_tf.pruning.tables import sparsity
 
 log = logging.getLogger(__name__)
 
 
-class SparsityLog(keras.callbacks.Callback):
-    """Adds the share of zero weights to what other callbacks log; to be listed before them."""
+class SparsityLogger(keras.callbacks.Callback):
+    """Callback that adds the sparsity of the model to the logs of each epoch; list it before callbacks that use it."""
 
     def on_epoch_end(self, epoch, logs=None):
         logs["sparsity"] = sparsity(self.model)
 
 
-class PruningCallback(SparsityLog):
-    """Prune inside `fit`; the masks hold through all training after it, and pruning only ever adds zeros.
+class PruningCallback(SparsityLogger):
+    """Callback that prunes a model inside `fit`, once or by a schedule.
 
-    A schedule is asked about every value of `optimizer.iterations`, the number of updates done: about that which `fit`
-    starts from, 0 or where a run goes on, and then after every update. With `steps_per_execution=N` it is asked about N
-    steps at once, and the network pruned once, to the sparsity of the last of them that should prune. As all depends on
-    that number, which a checkpoint holds as it holds the masks, a run that was stopped goes on as if it had not been.
+    Masks hold through all later training, and pruning only ever adds zeros. The sparsity of the model is added to the
+    logs of every epoch as `sparsity`. Pruned layers have `threshold` and `pruning_step` of the last pruning.
+
+    The schedule is called with each value of `optimizer.iterations`, the number of updates done: first the one at which
+    `fit` starts, then one after each update. With `steps_per_execution=N` it is called for N steps at once, and the
+    model is pruned once, to the sparsity of the last of these steps that prunes. The number of updates and the masks
+    are saved in checkpoints; a resumed run therefore behaves like an uninterrupted one.
 
     A stock model gets its masks before the first step, so that it is traced once (see `rsr_tf.make_prunable`).
-    The sparsity of the network is added to the logs of every epoch as `sparsity`, and every layer that is pruned has
-    `threshold` and `pruning_step` of the last pruning.
 
-    TFMOT lets a pruned weight grow again for one update before each new mask, so it may come back; here it may not, as
-    checkpoints, exports and later trainings rely on zeros that stay. docs/pruning.md has what this changes.
+    In TFMOT a pruned weight is updated once more before each new mask, so it may become nonzero again. Here it stays
+    zero, as checkpoints, exports and later trainings rely on it. See docs/pruning.md for the consequences.
 
     Args:
-        schedule: callable `schedule(step) -> (should_prune, sparsity)`, such as `rsr_tf.schedules.PolynomialDecay`,
-            TFMOT's classes or one of your own. It gets an int64 scalar tensor, `int(step)` in plain Python, and may
-            give tensors. `None`, the default, prunes once, at the end of an epoch, to `sparsity` or by `gamma`.
-        sparsity, gamma: as for `rsr_tf.prune`; not beside a schedule.
+        schedule: callable `schedule(step) -> (should_prune, sparsity)`, such as `rsr_tf.schedules.PolynomialDecay`, one
+            of TFMOT's schedules or a custom function. The step is an int64 scalar tensor; `int(step)` converts it. The
+            results may be tensors. Defaults to `None`: prune once, at the end of an epoch, by `sparsity` or `gamma`.
+        sparsity, gamma: as for `rsr_tf.prune`; must be `None` with a schedule.
         scope, exclude, max_layer_sparsity: as for `rsr_tf.prune`.
-        epoch: without a schedule, number of the epoch, from 0, at whose end the network is pruned; the last one of
-            `epochs=10` is 9. Defaults to 0. Training that ends before it has pruned anything logs a warning.
+        epoch: integer, the epoch, counted from 0, at whose end the model is pruned; without a schedule only. The last
+            epoch of `epochs=10` is 9. Defaults to 0. If training ends before any pruning, a warning is logged.
 
     Raises:
-        ValueError: as `rsr_tf.prune`; for a schedule that is no callable or that comes with `sparsity`, `gamma` or
-            `epoch`; by `fit`, for a schedule that gives anything but a pair of truth and share.
+        ValueError: as `rsr_tf.prune`; for a schedule that is not callable, or that is combined with `sparsity`, `gamma`
+            or `epoch`; in `fit`, for a schedule that does not return a bool and a sparsity in [0, 1].
 
     Example:
-        >>> schedule = rsr_tf.schedules.PolynomialDecay(0.0, 0.8, begin_step=1000, end_step=5000)
-        >>> model.fit(train, epochs=10, callbacks=[PruningCallback(schedule)])
-        >>> model.fit(train, epochs=10, callbacks=[PruningCallback(sparsity=0.6, epoch=7)])
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(10)])
+        >>> model.compile("sgd", "mse")
+        >>> schedule = rsr_tf.schedules.PolynomialDecay(0.0, 0.8, begin_step=2, end_step=6, frequency=2)
+        >>> callback = rsr_tf.PruningCallback(schedule)
+        >>> history = model.fit(np.ones((16, 8)), np.ones((16, 10)), batch_size=2, callbacks=[callback], verbose=0)
+        >>> rsr_tf.sparsity(model)
+        0.8
     """
 
     def __init__(
@@ -77,17 +83,17 @@ class PruningCallback(SparsityLog):
 
     def set_model(self, model):
         super().set_model(model)
-        select_kernels(model, self.selection["exclude"])  # a mistake should not wait for the first pruning
+        select_kernels(model, self.selection["exclude"])  # report an invalid `exclude` before training
         if is_functional(model):
             make_prunable(model)
 
     def on_train_begin(self, logs=None):
-        self._asked = None
+        self._last_step = None
         self._has_pruned = False
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self._asked is None:  # not before every other callback had its turn to restore a checkpoint
-            self._asked = self._updates_done() - 1
+        if self._last_step is None:  # not in `on_train_begin`: another callback may restore a checkpoint there
+            self._last_step = self._updates_done() - 1
             self._follow_schedule()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -108,47 +114,49 @@ class PruningCallback(SparsityLog):
         self._has_pruned = True
 
     def _follow_schedule(self):
+        """Call the schedule for each step since the last call, and prune by the last step that is due."""
         if self.schedule is None:
             return
         now = self._updates_done()
         due = [
             (step, share)
-            for step in range(self._asked + 1, now + 1)
-            for should_prune, share in [ask(self.schedule, step)]
+            for step in range(self._last_step + 1, now + 1)
+            for should_prune, share in [call_schedule(self.schedule, step)]
             if should_prune
         ]
-        self._asked = now
+        self._last_step = now
         if due:
             step, share = due[-1]
             self._prune(sparsity=share)
-            log.info("step %d: pruned to %.2f %%%s", now, 100 * sparsity(self.model), _asked_for(step, now))
+            planned = "" if step == now else f", as planned for step {step}"
+            log.info("step %d: pruned to %.2f %%%s", now, 100 * sparsity(self.model), planned)
 
     def _updates_done(self):
         return int(self.model.optimizer.iterations)
 
 
-def ask(schedule, step):
-    """What a schedule says about a step, in plain Python.
+def call_schedule(schedule, step):
+    """Call a schedule and convert its results to Python scalars.
 
     Args:
-        schedule: callable of the schedule protocol; see `rsr_tf.schedules`.
+        schedule: callable with the protocol of `rsr_tf.pruning.schedules`.
         step: integer.
 
     Returns:
-        `(should_prune, sparsity)`, a bool and a float; where nothing is to be pruned, the sparsity is 0.
+        `(should_prune, sparsity)`, a bool and a float. The sparsity is 0 if `should_prune` is `False`.
 
     Raises:
-        ValueError: for an answer that is not a pair of scalars, or one to prune to a share outside [0, 1].
+        ValueError: unless the schedule returns a pair of scalars, with a sparsity in [0, 1] if it prunes.
     """
-    answer = schedule(tf.constant(step, tf.int64))
+    result = schedule(tf.constant(step, tf.int64))
     try:
-        should_prune, share = answer
+        should_prune, share = result
         should_prune = bool(np.asarray(should_prune))
         share = float(np.asarray(share)) if should_prune else 0.0
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`schedule` must give (should_prune, sparsity). Received: {answer}") from error
+        raise ValueError(f"`schedule` must return (should_prune, sparsity). Received: {result}") from error
     if not 0 <= share <= 1:
-        raise ValueError(f"`schedule` must give a sparsity in [0, 1]. Received: sparsity={share} at step {step}")
+        raise ValueError(f"`schedule` must return a sparsity in [0, 1]. Received: sparsity={share} at step {step}")
     return should_prune, share
 
 
@@ -159,8 +167,4 @@ def _check_schedule(schedule, **others):
         )
     for name, value in others.items():
         if value is not None:
-            raise ValueError(f"`schedule` says when and how much, so `{name}` must be None. Received: {name}={value}")
-
-
-def _asked_for(step, now):
-    return "" if step == now else f", as step {step} asked"
+            raise ValueError(f"`{name}` must be None with a `schedule`. Received: {name}={value}")

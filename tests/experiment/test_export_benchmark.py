@@ -1,164 +1,41 @@
-"""What an artefact weighs and costs: the measuring, every kind of file, and the stage of a run."""
+"""The stage of a run that exports its networks in every format and measures them."""
 
 import json
 import shutil
-import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from helpers import TINY, tiny_network
+from helpers import TINY
 
 import rsr_tf
 from rsr_tf.cli import main
 from rsr_tf.config.schema import load_config
 from rsr_tf.experiment import builders as build
 from rsr_tf.experiment.run_folder import RunFolder
-from rsr_tf.export import benchmark as artefacts
-
-
-def test_file_and_folder_have_their_bytes(tmp_path):
-    (tmp_path / "folder" / "inner").mkdir(parents=True)
-    (tmp_path / "folder" / "zeros").write_bytes(bytes(100_000))
-    (tmp_path / "folder" / "inner" / "noise").write_bytes(np.random.default_rng(0).bytes(50_000))
-    zeros = artefacts.file_sizes(tmp_path / "folder" / "zeros")
-    assert zeros["bytes"] == 100_000
-    assert zeros["gzip_bytes"] < 1000
-    folder = artefacts.file_sizes(tmp_path / "folder")
-    assert folder["bytes"] == 150_000
-    assert 50_000 < folder["gzip_bytes"] < 52_000
-
-
-def test_latency_is_that_of_the_second_call_in_a_row():
-    calls = []
-
-    def function(name, pause):
-        def call(images):
-            first = calls[-1:] != [name]
-            calls.append(name)
-            time.sleep(0.1 if first else pause)
-            return images
-
-        return call
-
-    functions = {"fast": function("fast", 0.005), "slow": function("slow", 0.02)}
-    found = artefacts.latencies(functions, np.zeros((7, 2, 2, 1), np.float32), seconds=0, least=4)
-    assert list(found) == ["fast", "slow"]
-    assert calls[-16:] == ["fast", "fast", "slow", "slow"] * 4
-    assert found["fast"].shape == (4,)
-    assert found["fast"].min() >= 0.005
-    assert found["fast"].max() < 0.02 <= found["slow"].min()
-    assert found["slow"].max() < 0.1
-
-
-def test_latency_is_measured_for_the_time_asked():
-    pause = {name: lambda images: time.sleep(0.01) or images for name in ("a", "b")}
-    found = artefacts.latencies(pause, np.zeros((1, 2)), seconds=0.1, least=1)
-    assert 5 <= len(found["a"]) <= 10
-
-
-def test_spread_is_median_and_quartiles():
-    assert artefacts.spread([5.0, 1.0, 3.0, 2.0, 4.0]) == {"median": 3.0, "quartiles": [2.0, 4.0]}
-
-
-def test_accuracy_counts_what_is_right_on_every_set():
-    """Class 1 for bright images; an answer that is no number is wrong."""
-
-    def function(images):
-        bright = np.array(images).mean(axis=(1, 2, 3))
-        return np.stack([np.full_like(bright, 0.5), bright], axis=-1)
-
-    labels = np.array([1, 1, 0, 0, 0])
-    right = np.array([0.9, 0.8, 0.1, 0.2, 0.3], np.float32).reshape(-1, 1, 1, 1)
-    half_wrong = np.array([0.9, 0.1, 0.1, np.nan, 0.9], np.float32).reshape(-1, 1, 1, 1)
-    score = artefacts.accuracy(function, [right, half_wrong], labels, batch_size=2)
-    assert score.accuracies == (1.0, 0.4)
-    assert score.n == 5
-
-
-def test_dense_bytes_are_those_of_the_weights():
-    """By hand: 3x3x1x4 kernel, then 4x(2 trained, 2 counted), then 4x10 kernel and 10 biases; noise does not count."""
-    block = rsr_tf.NoisyConvBlock(4, 3)
-    model = keras.Sequential([keras.Input((8, 8, 1)), block, keras.layers.Flatten(), rsr_tf.NoisyDense(10)])
-    assert artefacts.dense_bytes(model) == 4 * (36 + 16 + 8 * 8 * 4 * 10 + 10)
-
-
-def test_transferred_images_stay_in_the_ball_and_mislead(images, labels):
-    model = tiny_network()
-    right = np.argmax(rsr_tf.strip(model)(images), axis=-1).astype("int32")
-    options = {"epsilon": 0.3, "step_size": 0.1, "steps": 5, "draws": 2, "batch_size": 6}
-    sets = artefacts.transferred_images(model, images, right, **options)
-    for x_adv in sets:
-        assert np.abs(x_adv - images).max() <= 0.3 + 1e-6
-        assert x_adv.min() >= 0
-        assert x_adv.max() <= 1
-    assert np.abs(sets[0] - sets[1]).max() > 0
-    ask = rsr_tf.as_model_fn(rsr_tf.strip(model))
-    assert artefacts.accuracy(ask, [images], right, batch_size=6).mean == 1
-    assert artefacts.accuracy(ask, sets, right, batch_size=6).mean < 0.7
-
-
-@pytest.fixture(scope="module")
-def kinds(tmp_path_factory):
-    """Every kind of file of one pruned network, written."""
-    keras.utils.set_random_seed(0)
-    folder, model = tmp_path_factory.mktemp("kinds"), tiny_network()
-    rsr_tf.prune(model, sparsity=0.8)
-    images = np.random.default_rng(0).uniform(size=(16, 8, 8, 1)).astype("float32")
-    kinds = artefacts.artefacts_of(model, calibration=images)
-    for kind in kinds:
-        if not (folder / kind.file).exists():
-            kind.write(model, folder / kind.file)
-    return model, images, folder, {kind.title: kind for kind in kinds}
-
-
-def test_kinds_without_noise_answer_as_the_stripped_network(kinds):
-    model, images, folder, kinds = kinds
-    logits = np.array(rsr_tf.strip(model)(images))
-    quiet = {title: kind for title, kind in kinds.items() if not kind.noisy}
-    assert len(quiet) == 6
-    for title, kind in quiet.items():
-        tolerance = 0.05 * np.ptp(logits) if "int8" in title else 1e-5
-        np.testing.assert_allclose(kind.load(folder / kind.file)(images), logits, atol=tolerance, err_msg=title)
-
-
-def test_noisy_kinds_draw_noise(kinds):
-    _, images, folder, kinds = kinds
-    noisy = [kind for kind in kinds.values() if kind.noisy]
-    assert len(noisy) == 4
-    for kind in noisy:
-        function = kind.load(folder / kind.file)
-        assert np.abs(np.array(function(images)) - np.array(function(images))).max() > 1e-4, kind.title
-
-
-def test_network_without_noise_has_no_noisy_kinds(images):
-    kinds = artefacts.artefacts_of(tiny_network(noise="none"), calibration=images)
-    assert not any(kind.noisy for kind in kinds)
-
-
-# The stage of a run
+from rsr_tf.export import benchmark, formats
 
 TITLES = ["SavedModel", "compact archive, noisy"]
 
 
 def count_latencies(patch, titles=TITLES):
-    """A list that fills with the batches whose latency was measured, of some kinds of artefact; nobody waits for it.
+    """A list that fills with the batches whose latency was measured, of some export formats, without waiting.
 
-    The artefacts take 1, 2, 3 and so on seconds in the first round, and twice that in the second.
+    The formats take 1, 2, 3 and so on seconds in the first round, and twice that in the second.
     """
-    seen, kinds = [], artefacts.artefacts_of
+    seen, all_formats = [], formats.export_formats
 
     def latencies(functions, images):
         seen.extend(len(function(images)) for function in functions.values())
         return {name: np.array([1.0, 2.0]) * (place + 1) for place, name in enumerate(functions)}
 
     def chosen(model, **options):
-        return [kind for kind in kinds(model, **options) if kind.title in titles]
+        return [entry for entry in all_formats(model, **options) if entry.title in titles]
 
-    patch.setattr(artefacts, "latencies", latencies)
-    patch.setattr(artefacts, "artefacts_of", chosen)
+    patch.setattr(benchmark, "latencies", latencies)
+    patch.setattr(formats, "export_formats", chosen)
     return seen
 
 
@@ -202,7 +79,7 @@ def folder(measured_once, tmp_path):
 
 def test_stage_writes_and_measures_every_artefact(measured_once):
     folder, content, seen = measured_once
-    assert seen == [1] * 4 + [128] * 4  # both kinds run in TensorFlow
+    assert seen == [1] * 4 + [128] * 4  # both formats run in TensorFlow
     assert content["machine"]["cores"] >= 1
     assert set(content["networks"]) == {"before pruning", "after pruning"}
     for name, network in content["networks"].items():
@@ -218,7 +95,7 @@ def test_pruning_shows_in_the_archive_and_in_the_table(measured_once):
     before, after = (content["networks"][f"{when} pruning"] for when in ("before", "after"))
     sizes = [network["artefacts"]["compact archive, noisy"]["bytes"] for network in (before, after)]
     assert sizes[1] < sizes[0]
-    table = artefacts.format_table(content)
+    table = benchmark.format_table(content)
     assert "after pruning, 60.0% zeros" in table
     for size in sizes:
         assert f"{size:,}" in table
@@ -292,7 +169,7 @@ def test_runtimes_are_timed_apart_and_networks_of_one_side_by_side(folder, monke
         return {key: np.ones(2) for key in functions}
 
     count_latencies(monkeypatch, ["SavedModel", "TFLite float32"])
-    monkeypatch.setattr(artefacts, "latencies", latencies)
+    monkeypatch.setattr(benchmark, "latencies", latencies)
     folder.measured_artefacts.unlink()
     measure(folder)
     both = ["before pruning", "after pruning"]
@@ -313,7 +190,7 @@ def test_network_that_was_pruned_in_training_stands_alone(folder, timed):
     assert list(content["networks"]) == ["after pruning"]
     assert content["speedup"] == {}
     assert timed == [1] * 2 + [128] * 2
-    assert "after pruning, 60.0% zeros" in artefacts.format_table(content)
+    assert "after pruning, 60.0% zeros" in benchmark.format_table(content)
 
 
 def test_full_disk_is_one_line(folder, timed, monkeypatch):
@@ -322,7 +199,7 @@ def test_full_disk_is_one_line(folder, timed, monkeypatch):
 
     shutil.rmtree(folder.artefacts)
     folder.measured_artefacts.unlink()
-    monkeypatch.setattr(artefacts, "save_compact", fail)
+    monkeypatch.setattr(formats, "save_compact", fail)
     result = CliRunner().invoke(
         main, ["artefacts", str(folder.path.parent / "tiny.toml"), "--output", str(folder.path)]
     )

@@ -120,7 +120,7 @@ def test_own_layer_is_found_by_custom_objects(tmp_path):
     model = keras.Sequential([keras.Input((3,)), Half(), keras.layers.Dense(2)])
     again = there_and_back(model, tmp_path / "network.rsrz", custom_objects={"Half": Half})
     np.testing.assert_array_equal(again(np.ones((1, 3))), model(np.ones((1, 3))))
-    with pytest.raises(ValueError, match="`path` must be a compact archive that this version reads"):
+    with pytest.raises(ValueError, match="`path` must be a compact archive"):
         rsr_tf.load_compact(tmp_path / "network.rsrz")
 
 
@@ -185,9 +185,7 @@ def test_missing_file_is_said_to_be_missing(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 nor this"])
 def test_foreign_file_is_refused(tmp_path, content):
     (tmp_path / "foreign").write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"`path` must be a compact archive that this version reads\. Received: .*foreign"
-    ):
+    with pytest.raises(ValueError, match=r"`path` must be a compact archive .*Received: .*foreign"):
         rsr_tf.load_compact(tmp_path / "foreign")
 
 
@@ -199,13 +197,13 @@ def test_keras_file_is_refused(noisy_model, tmp_path):
 
 def test_later_version_is_refused(archive):
     with_header(archive, lambda header: {**header, "version": 2})
-    with pytest.raises(ValueError, match=r"Received: .*: version 2 of the format, where 1 is known"):
+    with pytest.raises(ValueError, match=r"Received: .*: format version 2 is not supported"):
         rsr_tf.load_compact(archive)
 
 
 def test_other_values_are_refused(archive):
     with_header(archive, lambda header: {**header, "checksum": "0" * 64})
-    with pytest.raises(ValueError, match="values with a wrong checksum"):
+    with pytest.raises(ValueError, match="wrong checksum"):
         rsr_tf.load_compact(archive)
 
 
@@ -229,7 +227,7 @@ def test_broken_archive_is_refused_wherever_it_is_broken(archive, noisy_model):
             answers.append(str(error))
     wrong = [answer for answer in answers if answer is not True]
     assert len(wrong) > len(places) // 2
-    assert all(answer.startswith("`path` must be a compact archive that this version") for answer in wrong)
+    assert all(answer.startswith("`path` must be a compact archive of a supported version") for answer in wrong)
     assert not any("\n" in answer for answer in wrong)
 
 
@@ -257,7 +255,7 @@ def test_lambda_is_refused(tmp_path):
 
 def test_layer_with_a_vocabulary_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((1,), dtype="int64"), keras.layers.IntegerLookup(vocabulary=[3, 4])])
-    with pytest.raises(ValueError, match=r"Layer `integer_lookup.*` keeps files beside its weights"):
+    with pytest.raises(ValueError, match=r"Layer `integer_lookup.*` has files .*Received: IntegerLookup"):
         rsr_tf.save_compact(model, tmp_path / "network.rsrz")
     assert list(tmp_path.iterdir()) == []
 

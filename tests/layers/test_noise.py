@@ -28,6 +28,11 @@ def test_the_deviation_is_alpha_times_the_standard_deviation_of_the_whole_kernel
     np.testing.assert_allclose(deviation, np.sqrt(3.5) * np.array([0.25, -2.0]), rtol=1e-6)
 
 
+def test_kernel_std_in_numpy_agrees_with_the_noise_in_tensorflow():
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 8, 4)), tf.float32)
+    np.testing.assert_allclose(noise.kernel_std(kernel), noise.noise_deviation(kernel, tf.constant(1.0)), rtol=1e-6)
+
+
 def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filter():
     """Eq. 4, statistically: 4,000 draws of 90 weights a filter; bounds are five standard errors."""
     random = np.random.default_rng(0)

@@ -5,11 +5,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import compiled
+from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
-from rsr_tf.pruning.callback import ask
+from rsr_tf.pruning.callback import call_schedule
 from rsr_tf.pruning.schedules import ConstantSparsity, OneShot, PolynomialDecay, Rounds
 
 BATCH = 2
@@ -85,8 +85,8 @@ def test_several_steps_in_one_execution_prune_once_to_the_last_that_should(data,
     seen, _ = watched_fit(callback, data, model=network(steps_per_execution=4))
     assert seen == {4: 0.25, 8: 0.75}
     assert [record.getMessage() for record in caplog.records] == [
-        "step 4: pruned to 25.00 %, as step 3 asked",
-        "step 8: pruned to 75.00 %, as step 7 asked",
+        "step 4: pruned to 25.00 %, as planned for step 3",
+        "step 8: pruned to 75.00 %, as planned for step 7",
     ]
 
 
@@ -245,6 +245,15 @@ def test_training_by_rsr_follows_a_schedule(images, labels):
 # The logs and the end of an epoch
 
 
+def test_callback_prunes_at_the_end_of_its_epoch_and_the_mask_holds(images, labels):
+    model = compiled(tiny_network(), keras.optimizers.SGD(0.1, momentum=0.9))
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(rsr_tf.sparsity(model)))
+    callback = rsr_tf.PruningCallback(sparsity=0.5, epoch=1)
+    model.fit(images, labels, epochs=4, verbose=0, callbacks=[callback, watch])
+    assert seen == [0.0, *[pytest.approx(0.5, abs=0.005)] * 3]
+
+
 def test_sparsity_is_in_the_logs_of_every_epoch(data):
     _, history = watched_fit(rsr_tf.PruningCallback(OneShot(0.5, step=9)), data, epochs=2)
     assert history["sparsity"] == [0.0, 0.5]
@@ -297,25 +306,25 @@ def test_function_that_compares_the_step_is_a_schedule(data):
     [(True, 0.5), [True, 0.5], (np.bool_(True), np.float32(0.5)), (tf.constant(True), tf.constant(0.5)), (1, 0.5)],
 )
 def test_answer_comes_as_plain_python(answer):
-    should_prune, sparsity = ask(lambda step: answer, 3)
+    should_prune, sparsity = call_schedule(lambda step: answer, 3)
     assert (should_prune, sparsity) == (True, 0.5)
     assert (type(should_prune), type(sparsity)) == (bool, float)
 
 
 def test_share_is_not_looked_at_where_nothing_is_pruned():
-    assert ask(lambda step: (False, None), 3) == (False, 0.0)
+    assert call_schedule(lambda step: (False, None), 3) == (False, 0.0)
 
 
 @pytest.mark.parametrize("answer", [None, True, (True,), (True, None), (True, 0.5, 1), (True, [0.5, 0.6])])
 def test_answer_that_is_no_pair_is_refused(answer):
-    with pytest.raises(ValueError, match=r"`schedule` must give \(should_prune, sparsity\). Received: "):
-        ask(lambda step: answer, 3)
+    with pytest.raises(ValueError, match=r"`schedule` must return .*Received: "):
+        call_schedule(lambda step: answer, 3)
 
 
 @pytest.mark.parametrize("share", [60.0, -0.1, float("nan")])
 def test_share_out_of_range_is_refused(share):
-    with pytest.raises(ValueError, match=rf"must give a sparsity in \[0, 1\]. Received: sparsity={share} at step 3"):
-        ask(lambda step: (True, share), 3)
+    with pytest.raises(ValueError, match=rf"`schedule` must return a sparsity .*Received: sparsity={share} at step 3"):
+        call_schedule(lambda step: (True, share), 3)
 
 
 # Mistakes
@@ -334,10 +343,10 @@ def test_layer_to_exclude_that_is_not_there_is_refused_before_training(data):
         ({"schedule": 0.6}, r"`schedule` must be a callable schedule\(step\) -> .* Received: 0.6"),
         (
             {"schedule": OneShot(0.5, 1), "gamma": 0.1},
-            "`schedule` says when and how much, so `gamma` must be None. Received: gamma=0.1",
+            "`gamma` must be None with a `schedule`. Received: gamma=0.1",
         ),
-        ({"schedule": OneShot(0.5, 1), "sparsity": 0.5}, "so `sparsity` must be None. Received: sparsity=0.5"),
-        ({"schedule": OneShot(0.5, 1), "epoch": 0}, "so `epoch` must be None. Received: epoch=0"),
+        ({"schedule": OneShot(0.5, 1), "sparsity": 0.5}, "`sparsity` must be None .* Received: sparsity=0.5"),
+        ({"schedule": OneShot(0.5, 1), "epoch": 0}, "`epoch` must be None .* Received: epoch=0"),
         ({"schedule": OneShot(0.5, 1), "scope": "block"}, "`scope` must be one of .* Received: scope='block'"),
         ({"schedule": OneShot(0.5, 1), "max_layer_sparsity": 2}, "`max_layer_sparsity` must be in .* Received: .*=2"),
     ],

@@ -1,78 +1,14 @@
 import keras
 import numpy as np
 import pytest
-from helpers import compiled, tiny_network
+from helpers import tiny_network
+from pruning_networks import masks, network_of, stock_chain
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
-from rsr_tf.pruning import magnitude as pruning
+from rsr_tf.pruning.magnitude import select_kernels
 
 HAND_MADE = np.array([[0.5, -0.1, 0.0], [-0.3, 0.2, 0.4]])
-
-
-def network_of(*kernels):
-    """A chain of dense layers with given kernels."""
-    inputs = x = keras.Input((kernels[0].shape[0],))
-    layers = [rsr_tf.NoisyDense(kernel.shape[1], use_bias=False, name=f"dense{i}") for i, kernel in enumerate(kernels)]
-    for layer in layers:
-        x = layer(x)
-    for layer, kernel in zip(layers, kernels, strict=True):
-        layer.kernel.assign(kernel)
-    return keras.Model(inputs, x)
-
-
-def stock_chain(*kernels):
-    """The same of stock layers."""
-    return rsr_tf.strip(network_of(*kernels))
-
-
-def masks(model):
-    return [np.array(layer.mask) for layer in noisy_layers(model)]
-
-
-# The pure functions, by hand
-
-
-@pytest.mark.parametrize(
-    ("gamma", "expected"),
-    [
-        (0.0, [[1, 1, 0], [1, 1, 1]]),  # what is zero already goes: it must lose its noise
-        (0.2, [[1, 0, 0], [1, 1, 1]]),  # |w| < gamma goes, |w| = gamma stays
-        (0.35, [[1, 0, 0], [0, 0, 1]]),
-        (9.0, [[1, 0, 0], [0, 0, 0]]),  # the largest survives any gamma
-        (np.inf, [[1, 0, 0], [0, 0, 0]]),
-    ],
-)
-def test_threshold_mask_by_hand(gamma, expected):
-    np.testing.assert_array_equal(pruning.threshold_mask(HAND_MADE, gamma), np.array(expected, bool))
-
-
-def test_all_zero_kernel_keeps_one_weight():
-    np.testing.assert_array_equal(pruning.threshold_mask(np.zeros((2, 2)), 0.0), [[True, False], [False, False]])
-
-
-def test_equal_weights_live_or_die_together():
-    kernel = np.full((2, 3), -0.5)
-    assert pruning.threshold_mask(kernel, 0.5).all()
-    assert pruning.threshold_mask(kernel, 0.51).sum() == 1
-
-
-@pytest.mark.parametrize(
-    ("sparsity", "gamma"),
-    [(0.0, 0.0), (1 / 6, 0.1), (0.5, 0.3), (5 / 6, 0.5), (1.0, np.inf)],
-)
-def test_gamma_is_the_smallest_surviving_magnitude(sparsity, gamma):
-    assert pruning.gamma_for_sparsity(np.abs(HAND_MADE), sparsity) == gamma
-
-
-def test_ties_never_prune_more_than_was_wanted():
-    magnitudes = np.array([0.1, 0.2, 0.2, 0.2, 0.3])
-    gamma = pruning.gamma_for_sparsity(magnitudes, 0.4)
-    assert gamma == 0.2
-    assert (magnitudes < gamma).sum() == 1
-
-
-# On a network
 
 
 def test_prune_by_gamma_against_hand_made_kernels():
@@ -126,31 +62,6 @@ def test_pruning_again_only_adds_zeros():
     rsr_tf.prune(model, sparsity=0.8)
     assert rsr_tf.sparsity(model) == pytest.approx(0.8)
     assert not np.any(masks(model)[0] & ~before)
-
-
-def test_callback_prunes_at_the_end_of_its_epoch_and_the_mask_holds(images, labels):
-    model = compiled(tiny_network(), keras.optimizers.SGD(0.1, momentum=0.9))
-    seen = []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(rsr_tf.sparsity(model)))
-    callback = rsr_tf.PruningCallback(sparsity=0.5, epoch=1)
-    model.fit(images, labels, epochs=4, verbose=0, callbacks=[callback, watch])
-    assert seen == [0.0, *[pytest.approx(0.5, abs=0.005)] * 3]
-
-
-def test_table_counts_exact_zeros_of_every_kernel():
-    model = network_of(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 4.0, 0.1], [0.1, 0.1, 0.1]]))
-    rsr_tf.prune(model, gamma=0.5)
-    table = rsr_tf.sparsity_table(model)
-    rows = {row.path: (row.shape, row.weights, row.zeros, row.sparsity) for row in table}
-    assert rows == {"dense0": ((2, 2), 4, 2, 0.5), "dense1": ((2, 3), 6, 4, 4 / 6)}
-    assert (table.weights, table.zeros, table.sparsity) == (10, 6, 0.6)
-    assert str(table).splitlines()[-1].split() == ["total", "10", "6", "60.00%"]
-
-
-def test_stripped_network_has_the_same_sparsity():
-    model = rsr_tf.models.small_cnn()
-    rsr_tf.prune(model, sparsity=0.7)
-    assert rsr_tf.sparsity(rsr_tf.strip(model)) == rsr_tf.sparsity(model) > 0.69
 
 
 def test_nested_models_with_layers_of_one_name_are_pruned_each(images):
@@ -218,8 +129,8 @@ def test_first_and_last_are_those_of_the_network_nested_models_included():
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(4, name="b")])
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2, name="c")(inner(inputs)))
-    assert [kernel.layer.name for kernel in pruning.select_kernels(model, ["first"]).values()] == ["b", "c"]
-    assert [kernel.layer.name for kernel in pruning.select_kernels(model, ["last"]).values()] == ["a", "b"]
+    assert [kernel.layer.name for kernel in select_kernels(model, ["first"]).values()] == ["b", "c"]
+    assert [kernel.layer.name for kernel in select_kernels(model, ["last"]).values()] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -283,46 +194,6 @@ def test_layer_with_one_filter_is_pruned_as_any_other():
     np.testing.assert_allclose(model(np.ones((1, 5, 5, 2))), np.full((1, 4, 4, 1), 26.0))
 
 
-# What is readable, under the names of TensorFlow's Model Optimization Toolkit
-
-
-def test_layer_tells_its_mask_threshold_and_step(images, labels):
-    model = compiled(tiny_network())
-    assert [(float(layer.threshold), int(layer.pruning_step)) for layer in noisy_layers(model)] == [(0.0, -1)] * 3
-    model.fit(images, labels, batch_size=4, verbose=0)
-    gammas = rsr_tf.prune(model, sparsity=0.5)
-    for layer in noisy_layers(model):
-        ((kernel, mask, threshold),) = layer.pruning_vars
-        assert (kernel is layer.kernel, mask is layer.mask, threshold is layer.threshold) == (True, True, True)
-        assert float(threshold) == gammas[layer.path] > 0
-        assert int(layer.pruning_step) == 4
-        assert (threshold.dtype, layer.pruning_step.dtype, threshold.shape, layer.pruning_step.shape) == (
-            *("float32", "int64"),
-            *((), ()),
-        )
-
-
-def test_separable_layer_has_a_tuple_for_each_of_its_kernels():
-    model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.SeparableConv2D(3, 2)])
-    gammas = rsr_tf.prune(model, sparsity=0.5, scope="layer")
-    (layer,) = noisy_layers(model)
-    assert list(gammas) == [f"{layer.path}/depthwise_kernel", f"{layer.path}/pointwise_kernel"]
-    assert [float(threshold) for _, _, threshold in layer.pruning_vars] == list(gammas.values())
-    assert [tuple(mask.shape) for _, mask, _ in layer.pruning_vars] == [(2, 2, 2, 1), (1, 1, 2, 3)]
-    assert not hasattr(layer, "mask")
-
-
-def test_what_is_not_pruned_is_named(images):
-    inputs = keras.Input((6,), dtype="int32")
-    x = keras.layers.LSTM(4, name="lstm")(keras.layers.Embedding(20, 4, name="words")(inputs))
-    x = keras.layers.BatchNormalization()(keras.layers.Dense(3)(x))
-    model = keras.Model(inputs, x)
-    assert [layer.name for layer in rsr_tf.unpruned_layers(model)] == ["words", "lstm"]
-    rsr_tf.prune(model, sparsity=0.5)
-    assert str(rsr_tf.sparsity_table(model)).splitlines()[-1] == "not to be pruned: words (Embedding), lstm (LSTM)"
-    assert rsr_tf.sparsity_table(model).weights == 12
-
-
 # Mistakes
 
 
@@ -381,7 +252,7 @@ def test_subclassed_network_is_refused():
 @pytest.mark.parametrize(
     ("exclude", "message"),
     [
-        (["dense*"], r"`exclude` must leave a layer to prune. Received: exclude=\['dense\*'\]"),
+        (["dense*"], r"`exclude` must not match every layer. Received: exclude=\['dense\*'\]"),
         (["convolution"], "`exclude` must name layers .* Received: 'convolution'; the layers are dense0, dense1"),
         ("first", "`exclude` must be a list of strings. Received: exclude='first'"),
     ],

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import rsr_tf
 from rsr_tf.pruning.schedules import ConstantSparsity, OneShot, PolynomialDecay, Rounds
 
 EVERY_KIND = {
@@ -49,7 +50,7 @@ def test_polynomial_decay_of_power_one_is_linear_and_may_start_above_zero():
     assert prunings(PolynomialDecay(0.5, 0.7, 0, 20, power=1, frequency=5), 30) == pytest.approx(expected)
 
 
-def test_polynomial_decay_misses_its_final_sparsity_where_the_frequency_does_not_divide_its_length():
+def test_final_sparsity_is_missed_if_the_frequency_does_not_divide_length():
     schedule = PolynomialDecay(0.0, 0.8, 0, 8, frequency=3)
     assert prunings(schedule, 20) == pytest.approx({0: 0.0, 3: 0.8 - 0.8 * 0.625**3, 6: 0.8 - 0.8 * 0.25**3})
     assert schedule(8) == (False, 0.8)
@@ -133,6 +134,12 @@ def test_keras_serializes_the_schedule_as_one_of_this_package(schedule):
     assert keras.saving.deserialize_keras_object(config) == schedule
 
 
+def test_schedules_keep_their_earlier_import_path():
+    from rsr_tf.schedules import PolynomialDecay as Earlier
+
+    assert Earlier is PolynomialDecay is rsr_tf.schedules.PolynomialDecay
+
+
 # Mistakes
 
 
@@ -169,8 +176,8 @@ def test_keras_serializes_the_schedule_as_one_of_this_package(schedule):
             lambda: PolynomialDecay(0, 0.5, 0, 9, frequency=2.5),
             "`frequency` must be an integer of at least 1. Received: frequency=2.5",
         ),
-        (lambda: Rounds((), 10), r"`sparsities` must be at least one, and not fall. Received: \(\)"),
-        (lambda: Rounds((0.5, 0.4), 10), r"`sparsities` must be .* not fall. Received: \(0.5, 0.4\)"),
+        (lambda: Rounds((), 10), r"`sparsities` must not be empty .* Received: \(\)"),
+        (lambda: Rounds((0.5, 0.4), 10), r"`sparsities` must .* not decrease. Received: \(0.5, 0.4\)"),
         (lambda: Rounds((0.5, 2), 10), r"`sparsities` must be in \[0, 1\]. Received: sparsities=2"),
         (lambda: Rounds((0.5,), 0), "`steps_per_round` must be an integer of at least 1. Received: steps_per_round=0"),
         (lambda: Rounds((0.5,), 9, -1), "`begin_step` must be an integer of at least 0. Received: begin_step=-1"),

@@ -58,7 +58,7 @@ def test_ties_survive_together_as_in_tfmot():
 # The differences that docs/pruning.md names
 
 
-def test_half_a_weight_is_kept_here_and_pruned_in_tfmot_or_the_other_way_round():
+def test_half_a_weight_is_rounded_differently_from_tfmot():
     """Both round to the even number: we that of the pruned weights, TFMOT that of the kept ones."""
     mask, _ = our_mask(weights_of(3, 7), 0.5)
     assert (mask.sum(), tfmot_mask(weights_of(3, 7), 0.5)[0].sum()) == (11, 10)
@@ -66,7 +66,7 @@ def test_half_a_weight_is_kept_here_and_pruned_in_tfmot_or_the_other_way_round()
     assert (mask.sum(), tfmot_mask(weights_of(1, 23), 0.5)[0].sum()) == (11, 12)
 
 
-def test_weights_of_zero_go_here_and_stay_in_tfmot_while_the_threshold_is_zero():
+def test_zero_weights_are_pruned_here_and_kept_in_tfmot_at_threshold_zero():
     weights = np.array([[0.0, 0.0, 0.3], [0.1, 0.2, 0.4]], "float32")
     mask, threshold = our_mask(weights, 0.0)
     np.testing.assert_array_equal(mask, weights != 0)
@@ -74,7 +74,7 @@ def test_weights_of_zero_go_here_and_stay_in_tfmot_while_the_threshold_is_zero()
     assert threshold == tfmot_mask(weights, 0.0)[1] == 0
 
 
-def test_threshold_is_infinite_here_where_only_the_one_spared_weight_is_left():
+def test_threshold_is_infinite_here_if_only_one_weight_is_left():
     weights = weights_of(3, 7)
     mask, threshold = our_mask(weights, 0.99)
     expected, expected_threshold = tfmot_mask(weights, 0.99)

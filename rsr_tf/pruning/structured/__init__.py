@@ -1,7 +1,8 @@
-"""Whole filters: their removal, and the network in its smaller shape; `rsr_tf.GroupLasso` makes them small in training.
+"""Structured pruning: remove whole filters, and rebuild the model in its smaller shape.
 
-`channels` follows every channel through a network and finds which belong together, `rules` says what each kind of layer
-does with its channels, `filters` chooses and removes, `rebuild` builds.
+`rsr_tf.GroupLasso` makes filters small in training. `prune_filters` selects filters and sets them to zero; `rebuild`
+builds the smaller model. Both use a `ChannelMap`, which follows each channel through the graph of the model; for this,
+`channel_rules` has a rule for each kind of layer.
 """
 
 from rsr_tf.pruning.structured.filters import FilterTable, LayerFilters, prune_filters

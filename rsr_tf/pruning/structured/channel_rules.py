@@ -1,8 +1,8 @@
-"""What each kind of layer does with its channels: which come out, and which axes of its weights they lie along.
+"""Rules for each kind of layer: its output channels, and the axes of its weights that correspond to channels.
 
-A rule is a function `(channels, node, inputs)`: a `ChannelMap`, one call of a layer, and the labels of the channels of
-each tensor that it takes. It returns the labels of what comes out, or `None` where it does not know. Channels are on
-the last axis throughout.
+A rule is a function `(channels, node, inputs)`. It takes a `ChannelMap`, one call of a layer or operation, and the
+labels of the channels of each input tensor. It returns the labels of the output channels, or `None` if it does not
+apply to this call. Channels are always on the last axis.
 """
 
 import keras
@@ -11,7 +11,7 @@ import numpy as np
 from rsr_tf.layers import NoisyConvBlock, WeightNoise, stock_class
 
 MIXING_ACTIVATIONS = ("softmax", "log_softmax", "sparsemax", "glu")
-"""The activations of Keras in which a channel depends on others."""
+"""Keras activations in which the output of a channel depends on other channels."""
 
 ELEMENTWISE_LAYERS = (
     keras.layers.ReLU,
@@ -67,15 +67,18 @@ ELEMENTWISE_OPERATIONS = (
     *("LogSigmoid", "Softplus", "Softsign", "Tanh", "Absolute", "Abs", "Square", "Sqrt", "Exp", "Negative", "Clip"),
 )
 MERGING_OPERATIONS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum")
-"""Operations of `keras.ops` in a functional graph, such as `a + b`, by the names of their classes."""
+"""Operations of `keras.ops` in a functional graph, such as `a + b`, by class name."""
 
 
 def rule_for(operation):
-    """The rule of a layer or operation.
+    """Return the rule of a layer or operation.
+
+    Args:
+        operation: a Keras layer or operation.
 
     Returns:
-        `(rule, cuts)`: the function, or `None` for what is not known here; and whether it cuts weights or a setting of
-        the operation, so that all its calls must agree on the channels.
+        `(rule, cuts)`. `rule` is the function, or `None` for an unknown layer or operation. `cuts` is whether the rule
+        shortens weights or changes a setting, so that all calls of the operation must have the same channels.
     """
     if getattr(operation, "data_format", None) == "channels_first":
         return None, False
@@ -88,7 +91,7 @@ def rule_for(operation):
 
 
 def is_elementwise(activation):
-    """Whether an activation is known to treat each channel by itself."""
+    """Return whether an activation is known to compute each channel from that channel alone."""
     if isinstance(activation, keras.layers.Activation):
         return is_elementwise(activation.activation)
     if isinstance(activation, keras.layers.Layer):
@@ -98,21 +101,23 @@ def is_elementwise(activation):
 
 
 def _pass(channels, node, inputs):
+    """Return the channels unchanged."""
     return inputs[0] if len(inputs) == 1 else None
 
 
 def _activation(channels, node, inputs):
+    """Return the channels unchanged if the activation does not mix them."""
     return _pass(channels, node, inputs) if is_elementwise(node.operation.activation) else None
 
 
 def _dropout(channels, node, inputs):
-    """One whose `noise_shape` counts the channels would not fit fewer."""
-    counted = (getattr(node.operation, "noise_shape", None) or (None,))[-1]
-    return _pass(channels, node, inputs) if counted in (None, 1) else None
+    """Return the channels unchanged, unless `noise_shape` contains their number, which would no longer fit."""
+    num_channels = (getattr(node.operation, "noise_shape", None) or (None,))[-1]
+    return _pass(channels, node, inputs) if num_channels in (None, 1) else None
 
 
 def _merge(channels, node, inputs):
-    """Channels that meet, as in a residual addition, are one from here on; a single channel for all stays as it is."""
+    """Tie the channels that are merged, as in a residual addition; keep a single channel that is broadcast to all."""
     constants = [
         value for value in keras.tree.flatten((node.arguments.args, node.arguments.kwargs)) if _is_array(value)
     ]
@@ -130,7 +135,7 @@ def _merge(channels, node, inputs):
 
 
 def _divide(channels, node, inputs):
-    """A channel may be divided by a number; one that divides would be zero once it is removed."""
+    """Return the channels of a division by a constant; a divisor with channels would be zero once one is removed."""
     return _merge(channels, node, inputs) if _is_array(node.arguments.args[1]) else None
 
 
@@ -139,6 +144,7 @@ def _is_array(value):
 
 
 def _concatenate(channels, node, inputs):
+    """Concatenate the channels; along another axis, tie them."""
     rank = len(node.outputs[0].shape)
     if node.operation.axis % rank == rank - 1:
         return np.concatenate(inputs)
@@ -148,23 +154,23 @@ def _concatenate(channels, node, inputs):
 
 
 def _index(channels, node, inputs):
-    """`x[:, ::2, ::2]`: channels are left alone by slices of the other axes."""
+    """Return the channels unchanged if only other axes are sliced, as in `x[:, ::2, ::2]`."""
     tensor, key = node.arguments.args
     key = key if isinstance(key, tuple) else (key,)
     if not all(isinstance(part, slice) for part in key):
         return None
-    untouched = len(key) < len(tensor.shape) or key[-1] == slice(None)
-    return inputs[0] if untouched else None
+    unchanged = len(key) < len(tensor.shape) or key[-1] == slice(None)
+    return inputs[0] if unchanged else None
 
 
 def _reshape(channels, node, inputs):
-    """Also `Flatten`: a channel is then in several places, or in one as before."""
+    """Return the channels after `Reshape` or `Flatten`; after the latter, a label may occur several times."""
     (tensor,), (output,) = node.input_tensors, node.outputs
     if None in (*tensor.shape[1:], *output.shape[1:]) or min(len(tensor.shape), len(output.shape)) < 2:
         return None
-    every = np.broadcast_to(inputs[0], tensor.shape[1:]).reshape(-1, output.shape[-1])
-    labels = every[0]
-    if (every != labels).any():
+    rows = np.broadcast_to(inputs[0], tensor.shape[1:]).reshape(-1, output.shape[-1])
+    labels = rows[0]
+    if (rows != labels).any():
         return None
     target = getattr(node.operation, "target_shape", None)
     if target is not None and target[-1] != -1:
@@ -173,7 +179,7 @@ def _reshape(channels, node, inputs):
 
 
 def _pad(channels, node, inputs):
-    """Channels of zeros put before and after, as in the shortcut of ResNet-20, have labels of their own."""
+    """Add new labels for channels of zeros before and after, as in the shortcuts of ResNet-20."""
     operation, rank = node.operation, len(node.outputs[0].shape)
     if len(inputs) != 1 or len(operation.pad_width) != rank:
         return None
@@ -188,6 +194,7 @@ def _pad(channels, node, inputs):
 
 
 def _convolution(channels, node, inputs):
+    """Return the filters of a convolution or dense layer; grouped convolutions are not covered."""
     layer = node.operation
     if getattr(layer, "groups", 1) != 1:
         return None
@@ -200,6 +207,7 @@ def _convolution(channels, node, inputs):
 
 
 def _block(channels, node, inputs):
+    """Return the filters of a `NoisyConvBlock`."""
     layer = node.operation
     labels = _filters(channels, layer.convolution, inputs)
     if labels is not None:
@@ -210,7 +218,7 @@ def _block(channels, node, inputs):
 
 
 def _filters(channels, layer, inputs):
-    """Cut the kernels of a layer that makes new channels; the labels of these."""
+    """Record the input channels and filters of a layer; return the labels of the filters, `None` if not applicable."""
     kernels = channels.kernels_of(layer)
     if not kernels or len(inputs) != 1:
         return None
@@ -229,11 +237,13 @@ def _filters(channels, layer, inputs):
 
 
 def _hold_if_mixed(channels, layer, labels):
+    """Keep the channels of a layer whose activation mixes them."""
     if not is_elementwise(layer.activation):
         channels.hold(layer, labels)
 
 
 def _depthwise(channels, node, inputs):
+    """Return the channels of a depthwise convolution, each input channel repeated `depth_multiplier` times."""
     layer = node.operation
     kernels = channels.kernels_of(layer)
     if not kernels or len(inputs) != 1:
@@ -246,7 +256,7 @@ def _depthwise(channels, node, inputs):
 
 
 def _vectors(channels, node, inputs):
-    """Batch normalization and the like: weights with one number for each channel."""
+    """Return the channels of a layer with one weight for each channel, such as batch normalization."""
     layer, (tensor, *others) = node.operation, node.input_tensors
     axis = getattr(layer, "axis", -1)
     if others or axis % len(tensor.shape) != len(tensor.shape) - 1:
@@ -256,6 +266,7 @@ def _vectors(channels, node, inputs):
 
 
 def _cut_vectors(channels, layer, labels):
+    """Record the channels along the last axis of all weights that have one entry for each."""
     for variable in layer.weights:
         if variable.shape[-1] == len(labels):
             channels.cut(variable, -1, labels)

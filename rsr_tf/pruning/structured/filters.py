@@ -1,53 +1,65 @@
-"""The choice of filters to remove, and their removal by zeros; `rebuild` makes the network smaller."""
+"""Select the filters to remove and set them to zero; `rebuild` then makes the model smaller."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.pruning.magnitude import put_mask, select_kernels
+from rsr_tf.layers.noise import kernel_std
+from rsr_tf.pruning.magnitude import select_kernels
+from rsr_tf.pruning.masks import put_mask
 from rsr_tf.pruning.structured.channels import ChannelMap
 
 SCOPES = ("layer", "global")
 CRITERIA = {"l1": 1, "l2": 2}
-"""Names of norms, and their exponents."""
+"""Names and exponents of the norms."""
 TINY = np.finfo("float64").tiny
 
 
 def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()):
-    """Remove whole filters from a network, in place, by zeros (Li et al. 2017; groups as in Wen et al. 2016).
+    """Set whole filters of a model to zero, in place (Li et al. 2017; groups as in Wen et al. 2016).
 
-    Filters go together where the network wants it: those of all convolutions that meet in a residual addition, channel
-    by channel. They are as strong as their norm over their number of weights. The weakest go, but every layer keeps its
-    strongest.
+    Coupled filters (joined by a residual addition) are removed together. Filters are ranked by their norm divided by
+    the number of their weights; of coupled filters, by the norm of all of them. The weakest are removed, but every
+    layer keeps its strongest filter.
 
-    The filter becomes zero, and so do the weights of later layers that read its channel; masks are set, so that noise
-    and training leave them at zero. It is the second that makes `rebuild` exact: a filter of zeros still puts out a
-    constant, its bias or the offset of its batch normalization, but nobody reads it. The noise of the weights that
-    stay is what it was: their `alpha` grows as the standard deviation of the kernel, to which Eq. 4 relates it, falls.
+    A removed filter becomes zero, and so do the weights of later layers that read its channel. Masks are set, so that
+    noise and training leave these weights at zero. The second step makes `rebuild` exact: a filter of zeros still
+    outputs a constant, its bias or the offset of its batch normalization, but no weight reads it. The noise of the
+    remaining weights does not change: removing weights lowers the standard deviation of the kernel in Eq. 4, and
+    `alpha` is scaled up to compensate.
 
-    Layers without a mask have zeros that training will fill again: `rebuild` first, or `rsr_tf.make_prunable`.
+    Layers without a mask do not hold their zeros in further training: call `rebuild`, or `rsr_tf.make_prunable` before.
 
     Args:
         model: a built functional or Sequential model, noisy or stock.
-        share: share of the filters to remove, in [0, 1]; those that are zero already count. Defaults to 0.5.
-        scope: `"layer"` (default) removes the share of every layer, or of every set of layers that belong together,
-            rounded; `"global"` the weakest of the network, where strength is relative to the average of the layer, as
-            the weights of wide layers are smaller by their number alone.
-        criterion: the norm: `"l2"` (default) is the root of the mean square of the weights, `"l1"` the mean magnitude.
-        exclude: list of layers that keep their filters, as for `rsr_tf.prune`; so do layers whose filters go together
-            with theirs. What such a layer reads of a removed filter goes all the same.
+        share: float in [0, 1], share of filters to remove, including those that are zero already. Defaults to 0.5.
+        scope: `"layer"` removes this share, rounded, of every layer or set of coupled layers. `"global"` removes the
+            weakest filters of the model; strength is then relative to the mean strength of the layer, as the weights of
+            wide layers are generally smaller. Defaults to `"layer"`.
+        criterion: the norm. `"l2"` is the root mean square of the weights, `"l1"` their mean magnitude. Defaults to
+            `"l2"`.
+        exclude: list of layers that keep their filters, as for `rsr_tf.prune`; layers coupled with them keep theirs
+            too. Weights of excluded layers that read a removed filter become zero. Defaults to no layers.
 
     Returns:
         A `FilterTable`.
 
     Raises:
-        ValueError: for a wrong `share`, `scope`, `criterion` or `exclude`, a subclassed model, one without filters that
-            could be removed, or a weight that is not a number. Nothing is changed then.
+        ValueError: for an invalid `share`, `scope`, `criterion` or `exclude`; for a subclassed model or one without
+            removable filters; for weights that are NaN. The model is not changed then.
 
     Example:
+        >>> inputs = keras.Input((6, 6, 1))
+        >>> x = keras.layers.Flatten()(keras.layers.Conv2D(8, 3, name="conv")(inputs))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
         >>> print(rsr_tf.prune_filters(model, share=0.5))
-        >>> small = rsr_tf.rebuild(model)
+        kernel  filters  removed     left
+        conv         8        4        4
+        head         2        0        2
+        total       10        4        6
+        >>> rsr_tf.rebuild(model).get_layer("conv").filters
+        4
     """
     _check(share, scope, criterion)
     channels = ChannelMap(model)
@@ -60,13 +72,13 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()
     removed = np.zeros(len(channels.roots), bool)
     removed[_weakest(groups, strengths, share, scope)] = True
     ports = channels.filters + channels.readers
-    spreads = {id(port.kernel): np.std(port.kernel.kernel) for port in ports}
+    stds = {id(port.kernel): kernel_std(port.kernel.kernel) for port in ports}
     for port in ports:
-        gone = removed[channels.roots[port.labels]]
-        if gone.any():  # a kernel that loses nothing was not pruned, and its `pruning_step` should not say so
-            put_mask(model, port.kernel, _without(port, gone))
+        removed_here = removed[channels.roots[port.labels]]
+        if removed_here.any():  # otherwise the kernel was not pruned, and its `pruning_step` must not change
+            put_mask(model, port.kernel, _mask_without(port, removed_here))
     for kernel in {id(port.kernel): port.kernel for port in ports}.values():
-        hold_noise(kernel, spreads[id(kernel)])
+        preserve_noise_std(kernel, stds[id(kernel)])
     rows = [
         LayerFilters(port.kernel.path, len(port.labels), int(removed[channels.roots[port.labels]].sum()))
         for port in channels.filters
@@ -74,21 +86,29 @@ def prune_filters(model, *, share=0.5, scope="layer", criterion="l2", exclude=()
     return FilterTable(rows, channels.barriers)
 
 
-def hold_noise(kernel, spread):
-    """Set the noise scale of a kernel so that `alpha * std(W)` of Eq. 4 is what it was.
+def preserve_noise_std(kernel, previous_std):
+    """Scale `alpha` of a kernel so that `alpha * std(W)` of Eq. 4 is the same as before a change of the kernel.
+
+    If the kernel is constant, `alpha` is unchanged.
 
     Args:
-        kernel: a `rsr_tf.layers.PrunableKernel`.
-        spread: standard deviation that the kernel had. Where it has none any more, there is no noise to be had.
+        kernel: a `rsr_tf.layers.PrunableKernel`; one without noise is unchanged.
+        previous_std: float, standard deviation of the kernel before the change.
     """
-    now = np.std(kernel.kernel)
-    if kernel.alpha is not None and now > 0:
-        kernel.alpha.assign(kernel.alpha * (spread / now))
+    std = kernel_std(kernel.kernel)
+    if kernel.alpha is not None and std > 0:
+        kernel.alpha.assign(kernel.alpha * (previous_std / std))
 
 
 @dataclass(frozen=True)
 class LayerFilters:
-    """One line of the table: a kernel, its number of filters, and how many of them were removed."""
+    """A row of the filter table: one kernel, its number of filters, and how many of them were removed.
+
+    Args:
+        path: string, path of the kernel in the model.
+        filters: integer, number of filters.
+        removed: integer, number of filters that were removed.
+    """
 
     path: str
     filters: int
@@ -96,11 +116,12 @@ class LayerFilters:
 
 
 class FilterTable(list):
-    """A list of `LayerFilters`, in the order of the network; prints as a table.
+    """A list of `LayerFilters` in the order of the model, which prints as a table with a total.
 
     Args:
-        rows: the lines.
-        barriers: names of the layers that keep filters before them, since what they do with them is not known.
+        rows: iterable of `LayerFilters`.
+        barriers: iterable of strings, names of the layers whose input filters are kept because there is no rule for
+            their channels.
     """
 
     def __init__(self, rows=(), barriers=()):
@@ -109,10 +130,12 @@ class FilterTable(list):
 
     @property
     def filters(self):
+        """Total number of filters."""
         return sum(row.filters for row in self)
 
     @property
     def removed(self):
+        """Total number of removed filters."""
         return sum(row.removed for row in self)
 
     def __str__(self):
@@ -147,7 +170,7 @@ def _keep_excluded(channels, model, exclude):
 
 
 def _strengths(channels, exponent):
-    """The norm of all filters that share a root, over their number of weights, for every root."""
+    """Return for each root the norm of all its filters, divided by their number of weights."""
     totals, sizes = np.zeros((2, len(channels.roots)))
     for port in channels.filters:
         rows, roots = port.rows().astype("float32", copy=False), channels.roots[port.labels]
@@ -160,7 +183,7 @@ def _strengths(channels, exponent):
 
 
 def _weakest(groups, strengths, share, scope):
-    """The roots to remove; the strongest of each group is never among them."""
+    """Return the roots to remove, never the strongest one of a group."""
     ranked = [roots[np.argsort(strengths[roots], kind="stable")] for roots in groups]
     if scope == "layer":
         return np.concatenate([roots[:-1][: round(share * len(roots))] for roots in ranked])
@@ -170,10 +193,10 @@ def _weakest(groups, strengths, share, scope):
     return weakest[: round(share * sum(len(roots) for roots in ranked))]
 
 
-def _without(port, removed):
-    """The mask of a kernel without the weights at some places of an axis."""
+def _mask_without(port, removed):
+    """Return the mask of a port's kernel with some positions of its axis removed, given as a bool array."""
     kernel = port.kernel
     shape = np.ones(len(kernel.kernel.shape), int)
     shape[port.axis] = len(removed)
-    stays = np.broadcast_to(~removed.reshape(shape), kernel.kernel.shape)
-    return stays if kernel.mask is None else np.asarray(kernel.mask) & stays
+    mask = np.broadcast_to(~removed.reshape(shape), kernel.kernel.shape)
+    return mask if kernel.mask is None else np.asarray(kernel.mask) & mask

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import compiled
+from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import make_prunable, noisy_layers, prunable_kernels
@@ -146,3 +146,32 @@ def test_weights_file_resumes_with_the_zeros(build, train, tmp_path):
     assert_zero(fresh, pruned)
     train(fresh)
     assert_zero(fresh, pruned)
+
+
+# Attributes of the layers, under the names of TensorFlow Model Optimization
+
+
+def test_layer_tells_its_mask_threshold_and_step(images, labels):
+    model = compiled(tiny_network())
+    assert [(float(layer.threshold), int(layer.pruning_step)) for layer in noisy_layers(model)] == [(0.0, -1)] * 3
+    model.fit(images, labels, batch_size=4, verbose=0)
+    gammas = rsr_tf.prune(model, sparsity=0.5)
+    for layer in noisy_layers(model):
+        ((kernel, mask, threshold),) = layer.pruning_vars
+        assert (kernel is layer.kernel, mask is layer.mask, threshold is layer.threshold) == (True, True, True)
+        assert float(threshold) == gammas[layer.path] > 0
+        assert int(layer.pruning_step) == 4
+        assert (threshold.dtype, layer.pruning_step.dtype, threshold.shape, layer.pruning_step.shape) == (
+            *("float32", "int64"),
+            *((), ()),
+        )
+
+
+def test_separable_layer_has_a_tuple_for_each_of_its_kernels():
+    model = keras.Sequential([keras.Input((5, 5, 2)), keras.layers.SeparableConv2D(3, 2)])
+    gammas = rsr_tf.prune(model, sparsity=0.5, scope="layer")
+    (layer,) = noisy_layers(model)
+    assert list(gammas) == [f"{layer.path}/depthwise_kernel", f"{layer.path}/pointwise_kernel"]
+    assert [float(threshold) for _, _, threshold in layer.pruning_vars] == list(gammas.values())
+    assert [tuple(mask.shape) for _, mask, _ in layer.pruning_vars] == [(2, 2, 2, 1), (1, 1, 2, 3)]
+    assert not hasattr(layer, "mask")
