@@ -110,9 +110,9 @@ def noisy_verdict(checks=(), noisy=(0.5, 0.45), stripped=0.4, suite="quick", **c
     """A network with noise: clean, one attack of the checks, one at another epsilon, one of the claim, by transfer."""
     trials = [
         trial("clean", "network", "NoAttack", (0.9, 0.8), (0.9, 0.8), "all", epsilon=None),
-        trial("short PGD", "network", "AdaptivePGD", (0.6, 0.7), (0.6, 0.7), "checks"),
+        trial("short PGD", "network", "EOTPGD", (0.6, 0.7), (0.6, 0.7), "checks"),
         trial("PGD, one draw", "rescaled", "AdaptivePGD", (0.6, 0.7), (0.6, 0.7), "checks"),
-        trial("PGD, epsilon 16/255", "network", "AdaptivePGD", (0.1, 0.1), (0.6, 0.7), "checks", 2 * EPSILON),
+        trial("PGD, one draw, epsilon 16/255", "network", "EOTPGD", (0.1, 0.1), (0.6, 0.7), "checks", 2 * EPSILON),
         trial("APGD-CE", "network", "APGD", (1.0, 0.9), (0.5, 0.5), "left"),
         trial("APGD-CE", "stripped", "APGD", (1.0, 0.8), (0.5, 0.4), "left"),
     ]

@@ -7,14 +7,8 @@ import re
 import pytest
 
 from rsr_tf.evaluation import Score
-from rsr_tf.report.sweep_page import (
-    accuracy_by_lambda,
-    accuracy_by_sparsity,
-    harmless_sparsities,
-    size_by_sparsity,
-    tables,
-    write_sweep_page,
-)
+from rsr_tf.report.sweep_charts import accuracy_by_lambda, accuracy_by_sparsity, size_by_sparsity
+from rsr_tf.report.sweep_page import harmless_sparsities, tables, write_sweep_page
 
 
 def scores(clean, pgd, fgsm=None):
@@ -79,6 +73,11 @@ def sweep():
 
 def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def plain(page):
+    """Return the text of a page without tags, with single spaces."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page))
 
 
 def words(svg):
@@ -163,7 +162,7 @@ def test_figure_of_sparsity_has_a_panel_for_noise_on_and_off(sweep):
 
 def test_figure_of_a_network_without_noise_has_one_panel():
     found = words(accuracy_by_sparsity([point(0.0, stripped=(0.9, 0.5)), point(0.5, stripped=(0.9, 0.4))]))
-    assert [word for word in found if word.startswith("noise")] == ["noise off"]
+    assert [word for word in found if "noise" in word] == ["no noise"]
 
 
 def line_of(svg, color):
@@ -186,15 +185,15 @@ def test_lines_go_from_low_to_high_sparsity_and_where_the_means_are():
 def test_figure_of_lambda_names_every_value_and_both_networks(sweep):
     found = words(accuracy_by_lambda(sweep["lambdas"]))
     assert found.count("0") == found.count("0.0001") == 2
-    assert found.count("PGD, before pruning") == found.count("PGD, after pruning") == 2
+    assert found.count("PGD, trained") == found.count("PGD, pruned") == 2
 
 
 def test_figure_of_lambda_without_a_network_before_pruning(sweep):
     for entry in sweep["lambdas"]:
         del entry["networks"]["before pruning"]
     found = words(accuracy_by_lambda(sweep["lambdas"]))
-    assert found.count("PGD, after pruning") == 2
-    assert "PGD, before pruning" not in found
+    assert found.count("PGD, pruned") == 2
+    assert "PGD, trained" not in found
 
 
 def test_figure_of_a_single_lambda_of_zero(sweep):
@@ -213,10 +212,20 @@ def test_page_needs_no_other_file(page):
 
 
 def test_page_says_how_far_pruning_may_go(page):
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page))
-    assert "With its noise on, the network keeps its accuracy to one point with up to 50.0 % of its weights" in text
-    assert "at zero: clean 90.0 to 89.5 %, under PGD 50.0 to 49.5 %." in text
-    assert "With its noise off, the network lost more than a point of accuracy" in text
+    text = plain(page)
+    assert (
+        "With noise on, the network keeps its accuracy within one percentage point up to a sparsity of 50.0 %" in text
+    )
+    assert "With noise off, the network loses more than one percentage point of accuracy" in text
+
+
+def test_page_of_a_network_without_noise_speaks_of_none(sweep, tmp_path):
+    for point in sweep["points"]:
+        del point["scores"]["noisy"]
+    write_sweep_page(tmp_path / "sweep.html", "", {**sweep, "lambdas": []})
+    page = (tmp_path / "sweep.html").read_text()
+    assert "The network loses more than one percentage point" in plain(page)
+    assert page.count('<td class="word">none</td>') == 3
 
 
 def test_page_shows_scores_sizes_and_layers(page):
@@ -246,6 +255,6 @@ def test_page_of_half_a_sweep(sweep, tmp_path, left_out, gone):
 def test_page_names_what_pruning_spares(sweep, tmp_path):
     pruning = {"scope": "layer", "exclude": ["first", "Dense"], "max_layer_sparsity": 0.95}
     write_sweep_page(tmp_path / "sweep.html", "", {**sweep, "pruning": pruning})
-    page = (tmp_path / "sweep.html").read_text()
-    assert "pruned once, layer by layer, without further training. Left unpruned: first, Dense." in page
+    page = plain((tmp_path / "sweep.html").read_text())
+    assert "pruned once, layer by layer, without further training. Not pruned: first, Dense." in page
     assert "No layer loses more than 95.0 % of its weights." in page
