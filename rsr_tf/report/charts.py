@@ -1,6 +1,6 @@
 """Charts as SVG text: shared colors and axes, and the charts of more than one page.
 
-No chart uses pyplot, so the Matplotlib backend of the user is left unchanged.
+No chart goes through pyplot, so the Matplotlib backend of the user is left unchanged.
 """
 
 import io
@@ -43,8 +43,8 @@ def tidy(axes):
 
 
 def legend(axes):
-    """Add a small legend without a frame."""
-    axes.legend(frameon=False, fontsize=8)
+    """Add a small legend on a half-transparent background, so that lines behind it do not hide its text."""
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8)
 
 
 def percent_axis(axis):
@@ -75,9 +75,9 @@ def share_below(curves):
     axes = Figure(figsize=(5, 3.2)).subplots()
     for label, (curve, options) in curves.items():
         axes.plot(curve["gamma"], curve["share"], label=label, **options)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="threshold gamma", ylabel="weights with magnitude below gamma")
+    axes.set(xscale="log", ylim=(0, 1), xlabel="threshold gamma", ylabel="share of weights")
     percent_axis(axes.yaxis)
-    axes.set_title("share of weights that a threshold would prune", fontsize=10)
+    axes.set_title("weights that a threshold would prune", fontsize=10)
     legend(axes)
     return svg(tidy(axes).figure)
 
@@ -128,10 +128,10 @@ def training_curves(history, stage):
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         clean = "accuracy" if quantity == "accuracy" else "clean_loss"
         for key, label, color in ((clean, "clean", LIGHT_BLUE), (f"adversarial_{quantity}", "adversarial", RED)):
-            for prefix, data, style in (("", "training", "-"), ("val_", "validation", ":")):
+            for prefix, data, style, marker in (("", "training", "-", "."), ("val_", "validation", ":", "x")):
                 values = [_history_value(row, prefix + key) for row in rows if row.get(prefix + key)]
                 if len(values) == len(epochs):
-                    options = {"color": color, "linestyle": style, "marker": "." if len(epochs) < 9 else ""}
+                    options = {"color": color, "linestyle": style, "marker": marker if len(epochs) < 9 else ""}
                     axes.plot(epochs, values, label=f"{label}, {data}", **options)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.set(xlabel="epoch", title=f"{STAGES[stage]}: {quantity}")

@@ -52,7 +52,7 @@ _PGD = (
     "PGD",
     "several smaller steps of the FGSM kind, each followed by a projection onto the allowed range. Short: a smaller "
     "budget of steps and noise draws. Single draw: each gradient uses one draw of the network's noise. Where the "
-    "settings name EOT samples, it is the mean over so many draws (expectation over transformation)",
+    "settings name EOT samples, the gradient is the mean over that many draws (expectation over transformation)",
 )
 KINDS = {
     "NoAttack": ("clean", "no attack: the unmodified test images"),

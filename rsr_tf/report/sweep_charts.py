@@ -87,7 +87,7 @@ def size_by_sparsity(points):
     axes = Figure(figsize=(5, 3.2)).subplots()
     axes.plot(sparsities, archive, "-o", color=GREEN, label="compact archive")
     axes.plot([0, 1], [1, 0], ":", color=GREY, label="non-zero weights alone")
-    axes.set(xlabel="sparsity", ylabel="bytes, relative to dense float32 weights", xlim=(0, 1.02), ylim=(0, None))
+    axes.set(xlabel="sparsity", ylabel="relative to dense float32", xlim=(0, 1.02), ylim=(0, None))
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
     axes.set_title("size of the network as a file", fontsize=10)

@@ -75,7 +75,7 @@ def attack_chart(verdict, target):
         An SVG element as text.
     """
     alone, in_turn = chart_rows(verdict, target)
-    titles = {"each attack alone": alone, "attacks in sequence: accuracy on all images": in_turn}
+    titles = {"each attack alone": alone, "in sequence: accuracy on all images": in_turn}
     panels = {title: points for title, points in titles.items() if points}
     heights = [len(points) + 1 for points in panels.values()]
     figure = Figure(figsize=(5.2, 0.9 + 0.21 * sum(heights)))
@@ -86,7 +86,7 @@ def attack_chart(verdict, target):
         axes.axvline(worst, color=INK, linestyle="--", linewidth=1)
         axes.set_title(title, loc="left", fontsize=9, weight="bold")
     percent_axis(column[-1].xaxis)
-    column[-1].set_xlabel(f"images classified correctly; dashed: worst case, {percent(worst)}", fontsize=9)
+    column[-1].set_xlabel(f"classified correctly; dashed: worst case, {percent(worst)}", fontsize=9)
     return svg(figure)
 
 

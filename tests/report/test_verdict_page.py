@@ -91,7 +91,7 @@ def test_charts_and_curve_are_drawn_for_each_network_with_their_numbers_as_text(
         assert chart.startswith("<svg")
         assert ">APGD-CE (transfer)<" in chart
         assert f"worst case, {worst}\N{NO-BREAK SPACE}%" in chart
-        assert ">attacks in sequence: accuracy on all images<" in chart
+        assert ">in sequence: accuracy on all images<" in chart
     assert ">accuracy by epsilon<" in view["curve"]
     assert ">8<" in view["curve"]
 
