@@ -17,7 +17,7 @@ def test_every_attack_of_the_stored_verdicts_has_a_label_and_a_kind():
     assert {labels.class_label(row["parameters"]["attack"]) for row in rows} <= set(labels.KINDS)
 
 
-def test_label_of_an_attack_keeps_its_radius_and_an_unknown_one_is_its_identifier():
+def test_attack_label_keeps_the_radius_and_falls_back_to_the_identifier():
     assert labels.attack_label("short PGD") == "PGD, short"
     assert labels.attack_label("PGD, one draw, epsilon 127.5/255") == "PGD, single draw, epsilon 127.5/255"
     assert labels.attack_label("HopSkipJump") == "HopSkipJump"
@@ -48,7 +48,7 @@ def test_numbers_have_one_format():
     assert labels.fraction(8 / 255) == "8/255"
 
 
-def test_filters_of_the_templates_are_the_functions_of_the_same_name(monkeypatch):
+def test_template_filters_are_the_functions_of_the_same_name(monkeypatch):
     assert set(FILTERS) <= set(vars(labels))
     monkeypatch.setattr(labels, "percent_value", lambda share: "NUMBER")
     score = {"mean": 0.5, "std": 0.1, "interval": [0.4, 0.6]}

@@ -139,7 +139,7 @@ def test_verdict_alone_makes_a_report(written):
     assert "Basic attacks" not in page
 
 
-def test_passed_checks_are_counted_and_each_is_shown_with_value_and_threshold(written):
+def test_passed_checks_are_counted_and_shown_with_value_and_threshold(written):
     page = written(noisy_verdict([check("one"), check("two", wanted="at least"), check("three", wanted="any")]))
     assert "✓ All 3 checks passed" in page
     assert "Do not quote" not in page

@@ -84,7 +84,7 @@ def test_chart_of_the_noisy_network_has_its_own_scores():
     assert [point["origin"] for point in in_turn] == ["direct", "transfer"]
 
 
-def test_charts_and_curve_are_drawn_for_each_network_with_their_numbers_as_text():
+def test_charts_and_curve_have_their_numbers_as_text():
     view = verdict_view(noisy_verdict())
     assert list(view["charts"]) == ["noise on", "noise off"]
     for chart, worst in zip(view["charts"].values(), ("50.0", "40.0"), strict=True):
