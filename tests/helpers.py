@@ -73,9 +73,10 @@ HEAD = {"data": "toys", "model": "small_cnn", "scheme": "RSR", "network": "prune
 
 
 def trial(name, source, attack, shares, withstood, on, epsilon=EPSILON):
-    """An attack that leaves some shares of ten images right, of the network and of the stripped one if there is one.
+    """Return the result of an attack on ten images, with the given shares of images still correct.
 
-    A network of 20 draws is right on these images in 18, so that its mean is nine tenths of its majority.
+    The shares are of the network, and of the stripped one if there are two. A network with 20 draws is correct on such
+    an image in 18 of them, so its mean is nine tenths of its majority.
     """
     draws = {"network": 20 if len(shares) == 2 else 1, "stripped": 1}
     scores = {
@@ -107,12 +108,15 @@ def check(name="noise on", passed=True, wanted="at most"):
 
 
 def noisy_verdict(checks=(), noisy=(0.5, 0.45), stripped=0.4, suite="quick", **changes):
-    """A network with noise: clean, one attack of the checks, one at another epsilon, one of the claim, by transfer."""
+    """Return the verdict of a network with noise.
+
+    It has the clean images, two attacks of the checks, one at another epsilon, and one of the claim, also by transfer.
+    """
     trials = [
         trial("clean", "network", "NoAttack", (0.9, 0.8), (0.9, 0.8), "all", epsilon=None),
-        trial("short PGD", "network", "AdaptivePGD", (0.6, 0.7), (0.6, 0.7), "checks"),
+        trial("short PGD", "network", "EOTPGD", (0.6, 0.7), (0.6, 0.7), "checks"),
         trial("PGD, one draw", "rescaled", "AdaptivePGD", (0.6, 0.7), (0.6, 0.7), "checks"),
-        trial("PGD, epsilon 16/255", "network", "AdaptivePGD", (0.1, 0.1), (0.6, 0.7), "checks", 2 * EPSILON),
+        trial("PGD, one draw, epsilon 16/255", "network", "EOTPGD", (0.1, 0.1), (0.6, 0.7), "checks", 2 * EPSILON),
         trial("APGD-CE", "network", "APGD", (1.0, 0.9), (0.5, 0.5), "left"),
         trial("APGD-CE", "stripped", "APGD", (1.0, 0.8), (0.5, 0.4), "left"),
     ]
@@ -127,7 +131,7 @@ def noisy_verdict(checks=(), noisy=(0.5, 0.45), stripped=0.4, suite="quick", **c
 
 
 def plain_verdict(accuracy=0.3, **changes):
-    """A network without noise."""
+    """Return the verdict of a network without noise."""
     trials = [trial("clean", "network", "NoAttack", (0.9,), (0.9,), "all", epsilon=None)]
     trials.append(trial("FGSM", "network", "FGSM", (accuracy,), (accuracy,), "checks"))
     parameters = {

@@ -386,9 +386,9 @@ def test_suite_ends_with_a_report_that_opens_with_the_verdict(finished_run, tmp_
     shutil.copytree(finished_run[0], folder)
     judged(config, "--output", folder)
     page = (folder / "report.html").read_text()
-    assert page.index("Verdict: the pruned network, quick suite") < page.index("Plain attacks, and sparsity")
+    assert page.index("Verdict: the pruned network, quick suite") < page.index("Basic attacks and sparsity")
     judged(config, "--output", folder, "--network", "trained")
-    assert "the network before pruning</td>" in (folder / "report.html").read_text()
+    assert "the trained network</td>" in (folder / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("suite_calls")
@@ -403,7 +403,7 @@ def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_pat
     page = (folder / "report.html").read_text()
     assert "Verdict: the pruned network" in page
     assert "training: accuracy" in page
-    assert "Plain attacks" not in page
+    assert "Basic attacks" not in page
 
 
 def test_verdict_of_an_earlier_version_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):

@@ -1,5 +1,7 @@
-"""The pages and figures that people look at, made from plain numbers alone.
+"""Reports: JSON in, HTML out.
 
-`run` is `report.html` of a run folder, `verdict` the part of it about a suite of attacks, `sweep` is `sweep.html`;
-`figures` is what their figures share, `templates` fills in the `*.html.jinja` beside it.
+- `run_page`: `report.html` of a run folder; `verdict_page`: the part of it on a suite of attacks.
+- `sweep_page`: `sweep.html` and the CSV tables of a sweep.
+- `charts`, `verdict_charts`, `sweep_charts`: the plots, as SVG text.
+- `labels`: every displayed name and number format. `render`: fills in the Jinja files of `templates/`.
 """

@@ -1,16 +1,23 @@
-"""HTML pages from the templates of this package."""
+"""Render HTML pages from the templates of this package."""
 
 import jinja2
 
+from rsr_tf.report import labels
+
+FILTERS = ("percent", "percent_value", "fraction", "network_label")
+"""Functions of `rsr_tf.report.labels` that templates use as filters, by the same names."""
+
 
 def render(template, **content):
-    """A page as text; what comes from outside is escaped.
+    """Return a page as text. Values are escaped unless the template marks them as safe.
 
     Args:
-        template: name of a file of this package, such as `"report.html.jinja"`.
-        **content: what the template names. It may use the filters `percent` and `fraction` (of 255) on numbers.
+        template: string, name of a file in `templates/`, such as `"report.html.jinja"`.
+        **content: the variables of the template.
+
+    Returns:
+        The HTML text.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("rsr_tf.report"), autoescape=True, trim_blocks=True)
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["fraction"] = lambda distance: f"{255 * distance:.3g}/255"
+    environment.filters.update({name: getattr(labels, name) for name in FILTERS})
     return environment.get_template(template).render(content)

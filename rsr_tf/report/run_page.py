@@ -1,28 +1,21 @@
-"""`report.html`: one self-contained file, made of the JSON, `history.csv` and `config.toml` of a run alone."""
+"""Write `report.html`: one self-contained file from the JSON, `history.csv` and `config.toml` of a run."""
 
-import matplotlib.ticker
-from matplotlib.figure import Figure
-
-from rsr_tf.report import charts as figures
-from rsr_tf.report.charts import svg, tidy
+from rsr_tf.report.charts import share_below_by_network, training_curves, weight_histogram
+from rsr_tf.report.labels import STAGES, network_key, noise_state
 from rsr_tf.report.render import render
 from rsr_tf.report.verdict_page import strongest_first, summary, verdict_view
 
-INK = {"undefended": "#9a3412", "before pruning": "#1d4ed8", "after pruning": "#047857"}
-STROKE = {"undefended": ":", "before pruning": "--", "after pruning": "-"}
-STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "undefended twin"}
-
 
 def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=None):
-    """Render the report: the strongest verdict first and whole, then what else there is.
+    """Render the report. The strongest verdict comes first and in full; the others are listed.
 
     Args:
         path: `Path` of the HTML file to write.
-        config_text: the resolved config as TOML.
-        evaluation: content of `evaluation.json`; empty if there is none, but then there must be a verdict.
+        config_text: string, the resolved config as TOML.
+        evaluation: dict, content of `evaluation.json`. May be empty if there is a verdict.
         history: rows of `history.csv`, as dicts of strings.
         verdicts: contents of `verdict_*.json`. Defaults to none.
-        artefacts: content of `artefacts.json`, if there is one.
+        artefacts: dict, content of `artefacts.json`, or `None`. Defaults to `None`.
     """
     verdicts = strongest_first(verdicts)
     about = evaluation or verdicts[0]
@@ -32,36 +25,37 @@ def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=
         config=config_text,
         verdict=verdict_view(verdicts[0]) if verdicts else None,
         others=[summary(verdict) for verdict in verdicts[1:]],
-        artefacts=artefacts,
-        curves=[_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
+        artefacts=artefacts if "speedup" in (artefacts or {}) else None,
+        curves=[training_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
         **_scores(evaluation),
     )
     path.write_text(page, encoding="utf-8")
 
 
 def _scores(evaluation):
-    """What the page shows of `evaluation.json`."""
+    """Return what the templates need of `evaluation.json`."""
     if not evaluation:
         return {"evaluation": None}
     networks = evaluation["networks"]
+    pruned = next(entry for name, entry in networks.items() if network_key(name) == "pruned")
     return {
         "evaluation": evaluation,
-        "claim": _claim(networks),
-        "rows": [row for name, entry in networks.items() for row in _score_rows(name, entry)],
-        "histogram": _histogram(networks),
-        "share_below": _share_below(networks),
+        "claim": _claim(pruned, networks.get("undefended")),
+        "rows": [row for name, entry in networks.items() for row in _table_rows(name, entry)],
+        "examples": _example_rows(evaluation),
+        "layers": pruned["layers"],
+        "histogram": weight_histogram(networks),
+        "share_below": share_below_by_network(networks),
     }
 
 
-def _claim(networks):
-    """The weakest of the measured accuracies of the pruned network, which is what may be said of it, and the twin's."""
-    pruned = networks["after pruning"]
-    twin = networks.get("undefended", {"scores": {}})
+def _claim(pruned, undefended):
+    """Return the lowest measured accuracies of the pruned network, and that of the undefended network, if any."""
     return {
         "sparsity": pruned["sparsity"],
         "clean": _lowest(pruned, ("clean",)),
         "attacked": _lowest(pruned, ("pgd", "fgsm")),
-        "undefended": _lowest(twin, ("pgd", "fgsm")),
+        "undefended": _lowest(undefended, ("pgd", "fgsm")) if undefended else None,
     }
 
 
@@ -70,52 +64,22 @@ def _lowest(entry, attacks):
     return min(scores, key=lambda score: score["mean"], default=None)
 
 
-def _score_rows(name, entry):
-    for variant, scores in entry["scores"].items():
-        yield {"network": name, "noise": variant == "noisy", "sparsity": entry["sparsity"], "scores": scores}
+def _table_rows(name, entry):
+    """Return one row of the table of accuracies for each variant of a network."""
+    has_noise = "noisy" in entry["scores"]
+    return [
+        {
+            "network": name,
+            "noise": noise_state(variant, has_noise=has_noise),
+            "sparsity": entry["sparsity"],
+            "scores": scores,
+        }
+        for variant, scores in entry["scores"].items()
+    ]
 
 
-def _curves(history, stage):
-    rows = [row for row in history if row["stage"] == stage]
-    epochs = [int(row["epoch"]) + 1 for row in rows]
-    figure = Figure(figsize=(10, 3.2))
-    accuracy, loss = figure.subplots(1, 2)
-    for axes, quantity in ((accuracy, "accuracy"), (loss, "loss")):
-        clean = "accuracy" if quantity == "accuracy" else "clean_loss"
-        for key, label, ink in ((clean, "clean", "#60a5fa"), (f"adversarial_{quantity}", "adversarial", "#9a3412")):
-            for prefix, style in (("", "-"), ("val_", ":")):
-                values = [_value(row, prefix + key) for row in rows if row.get(prefix + key)]
-                if len(values) == len(epochs):
-                    held_out = ", validation" if prefix else ", training"
-                    axes.plot(
-                        epochs, values, style, color=ink, label=label + held_out, marker="." if len(epochs) < 9 else ""
-                    )
-        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", title=f"{STAGES[stage]}: {quantity}")
-        axes.legend(frameon=False, fontsize=8)
-        tidy(axes)
-    accuracy.set_ylim(0, 1)
-    return svg(figure)
-
-
-def _value(row, key):
-    """A number of the history; none for the adversarial quantities of a warm-up epoch, whose loss is exactly 0."""
-    unattacked = key.startswith("adversarial") and float(row["adversarial_loss"]) == 0
-    return float("nan") if unattacked else float(row[key])
-
-
-def _histogram(networks):
-    """Fig. 1: how many weights have which size, on a logarithmic scale."""
-    axes = Figure(figsize=(5, 3.2)).subplots()
-    for name, entry in networks.items():
-        edges, counts = entry["histogram"]["edges"], entry["histogram"]["counts"]
-        axes.stairs(counts, edges, color=INK[name], linestyle=STROKE[name], label=name, linewidth=1.4)
-    axes.set(yscale="log", xlabel="weight (the ends hold what lies beyond)", ylabel="number of weights")
-    axes.set_title("weights before and after pruning")
-    axes.legend(frameon=False, fontsize=8)
-    return svg(tidy(axes).figure)
-
-
-def _share_below(networks):
-    styles = {name: {"color": INK[name], "linestyle": STROKE[name]} for name in networks}
-    return figures.share_below({name: (entry["share_below"], styles[name]) for name, entry in networks.items()})
+def _example_rows(evaluation):
+    """Return the networks whose predictions on example images are shown, with title and predictions."""
+    titles = {"undefended": "undefended", "pruned": f"{evaluation['scheme']}, pruned"}
+    shown = {network_key(name): entry for name, entry in evaluation.get("examples", {}).items()}
+    return [{"title": title, **shown[name]} for name, title in titles.items() if name in shown]

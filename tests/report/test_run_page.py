@@ -58,7 +58,7 @@ def page(evaluation, tmp_path):
 
 @pytest.fixture
 def written(evaluation, tmp_path):
-    """A function of verdicts that gives the page, of an evaluation too if told so."""
+    """Return a function from verdicts to the page, with the scores of an evaluation if `scores`."""
 
     def write(*verdicts, scores=False):
         write_report(tmp_path / "report.html", "seed = 3", evaluation if scores else {}, [], verdicts)
@@ -83,8 +83,18 @@ def test_report_needs_no_other_file(any_page):
 def test_claim_is_the_lowest_of_the_pruned_networks_scores(page):
     text = re.sub(r"\s+", " ", page)
     assert "With 61.2 % of its weights at zero" in text
-    assert "88.0 % of the clean test images right, and 46.7 % of those attacked at epsilon 8/255" in text
-    assert "(95 % interval 23.4 to 46.7, n = 77); its twin without defence keeps 1.3 %" in text
+    assert "88.0 % of the clean test images correctly, and 46.7 % of those attacked at epsilon 8/255" in text
+    assert "(95 % interval 23.4 % to 46.7 %, n = 77). The same network without defence keeps 1.3 % under" in text
+
+
+def test_networks_have_one_name_each_and_their_noise_is_on_off_or_none(page):
+    rows = re.findall(r'<tr><td>(\w+)</td><td class="word">(\w+)</td>', page)
+    assert rows == [
+        *(("undefended", "none"), ("trained", "on"), ("trained", "off")),
+        *(("pruned", "on"), ("pruned", "off")),
+    ]
+    assert ">trained</text>" in page  # of the charts of weights
+    assert "before pruning</t" not in page
 
 
 def test_table_shows_every_score_with_spread_and_interval(page):
@@ -101,17 +111,18 @@ def test_names_from_outside_are_escaped(page):
     assert "conv&lt;1&gt;" in page
 
 
-def test_right_and_wrong_predictions_are_told_apart(page):
+def test_right_and_wrong_predictions_have_different_colors(page):
     assert page.count('class="right">dog') == 2
     assert page.count('class="wrong">&lt;b&gt;cat') == 2
 
 
-def test_verdict_comes_first_and_the_plain_scores_give_up_their_claim(written):
+def test_verdict_comes_first_and_the_basic_scores_make_no_claim(written):
     page = written(noisy_verdict(), scores=True)
-    places = [page.index(f">{title}<") for title in ("Every attack", "Plain attacks, and sparsity", "Configuration")]
+    titles = ("Accuracy under every attack", "Basic attacks and sparsity", "Configuration")
+    places = [page.index(f">{title}<") for title in titles]
     assert page.index("Verdict: the pruned network, quick suite") < places[0]
     assert places == sorted(places)
-    assert "its twin without defence keeps" not in page
+    assert "The same network without defence" not in page
     assert "99.1 ± 1.2" in page
 
 
@@ -123,12 +134,12 @@ def test_report_without_a_verdict_says_how_to_get_one(page):
 def test_verdict_alone_makes_a_report(written):
     page = written(noisy_verdict())
     assert "<title>RSR: small_cnn on toys</title>" in page
-    assert "<strong>40.0&nbsp;%</strong>" in page
+    assert "<strong>40.0 %</strong>" in page
     assert "seed = 3" in page
-    assert "Plain attacks" not in page
+    assert "Basic attacks" not in page
 
 
-def test_passed_checks_are_counted_and_each_is_shown_with_value_and_threshold(written):
+def test_passed_checks_are_counted_and_shown_with_value_and_threshold(written):
     page = written(noisy_verdict([check("one"), check("two", wanted="at least"), check("three", wanted="any")]))
     assert "✓ All 3 checks passed" in page
     assert "Do not quote" not in page
@@ -151,13 +162,13 @@ def test_strongest_verdict_is_shown_whole_and_the_others_are_listed(written):
     assert page.count("<h2>Verdict:") == 1
     assert "Verdict: the pruned network, paper suite" in page
     others = page[page.index("Other verdicts of this run") :]
-    assert others.index('the pruned network</td><td class="word">quick') < others.index("the network without defence")
+    assert others.index('the pruned network</td><td class="word">quick') < others.index("the undefended network")
     assert "✓ all passed" in others
     assert "✗ 1 failed: do not quote" in others
     assert "<td>5.0 <span" in others
 
 
-def test_network_without_noise_has_no_words_about_tries(written):
+def test_network_without_noise_has_no_words_about_its_noise(written):
     page = written(plain_verdict())
     assert "majority" not in page
     assert "◇" not in page

@@ -1,4 +1,4 @@
-"""Tables, figures and page of a sweep, from hand-made numbers."""
+"""Tables, charts and page of a sweep, from hand-made numbers."""
 
 import csv
 import io
@@ -7,18 +7,12 @@ import re
 import pytest
 
 from rsr_tf.evaluation import Score
-from rsr_tf.report.sweep_page import (
-    accuracy_by_lambda,
-    accuracy_by_sparsity,
-    harmless_sparsities,
-    size_by_sparsity,
-    tables,
-    write_sweep_page,
-)
+from rsr_tf.report.sweep_charts import accuracy_by_lambda, accuracy_by_sparsity, size_by_sparsity
+from rsr_tf.report.sweep_page import harmless_sparsities, tables, write_sweep_page
 
 
 def scores(clean, pgd, fgsm=None):
-    """Two draws, four points apart, on 200 images."""
+    """Return scores of two draws, four percentage points apart, on 200 images."""
     attacks = {"clean": clean, "pgd": pgd, "fgsm": pgd + 0.1 if fgsm is None else fgsm}
     return {name: Score((mean - 0.02, mean + 0.02), 200).as_dict() for name, mean in attacks.items()}
 
@@ -81,6 +75,11 @@ def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def plain(page):
+    """Return the text of a page without tags, with single spaces."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page))
+
+
 def words(svg):
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
@@ -138,7 +137,7 @@ def test_tables_without_rows_are_left_out(sweep):
 
 
 def test_sparsity_is_harmless_up_to_the_first_loss_of_more_than_a_point(sweep):
-    """With the noise off, PGD falls by four points at 50 %; that it is back at 90 % does not count."""
+    """With noise off, PGD accuracy falls by four points at 50 %; its recovery at 90 % does not count."""
     on, off = harmless_sparsities(sweep["points"])
     assert (on["noise"], on["sparsity"]) == ("noisy", 0.5)
     assert (on["first"]["clean"]["mean"], on["last"]["clean"]["mean"]) == pytest.approx((0.90, 0.895))
@@ -155,26 +154,26 @@ def test_one_network_shows_no_harmless_sparsity(sweep):
     assert harmless_sparsities(sweep["points"][:1]) == []
 
 
-def test_figure_of_sparsity_has_a_panel_for_noise_on_and_off(sweep):
+def test_chart_of_sparsity_has_a_panel_for_noise_on_and_off(sweep):
     found = words(accuracy_by_sparsity(sweep["points"]))
     assert [word for word in found if word.startswith("noise")] == ["noise on", "noise off"]
     assert found.count("PGD") == found.count("FGSM") == found.count("clean") == 2
 
 
-def test_figure_of_a_network_without_noise_has_one_panel():
+def test_chart_of_a_network_without_noise_has_one_panel():
     found = words(accuracy_by_sparsity([point(0.0, stripped=(0.9, 0.5)), point(0.5, stripped=(0.9, 0.4))]))
-    assert [word for word in found if word.startswith("noise")] == ["noise off"]
+    assert [word for word in found if "noise" in word] == ["no noise"]
 
 
 def line_of(svg, color):
-    """The places of the line of a color that is no bar of two ends, in the figure's units, downwards."""
+    """Return the points of the line of a color, in figure units, y downwards. Error bars have two points only."""
     paths = re.findall(rf'<path d="([^"]+)"[^>]*style="fill: none; stroke: {color}', svg)
     lines = [re.findall(r"[ML] ([\d.]+) ([\d.]+)", path) for path in paths]
     return [tuple(map(float, place)) for place in next(line for line in lines if len(line) > 2)]
 
 
 def test_lines_go_from_low_to_high_sparsity_and_where_the_means_are():
-    """Networks in any order; two equal steps of sparsity, the second with three times the fall of the first."""
+    """Points in any order; two equal steps of sparsity, the second with three times the loss of the first."""
     points = [point(value, noisy=(0.9, pgd)) for value, pgd in ((0.8, 0.1), (0.0, 0.5), (0.4, 0.4))]
     (x0, y0), (x1, y1), (x2, y2) = line_of(accuracy_by_sparsity(points), "#9a3412")
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.01)
@@ -183,25 +182,25 @@ def test_lines_go_from_low_to_high_sparsity_and_where_the_means_are():
     assert y0 < y1
 
 
-def test_figure_of_lambda_names_every_value_and_both_networks(sweep):
+def test_chart_of_lambda_names_every_value_and_both_networks(sweep):
     found = words(accuracy_by_lambda(sweep["lambdas"]))
     assert found.count("0") == found.count("0.0001") == 2
-    assert found.count("PGD, before pruning") == found.count("PGD, after pruning") == 2
+    assert found.count("PGD, trained") == found.count("PGD, pruned") == 2
 
 
-def test_figure_of_lambda_without_a_network_before_pruning(sweep):
+def test_chart_of_lambda_without_a_network_before_pruning(sweep):
     for entry in sweep["lambdas"]:
         del entry["networks"]["before pruning"]
     found = words(accuracy_by_lambda(sweep["lambdas"]))
-    assert found.count("PGD, after pruning") == 2
-    assert "PGD, before pruning" not in found
+    assert found.count("PGD, pruned") == 2
+    assert "PGD, trained" not in found
 
 
-def test_figure_of_a_single_lambda_of_zero(sweep):
+def test_chart_of_a_single_lambda_of_zero(sweep):
     assert "0" in words(accuracy_by_lambda(sweep["lambdas"][:1]))
 
 
-def test_figure_of_size_compares_with_the_weights_alone(sweep):
+def test_chart_of_size_compares_with_the_weights_alone(sweep):
     assert {"compact archive", "non-zero weights alone"} <= set(words(size_by_sparsity(sweep["points"])))
 
 
@@ -213,10 +212,20 @@ def test_page_needs_no_other_file(page):
 
 
 def test_page_says_how_far_pruning_may_go(page):
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page))
-    assert "With its noise on, the network keeps its accuracy to one point with up to 50.0 % of its weights" in text
-    assert "at zero: clean 90.0 to 89.5 %, under PGD 50.0 to 49.5 %." in text
-    assert "With its noise off, the network lost more than a point of accuracy" in text
+    text = plain(page)
+    assert (
+        "With noise on, the network keeps its accuracy within one percentage point up to a sparsity of 50.0 %" in text
+    )
+    assert "With noise off, the network loses more than one percentage point of accuracy" in text
+
+
+def test_page_of_a_network_without_noise_speaks_of_none(sweep, tmp_path):
+    for point in sweep["points"]:
+        del point["scores"]["noisy"]
+    write_sweep_page(tmp_path / "sweep.html", "", {**sweep, "lambdas": []})
+    page = (tmp_path / "sweep.html").read_text()
+    assert "The network loses more than one percentage point" in plain(page)
+    assert page.count('<td class="word">none</td>') == 3
 
 
 def test_page_shows_scores_sizes_and_layers(page):
@@ -246,6 +255,6 @@ def test_page_of_half_a_sweep(sweep, tmp_path, left_out, gone):
 def test_page_names_what_pruning_spares(sweep, tmp_path):
     pruning = {"scope": "layer", "exclude": ["first", "Dense"], "max_layer_sparsity": 0.95}
     write_sweep_page(tmp_path / "sweep.html", "", {**sweep, "pruning": pruning})
-    page = (tmp_path / "sweep.html").read_text()
-    assert "pruned once, layer by layer, without further training. Left unpruned: first, Dense." in page
+    page = plain((tmp_path / "sweep.html").read_text())
+    assert "pruned once, layer by layer, without further training. Not pruned: first, Dense." in page
     assert "No layer loses more than 95.0 % of its weights." in page

@@ -6,9 +6,9 @@ import pytest
 from helpers import EPSILON, check, noisy_verdict, plain_verdict
 
 from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.report.verdict_charts import chart_rows
 from rsr_tf.report.verdict_page import (
     attack_table,
-    chart_rows,
     claim_sentences,
     facts,
     kinds,
@@ -23,36 +23,35 @@ def text(sentences):
     return " ".join(sentences).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_claim_says_what_epsilon_means_and_how_many_images_are_left_of_how_many():
+def test_claim_says_what_epsilon_means_and_how_many_images_stay_correct():
     said = text(claim_sentences(noisy_verdict()))
-    assert "change every pixel by up to 8 of 255 grey levels (epsilon = 8/255)" in said
-    assert "With its noise taken out, the network still classifies 80 of 200 test images right, whatever" in said
-    assert "was tried: 40.0 %. Without an attack it is 80.0 %. Of its weights 60.0 % are zero." in said
+    assert "change each pixel by up to 8 of 255 grey levels (epsilon = 8/255)" in said
+    assert "With noise off, the network classifies 80 of 200 test images correctly, under every attack" in said
+    assert "was tried: 40.0 %. Without an attack the accuracy is 80.0 %. 60.0 % of its weights are zero." in said
     low, high = (f"{100 * bound:.1f} %" for bound in wilson_interval(0.4, 200))
-    assert f"The 95 % interval, for other images of the same kind, goes from {low} to {high};" in said
-    assert said.endswith("This is the quick suite, a first look with shortened attacks.")
+    assert f"The 95 % confidence interval, for other images of the same kind, is {low} to {high};" in said
+    assert said.endswith("This is the quick suite: shortened attacks for a first estimate.")
 
 
-def test_claim_by_majority_of_a_random_network_names_its_tries():
+def test_claim_by_majority_of_a_random_network_names_its_predictions():
     said = text(claim_sentences(noisy_verdict(noisy=(0.3, 0.35))))
-    assert (
-        "With its noise on, the network still classifies 60 of 200 test images right in a majority of 20 tries" in said
-    )
-    assert "tried: 30.0 %. Without an attack it is 90.0 %." in said
+    assert "With noise on, the network classifies 60 of 200 test images correctly, each by a majority of 20" in said
+    assert "tried: 30.0 %. Without an attack the accuracy is 90.0 %." in said
 
 
-def test_claim_by_single_tries_is_their_mean():
+def test_claim_by_single_predictions_is_their_mean():
     said = text(claim_sentences(noisy_verdict(noisy=(0.3, 0.25), suite="paper")))
-    assert "With its noise on, the network classifies 200 test images, each in the worst version" in said
-    assert "right in 25.0 % of 20 tries. Without an attack it is 81.0 %." in said
+    assert "With noise on, the network is shown the worst version of each of 200 test images" in said
+    assert "and 25.0 % of its predictions are correct (20 predictions for each image)." in said
+    assert "Without an attack the accuracy is 81.0 %." in said
     assert "shortened" not in said
 
 
 def test_claim_of_a_network_without_noise_speaks_of_none():
     said = text(claim_sentences(plain_verdict(sparsity=None)))
     assert "51 of 255 grey levels" in said
-    assert "The network still classifies 60 of 200 test images right, whatever attack was tried: 30.0 %." in said
-    assert not any(word in said for word in ("noise", "tries", "weights"))
+    assert "The network classifies 60 of 200 test images correctly, under every attack that was tried: 30.0 %." in said
+    assert not any(word in said for word in ("noise", "predictions", "weights"))
 
 
 def test_verdicts_are_sorted_by_network_then_suite_then_images():
@@ -67,12 +66,12 @@ def test_verdicts_are_sorted_by_network_then_suite_then_images():
     assert strongest_first(reversed(best)) == best
 
 
-def test_chart_shows_attacks_alone_by_their_images_and_in_turn_by_all_images():
+def test_chart_shows_attacks_alone_and_in_sequence():
     alone, in_turn = chart_rows(noisy_verdict(), "stripped")
-    assert [(point["label"], point["crafted"], point["share"]) for point in alone] == [
+    assert [(point["label"], point["origin"], point["share"]) for point in alone] == [
         ("clean", "direct", 0.8),
-        ("short PGD (transfer)", "transfer", 0.7),
-        ("PGD, one draw (rescaled)", "rescaled", 0.7),
+        ("PGD, short (transfer)", "transfer", 0.7),
+        ("PGD, single draw (rescaled logits)", "rescaled", 0.7),
     ]
     assert alone[1]["interval"] == list(wilson_interval(0.7, 10))
     assert [(point["label"], point["share"]) for point in in_turn] == [("APGD-CE (transfer)", 0.5), ("APGD-CE", 0.4)]
@@ -82,32 +81,32 @@ def test_chart_shows_attacks_alone_by_their_images_and_in_turn_by_all_images():
 def test_chart_of_the_noisy_network_has_its_own_scores():
     alone, in_turn = chart_rows(noisy_verdict(), "network")
     assert [point["share"] for point in alone + in_turn] == [0.9, 0.6, 0.6, 0.5, 0.5]
-    assert [point["crafted"] for point in in_turn] == ["direct", "transfer"]
+    assert [point["origin"] for point in in_turn] == ["direct", "transfer"]
 
 
-def test_charts_and_curve_are_drawn_for_each_network_with_their_numbers_as_text():
+def test_charts_and_curve_have_their_numbers_as_text():
     view = verdict_view(noisy_verdict())
     assert list(view["charts"]) == ["noise on", "noise off"]
     for chart, worst in zip(view["charts"].values(), ("50.0", "40.0"), strict=True):
         assert chart.startswith("<svg")
         assert ">APGD-CE (transfer)<" in chart
         assert f"worst case, {worst}\N{NO-BREAK SPACE}%" in chart
-        assert ">in turn: what is left of all images<" in chart
+        assert ">in sequence: accuracy on all images<" in chart
     assert ">accuracy by epsilon<" in view["curve"]
     assert ">8<" in view["curve"]
 
 
-def test_chart_of_a_network_that_the_checks_broke_whole_has_one_panel():
+def test_chart_of_a_network_that_the_checks_broke_has_one_panel():
     chart = verdict_view(plain_verdict(accuracy=0.0))["charts"]["no noise"]
-    assert "each attack by itself" in chart
-    assert "in turn" not in chart
+    assert "each attack alone" in chart
+    assert "in sequence" not in chart
 
 
 def test_table_has_one_row_for_each_attack_and_source():
     rows = attack_table(noisy_verdict())
     assert [(row["attack"], row["crafted_on"]) for row in rows] == [
-        *(("clean", "noise on"), ("short PGD", "noise on"), ("PGD, one draw", "rescaled logits")),
-        *(("PGD, epsilon 16/255", "noise on"), ("APGD-CE", "noise on"), ("APGD-CE", "noise off")),
+        *(("clean", "noise on"), ("PGD, short", "noise on"), ("PGD, single draw", "rescaled logits")),
+        *(("PGD, single draw, epsilon 16/255", "noise on"), ("APGD-CE", "noise on"), ("APGD-CE", "noise off")),
     ]
     assert [score["accuracy"] for score in rows[1]["scores"]] == [0.6, 0.7]
     assert rows[1]["distance"] == pytest.approx(EPSILON)
@@ -117,7 +116,7 @@ def test_settings_of_an_attack_are_words():
     loss = {"module": "builtins", "class_name": "function", "config": "rsr_tf>cross_entropy"}
     parameters = {"attack": "PGD", "step_size": 2 / 255, "steps": 7, "random_start": True, "rescore": False}
     assert settings({**parameters, "loss_fn": loss}) == (
-        "attack PGD, step size 2/255, steps 7, random start yes, rescore no, loss fn cross entropy"
+        "attack PGD, step size 2/255, steps 7, random start yes, rescore no, loss cross entropy"
     )
 
 
@@ -130,8 +129,8 @@ def test_facts_name_data_seed_seconds_of_each_attack_once_and_versions():
     found = dict(facts(noisy_verdict()))
     assert found["data"] == "toys"
     assert found["suite"] == "quick, 6 attacks, 12 s"
-    assert found["test images"] == "200, drawn by seed 7"
-    assert found["noise"].startswith("noise on: 0.17, noise off: 0 of the spread")
+    assert found["test images"] == "200, drawn with seed 7"
+    assert found["noise"].startswith("noise on: 0.17, noise off: 0; standard deviation of the logits")
     assert found["versions"] == "keras 3.15.1"
 
 
@@ -143,12 +142,12 @@ def test_networks_are_shown_with_and_without_noise_and_the_claim_is_marked():
 
 def test_summary_is_one_row():
     row = summary(noisy_verdict([check(passed=False)], network="trained"))
-    assert (row["network"], row["suite"], row["noise"]) == ("the network before pruning", "quick", "noise off")
+    assert (row["network"], row["suite"], row["noise"]) == ("the trained network", "quick", "noise off")
     assert (row["claim"]["accuracy"], row["clean"], row["failed_checks"]) == (0.4, 0.8, 1)
 
 
-def test_figures_tell_kinds_of_attack_apart_without_colour():
-    """Each kind has a marker of its own: matplotlib writes each shape once, by name, and refers to it."""
+def test_charts_distinguish_origins_of_attacks_without_color():
+    """Each origin has its own marker: Matplotlib writes each shape once, by name, and refers to it."""
     chart = verdict_view(noisy_verdict())["charts"]["noise on"]
     shapes = dict(re.findall(r'<path id="(m\w+)" d="([^"]+)"', chart))
     markers = set(re.findall(r'<use xlink:href="#(m\w+)"[^>]*style="fill: #', chart))

@@ -1,0 +1,158 @@
+"""Displayed names and number formats.
+
+The JSON files of a run hold identifiers such as `"after pruning"` or `"PGD, one draw"`. What a reader sees in their
+place is defined here, once. To reword a page, change a value; the keys are identifiers and must not change.
+"""
+
+NETWORKS = {"pruned": "pruned", "trained": "trained", "undefended": "undefended", "exported": "exported"}
+"""Labels of networks; in a sentence followed by "network". The order is that of verdicts in a report."""
+
+NETWORK_KEYS = {"after pruning": "pruned", "before pruning": "trained", "as trained": "trained"}
+"""Other identifiers of the same networks, used by `evaluation.json`, `artefacts.json` and `sweep.json`."""
+
+NOISE = {"on": "noise on", "off": "noise off", "none": "no noise"}
+"""Labels of the states that `noise_state` returns."""
+
+STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "training of the undefended network"}
+"""Labels of the stages in `history.csv`, in the order of the report."""
+
+SCORES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}
+"""Labels of the scores in `evaluation.json` and `sweep.json`, in the order of charts and of CSV columns."""
+
+ATTACKS = {
+    "clean": "clean",
+    "random noise": "random noise",
+    "FGSM": "FGSM",
+    "PGD-7, as in the paper": "PGD-7, as in the paper",
+    "short PGD": "PGD, short",
+    "short Square": "Square, short",
+    "PGD, one draw": "PGD, single draw",
+    "PGD, one draw, few steps": "PGD, single draw, few steps",
+    "PGD, one draw, restarts": "PGD, single draw, restarts",
+    "PGD-20": "PGD-20",
+    "APGD-CE": "APGD-CE",
+    "APGD-DLR": "APGD-DLR",
+    "PGD-100, 5 restarts, CE": "PGD-100, 5 restarts, CE",
+    "PGD-100, 5 restarts, DLR": "PGD-100, 5 restarts, DLR",
+    "Square": "Square",
+}
+"""Labels of the attacks of a suite by their identifier in a verdict."""
+
+RADIUS = ", epsilon "
+"""What stands between the identifier of an attack and the radius at which a suite repeats it."""
+
+DIRECT, TRANSFER, RESCALED = "direct", "transfer", "rescaled"
+ORIGINS = {DIRECT: "crafted on this network", TRANSFER: "transfer", RESCALED: "rescaled logits"}
+"""Labels of the network that an attack was crafted on, relative to the one it is scored on."""
+
+CLASSES = {"AdaptivePGD": "EOTPGD"}
+"""Present names of attack classes that earlier verdicts hold by another name."""
+
+_PGD = (
+    "PGD",
+    "several smaller steps of the FGSM kind, each followed by a projection onto the allowed range. Short: a smaller "
+    "budget of steps and noise draws. Single draw: each gradient uses one draw of the network's noise. Where the "
+    "settings name EOT samples, the gradient is the mean over that many draws (expectation over transformation)",
+)
+KINDS = {
+    "NoAttack": ("clean", "no attack: the unmodified test images"),
+    "RandomSigns": ("random noise", "no attack: each pixel moves up or down by epsilon at random"),
+    "FGSM": ("FGSM", "one step: each pixel moves up or down by epsilon, by the sign of the gradient of the loss"),
+    "PGD": _PGD,
+    "EOTPGD": _PGD,
+    "APGD": ("APGD", "PGD that adapts its step size; it maximizes one of two losses, CE or DLR"),
+    "Square": (
+        "Square",
+        "black-box: sees the class scores and no gradients; changes random squares of pixels and keeps the changes "
+        "that lower the accuracy",
+    ),
+}
+"""Name and description of the kinds of attacks, by class name."""
+
+SETTINGS = {"draws": "EOT samples", "eot_samples": "EOT samples", "loss_fn": "loss"}
+"""Labels of attack settings that differ from the name of the parameter."""
+
+
+def network_key(name):
+    """Return the key of `NETWORKS` for an identifier of any JSON file, or the identifier if it is unknown."""
+    return NETWORK_KEYS.get(name, name)
+
+
+def network_label(name):
+    """Return the label of a network, such as `"pruned"` for `"after pruning"`; unknown identifiers stay as they are."""
+    return NETWORKS.get(network_key(name), name)
+
+
+def noise_state(variant, *, has_noise):
+    """Return the key of `NOISE` for a variant of a network.
+
+    Args:
+        variant: string, an identifier of a JSON file: `"stripped"` for the network without its noise; `"noisy"` or
+            `"network"` for the network as it is used.
+        has_noise: boolean, whether the network as it is used has noise.
+
+    Returns:
+        `"on"`, `"off"` or `"none"`.
+    """
+    if not has_noise:
+        return "none"
+    return "off" if variant == "stripped" else "on"
+
+
+def noise_label(variant, *, has_noise):
+    """Return the label of a variant, such as `"noise on"`; see `noise_state`."""
+    return NOISE[noise_state(variant, has_noise=has_noise)]
+
+
+def attack_label(identifier):
+    """Return the label of an attack of a suite.
+
+    Args:
+        identifier: string, `"attack"` of a row of a verdict. A radius at its end is kept.
+
+    Returns:
+        The label, or the identifier if it is unknown.
+    """
+    name, *radius = identifier.split(RADIUS)
+    return RADIUS.join([ATTACKS.get(name, name), *radius])
+
+
+def class_label(name):
+    """Return the present name of an attack class."""
+    return CLASSES.get(name, name)
+
+
+def setting_label(name):
+    """Return the label of an attack parameter: its name in words, unless `SETTINGS` has another one."""
+    return SETTINGS.get(name, name.replace("_", " "))
+
+
+def setting_value(name, value):
+    """Return the value of an attack parameter as text.
+
+    Args:
+        name: string, name of the parameter.
+        value: JSON-serializable value; a dict is a function serialized by Keras.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        value = value["config"].split(">")[-1]
+    if name in ("epsilon", "step_size"):
+        return fraction(value)
+    return (class_label(value) if name == "attack" else str(value)).replace("_", " ")
+
+
+def percent(share, digits=1):
+    """Return a share as text such as "12.3 %", with a no-break space."""
+    return f"{percent_value(share, digits)}\N{NO-BREAK SPACE}%"
+
+
+def percent_value(share, digits=1):
+    """Return a share in percent without the sign, for columns and axes whose title has it."""
+    return f"{100 * share:.{digits}f}"
+
+
+def fraction(distance):
+    """Return a distance in pixel units as a fraction of 255, such as "8/255"."""
+    return f"{255 * distance:.3g}/255"
