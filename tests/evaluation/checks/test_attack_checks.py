@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rsr_tf.evaluation.checks.comparisons import broken_by_scores
 
 from rsr_tf.evaluation.checks import attack_checks as checks
-from rsr_tf.evaluation.checks.comparisons import broken_by_scores
 
 
 def flips(n, lost, gained=0):
