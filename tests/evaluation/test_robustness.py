@@ -44,7 +44,7 @@ def linear():
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
-    """The state of an evaluation that was stopped halfway."""
+    """Return the state folder of an evaluation that was stopped halfway."""
     folder, batches = tmp_path_factory.mktemp("evaluation") / "state", []
 
     def stop(seed):
@@ -84,7 +84,7 @@ def test_network_without_noise_is_classified_and_differentiated_once(linear):
     assert {row["parameters"].get("draws", 1) for row in linear["attacks"]} == {1}
 
 
-def test_curve_goes_over_the_images_of_the_checks_from_the_clean_ones_down_to_nothing(linear):
+def test_curve_of_the_check_images_falls_from_clean_accuracy_to_zero(linear):
     rows = {row["attack"]: row for row in linear["attacks"] if row["crafted_on"] == "network"}
     curve = linear["curve"]
     assert [point["epsilon"] for point in curve] == [0.0, *sorted([EPSILON, *other_radii(EPSILON)])]
@@ -96,7 +96,7 @@ def test_curve_goes_over_the_images_of_the_checks_from_the_clean_ones_down_to_no
     )
 
 
-def test_attacks_say_which_images_they_were_shown(linear):
+def test_attacks_have_the_subset_of_images_they_ran_on(linear):
     on = {row["attack"]: row["on"] for row in linear["attacks"]}
     assert (on["clean"], on["FGSM"], on["APGD-CE"]) == ("all", "checks", "left")
 
@@ -109,13 +109,13 @@ def test_images_are_drawn_by_the_seed(linear):
     assert images != list(range(100))
 
 
-def test_only_what_the_checks_left_is_attacked_by_the_claims(linear):
+def test_claim_attacks_run_only_on_images_that_the_checks_left_robust(linear):
     rows = {row["attack"]: row for row in linear["attacks"]}
     assert rows["APGD-CE"]["n"] <= round(100 * rows["clean"]["accuracy"])
     assert rows["clean"]["n"] == 100
 
 
-def test_stopped_evaluation_goes_on_to_the_same_verdict(linear, state):
+def test_resumed_evaluation_gives_the_same_verdict(linear, state):
     done = {path.name: path.stat().st_mtime_ns for path in state.iterdir()}
     assert 10 < len(done) < 22
     resumed = evaluate(state=state)
@@ -181,7 +181,7 @@ def test_expected_time_is_logged_before_the_first_attack(caplog):
         ({"batch_size": 0}, r"`batch_size` must be an integer of at least 1\. Received: batch_size=0"),
     ],
 )
-def test_impossible_value_is_refused(change, message):
+def test_invalid_argument_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         evaluate(**change)
 

@@ -141,7 +141,7 @@ def test_image_is_robust_if_a_majority_of_draws_is_correct(answers, left):
 
 
 def test_lowest_share_and_its_image_are_kept():
-    """Darker by 0.1 is right in all draws, by 0.2 in half of them, by 0.3 in three quarters."""
+    """Darker by 0.1 is correct in all draws, by 0.2 in half of them, by 0.3 in three quarters."""
     found = make_runner({"network": in_turn(1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1)}, draws=4, batch_size=6)
     for number, amount in enumerate((0.1, 0.2, 0.3)):
         run(found, Darker(amount), f"attack {number}")
@@ -170,7 +170,15 @@ def test_image_crafted_on_one_network_is_scored_on_all():
     result = run(found, Gradient(0.1), source="network")
     np.testing.assert_array_equal(result.scores["network"].robust, [False] + [True] * 4 + [False])
     np.testing.assert_array_equal(result.scores["stripped"].robust, [True] * 5 + [False])
-    np.testing.assert_array_equal(found.still_robust, [0, 1, 2, 3, 4])  # the first is still right for one of them
+    np.testing.assert_array_equal(found.still_robust, [0, 1, 2, 3, 4])  # the first is still correct for one of them
+
+
+def test_result_records_whether_the_attack_uses_gradients():
+    class Scores(Darker):
+        uses_gradients = False
+
+    assert run(make_runner(), Darker(0.1)).uses_gradients
+    assert not run(make_runner(), Scores(0.1)).uses_gradients
 
 
 def noise_of(runner, name="noise"):

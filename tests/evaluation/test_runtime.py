@@ -12,7 +12,7 @@ def logits(x):
     return tf.stack([tf.reduce_sum(x, (1, 2, 3)), tf.reduce_max(x, (1, 2, 3))], axis=1)
 
 
-def test_expected_seconds_count_gradients_classifications_scorings_and_graphs():
+def test_expected_seconds_count_gradients_classifications_and_graphs():
     class Attack(NoAttack):
         def get_config(self):
             return {"steps": 10, "draws": 4, "restarts": 2}

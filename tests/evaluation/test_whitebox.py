@@ -5,13 +5,13 @@ import tensorflow as tf
 from rsr_tf.evaluation import accuracy_under, adversarial_examples, evaluate_whitebox
 
 EPSILON = 0.05
-ATTACK = {"epsilon": EPSILON, "step_size": 0.025, "steps": 5}  # five steps cross the whole ball, whatever the start
+ATTACK = {"epsilon": EPSILON, "step_size": 0.025, "steps": 5}  # five steps cross the whole ball from any start
 PIXELS, CLASSES = (2, 3, 1), 2
 
 
 @pytest.fixture
 def linear():
-    """A linear classifier of two classes, with images that keep a distance of epsilon from 0 and 1.
+    """Return a linear classifier of two classes, with images that keep a distance of epsilon from 0 and 1.
 
     Its worst case is known: the attack moves each pixel by epsilon against the sign of its weight, which lowers the
     margin of an image by epsilon * |w_y - w_other|_1 (Goodfellow et al. 2015).
@@ -34,12 +34,12 @@ def margins(weights, images, labels):
 
 
 def exact_accuracies(weights, images, labels):
-    """Clean and worst-case accuracy by formula; no margin is so small that rounding could decide."""
+    """Return clean and worst-case accuracy by formula; no margin is so small that rounding could decide."""
     margin, reach = margins(weights, images, labels)
     worst = margin - EPSILON * reach
     assert min(np.abs(margin).min(), np.abs(worst).min()) > 1e-4
     within_reach = (margin < 0) & (margin + EPSILON * reach > 0)
-    assert within_reach.any(), "an attack on predicted labels must be seen: it puts wrong predictions right"
+    assert within_reach.any(), "an attack on predicted labels would be noticed: it corrects wrong predictions"
     return np.mean(margin > 0), np.mean(worst > 0)
 
 
@@ -56,8 +56,8 @@ def test_accuracies_of_a_linear_classifier_are_the_exact_ones(linear, batch_size
 
 
 @pytest.mark.parametrize("right", [[0], [1, 2, 3, 4, 5, 6], [6], range(7)])
-def test_what_fills_up_the_last_batch_is_not_counted(right):
-    """Labels are right at the given places alone, the first image, which is what fills up, among them or not."""
+def test_padding_of_the_last_batch_is_not_counted(right):
+    """Labels are correct at the given indices only, with or without the first image, which is used as padding."""
     images = np.eye(7, dtype="float32").reshape(7, 7, 1, 1)
     labels = np.array([index if index in right else (index + 1) % 7 for index in range(7)])
     accuracy = accuracy_under(lambda x, y: x, lambda x: tf.reshape(x, (-1, 7)), batch_size=5)

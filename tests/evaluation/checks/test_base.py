@@ -68,7 +68,7 @@ def result(name, hits, source="network", stripped=None, draws=4):
     return SimpleNamespace(name=name, source=source, scores=scores)
 
 
-def test_evidence_has_the_scores_of_the_check_images_of_each_source_and_target():
+def test_evidence_has_the_scores_of_check_images_by_source_and_target():
     results = [result("PGD", [4, 2, 0]), result("PGD", [1, 1, 4], source="stripped", stripped=[1, 0, 1])]
     evidence = base.Evidence(
         noise={}, logits=None, zero_gradients=None, results=results, epsilon=0.1, num_check_images=2
