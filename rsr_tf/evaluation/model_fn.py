@@ -16,7 +16,7 @@ def in_batches(function, *, batch_size):
         A function of images `(n, h, w, c)` and labels `(n,)`, at least one, to NumPy arrays of n entries.
 
     Example:
-        >>> correct = in_batches(tf.function(lambda x, y: is_right(model_fn(x), y)), batch_size=250)
+        >>> correct = in_batches(tf.function(lambda x, y: is_correct(model_fn(x), y)), batch_size=250)
         >>> correct(images, labels).mean()
     """
 

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
-from rsr_tf.attacks.pgd import cross_entropy, input_gradient
+from rsr_tf.attacks.eot_pgd import EOTPGD
+from rsr_tf.attacks.losses import cross_entropy
+from rsr_tf.attacks.pgd import input_gradient
 
 CALL_SIZES = (1, 250, 257, 2056)
 """Batch sizes at which the noise is looked at: those of single images, of an evaluation, and of a ZOO iteration on one
@@ -81,7 +82,7 @@ def speed(model_fn, images, labels, *, batch_size):
     batch_size = min(batch_size, len(images))
     x, y = tf.constant(images[:batch_size], tf.float32), tf.constant(labels[:batch_size], tf.int32)
     classify = tf.function(lambda x: model_fn(x))
-    attack = AdaptivePGD(steps=1, draws=1)
+    attack = EOTPGD(steps=1, eot_samples=1)
     two_gradients = tf.function(lambda x, y: attack(classify, x, y), autograph=False)
     classify(x)
     first, again = _seconds(two_gradients, x, y), min(_seconds(two_gradients, x, y) for _ in range(3))

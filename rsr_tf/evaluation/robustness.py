@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.zoo import draw_test_images
+from rsr_tf.attacks.baselines import NoAttack
 from rsr_tf.evaluation import probes
 from rsr_tf.evaluation.checks import attack_checks as checks
 from rsr_tf.evaluation.checks.comparisons import accuracy_by_epsilon, attack_checks, network_checks
+from rsr_tf.evaluation.inputs import draw_test_images
 from rsr_tf.evaluation.runner import Bench
 from rsr_tf.evaluation.state import State
 from rsr_tf.evaluation.suites import (
     SUITES,
-    NoAttack,
     basic_attacks,
-    calls,
     check_attacks,
     claim_attacks,
     papers_attack,
@@ -197,7 +196,7 @@ def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
     """
     total = 0.0
     for step in (step for step in steps if sizes[step.on]):
-        gradients, classifications = calls(step.attack)
+        gradients, classifications = step.attack.cost()
         per_image = gradients * speed["gradient"] + (classifications + scorings) * speed["classification"]
         filled = -(-sizes[step.on] // batch_size) * batch_size
         total += speed["trace"] + filled * per_image

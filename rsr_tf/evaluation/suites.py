@@ -1,12 +1,10 @@
-"""Which attacks make up a suite, and how many calls of the network they take."""
+"""Which attacks make up a suite."""
 
 from dataclasses import dataclass
 
-import keras
-import tensorflow as tf
-
 from rsr_tf.attacks.apgd import APGD
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.baselines import RandomSigns
+from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
 
@@ -82,16 +80,16 @@ def claim_attacks(suite, *, epsilon, random):
     losses = {"CE": "cross_entropy", "DLR": "dlr"}
     attacks = {}
     if size.pgd:
-        attacks["PGD-20"] = AdaptivePGD(epsilon=epsilon, steps=20, draws=draws)
+        attacks["PGD-20"] = EOTPGD(epsilon=epsilon, steps=20, eot_samples=draws)
     for name, loss in losses.items():
-        attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=size.apgd_steps, draws=draws, loss=loss)
+        attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=size.apgd_steps, eot_samples=draws, loss=loss)
     if size.long_pgd:
         for name, loss in losses.items():
-            attacks[f"PGD-100, 5 restarts, {name}"] = AdaptivePGD(
-                epsilon=epsilon, steps=100, draws=draws, restarts=5, loss=loss
+            attacks[f"PGD-100, 5 restarts, {name}"] = EOTPGD(
+                epsilon=epsilon, steps=100, eot_samples=draws, restarts=5, loss=loss
             )
     if size.queries:
-        attacks["Square"] = Square(epsilon=epsilon, queries=size.queries, draws=query_draws, rescore=random)
+        attacks["Square"] = Square(epsilon=epsilon, queries=size.queries, eot_samples=query_draws, rescore=random)
     return attacks
 
 
@@ -113,7 +111,7 @@ def basic_attacks(suite, *, epsilon, random):
     draws = size.check_draws if random else 1
     return {
         "FGSM": FGSM(epsilon=epsilon),
-        "short PGD": AdaptivePGD(epsilon=epsilon, steps=size.check_steps, draws=draws),
+        "short PGD": EOTPGD(epsilon=epsilon, steps=size.check_steps, eot_samples=draws),
     }
 
 
@@ -129,7 +127,7 @@ def check_attacks(suite, *, epsilon, random):
     size = SUITES[suite]
 
     def pgd(*, epsilon=epsilon, steps=size.check_steps, restarts=1):
-        return AdaptivePGD(epsilon=epsilon, steps=steps, draws=1, restarts=restarts)
+        return EOTPGD(epsilon=epsilon, steps=steps, eot_samples=1, restarts=restarts)
 
     return {
         "random noise": RandomSigns(epsilon),
@@ -148,48 +146,3 @@ def other_radii(epsilon):
 
 def sweep_name(radius):
     return f"PGD, one draw, epsilon {255 * radius:.4g}/255"
-
-
-def calls(attack):
-    """How many gradients and how many mere classifications an attack takes for an image, at most.
-
-    Args:
-        attack: an attack object; its `get_config` decides.
-
-    Returns:
-        `(gradients, classifications)`.
-    """
-    config = attack.get_config()
-    draws = config.get("draws", 1)
-    if "queries" in config:
-        return 0, config["queries"] * draws * (2 if config["rescore"] else 1) + config["confirmations"]
-    looks = config.get("steps", 0) + ("restarts" in config)  # those with restarts look at their last point as well
-    return looks * draws * config.get("restarts", 1), 0
-
-
-class NoAttack:
-    """Leaves the images as they are."""
-
-    def __call__(self, model_fn, x, labels, *, seed=None):
-        return x
-
-    def get_config(self):
-        return {}
-
-
-class RandomSigns:
-    """Random noise of the largest size: every pixel goes up or down by epsilon, cut to [0,1].
-
-    Args:
-        epsilon: size of the noise, in units of pixels in [0,1].
-    """
-
-    def __init__(self, epsilon):
-        self.epsilon = float(epsilon)
-
-    def __call__(self, model_fn, x, labels, *, seed=None):
-        sign = tf.sign(keras.random.uniform(tf.shape(x), -1.0, 1.0, dtype="float32", seed=seed))
-        return tf.clip_by_value(x + self.epsilon * sign, 0.0, 1.0)
-
-    def get_config(self):
-        return {"epsilon": self.epsilon}

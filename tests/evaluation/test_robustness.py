@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rsr_tf.attacks.base import Cost
+from rsr_tf.attacks.baselines import NoAttack
 from rsr_tf.evaluation import SUITES, run_suite
 from rsr_tf.evaluation.robustness import expected_seconds, plan
-from rsr_tf.evaluation.suites import NoAttack, calls, claim_attacks, other_radii
+from rsr_tf.evaluation.suites import claim_attacks, other_radii
 
 EPSILON = 0.01
 
@@ -83,7 +85,7 @@ def test_verdict_of_a_suite_is_json_with_every_parameter(linear):
 
 def test_network_without_noise_is_classified_and_differentiated_once(linear):
     assert {row["draws"] for row in linear["attacks"]} == {1}
-    assert {row["parameters"].get("draws", 1) for row in linear["attacks"]} == {1}
+    assert {row["parameters"].get("eot_samples", 1) for row in linear["attacks"]} == {1}
 
 
 def test_curve_goes_over_the_images_of_the_checks_from_the_clean_ones_down_to_nothing(linear):
@@ -172,8 +174,8 @@ def test_expected_time_is_said_before_the_first_attack(caplog):
 
 def test_expected_seconds_count_gradients_classifications_scorings_and_graphs():
     class Attack(NoAttack):
-        def get_config(self):
-            return {"steps": 10, "draws": 4, "restarts": 2}
+        def cost(self):
+            return Cost(gradients=88, classifications=0)
 
     steps = plan("quick", epsilon=0.1, random={"network": True})[:1]
     steps.append(type(steps[0])("attack", Attack(), "network", "left"))
@@ -220,24 +222,15 @@ def test_standard_attacks_have_100_iterations_and_20_draws():
     assert list(attacks) == ["APGD-CE", "APGD-DLR"]
     for name in attacks:
         config = attacks[name].get_config()
-        assert (config["steps"], config["draws"]) == (100, 20)
-        assert calls(attacks[name]) == (2020, 0)
+        assert (config["steps"], config["eot_samples"]) == (100, 20)
+        assert attacks[name].cost() == (2020, 0)
     square = claim_attacks("full", epsilon=8 / 255, random=True)["Square"].get_config()
-    assert (square["queries"], square["draws"]) == (5000, 8)
+    assert (square["queries"], square["eot_samples"]) == (5000, 8)
 
 
 def test_network_without_noise_is_attacked_with_one_draw():
     for attack in claim_attacks("full", epsilon=8 / 255, random=False).values():
-        assert attack.get_config().get("draws", 1) == 1
-
-
-def test_calls_of_an_attack_by_scores_count_the_kept_image_too():
-    class Scores(NoAttack):
-        def get_config(self):
-            return {"queries": 100, "draws": 3, "rescore": True, "confirmations": 20}
-
-    assert calls(Scores()) == (0, 620)
-    assert calls(NoAttack()) == (0, 0)
+        assert attack.get_config().get("eot_samples", 1) == 1
 
 
 @pytest.mark.parametrize(
@@ -272,10 +265,10 @@ def test_impossible_value_is_refused(change, message):
 
 
 def test_images_that_are_not_in_0_1_are_refused():
-    with pytest.raises(ValueError, match=r"Pixels must be in \[0, 1\]\. Received: 102\.0 to 153\.0"):
+    with pytest.raises(ValueError, match=r"`images` must be in \[0, 1\]\. Received: pixels from 102 to 153"):
         run_suite(LINEAR[0], (255 * LINEAR[1]).round(), LINEAR[2])
 
 
 def test_labels_of_another_number_are_refused():
-    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 120 and 119"):
+    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 120 images and 119 labels"):
         run_suite(LINEAR[0], LINEAR[1], LINEAR[2][:-1])
