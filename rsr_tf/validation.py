@@ -23,8 +23,7 @@ def checked(images, labels):
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
     if len(images) != len(labels) or len(images) == 0:
         raise ValueError(
-            "`images` and `labels` must be equal in number, at least one. "
-            f"Received: {len(images)} images and {len(labels)} labels"
+            f"`images` and `labels` must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
         )
     if images.ndim != 4:
         raise ValueError(f"`images` must be of shape (n, h, w, c). Received: shape {images.shape}")

@@ -24,7 +24,7 @@ ALLOWED = {
     "layers": {"keras_internals"},
     "models": {"layers"},
     "attacks": {"validation"},
-    "training": {"attacks", "errors", "files", "layers"},
+    "training": {"attacks", "errors", "files", "layers", "validation"},
     "pruning": {"keras_internals", "layers"},
     "evaluation": {"attacks", "files", "identity", "validation"},
     "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
@@ -43,6 +43,7 @@ ALLOWED = {
         "pruning",
         "report",
         "training",
+        "validation",
     },
     "cli": {"choices", "config", "experiment"},
 }

@@ -24,8 +24,8 @@ WRONG = {
         LABELS,
         r"`images` must be in .* Received: pixels from nan to nan",
     ),
-    "fewer labels": (IMAGES, LABELS[:3], "equal in number, .* Received: 4 images and 3 labels"),
-    "no image": (IMAGES[:0], LABELS[:0], "equal in number, .* Received: 0 images and 0 labels"),
+    "fewer labels": (IMAGES, LABELS[:3], "equal in number, .* Received: 4 and 3"),
+    "no image": (IMAGES[:0], LABELS[:0], "equal in number, .* Received: 0 and 0"),
     "flat images": (IMAGES.reshape(4, 4), LABELS, r"shape \(n, h, w, c\). Received: shape \(4, 4\)"),
     "one-hot labels": (
         IMAGES,

@@ -448,9 +448,9 @@ def test_wrong_settings_are_refused(options, message):
 
 def test_wrong_images_labels_and_groups_are_refused(linear):
     scores, images, labels = linear
-    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 9 images and 2 labels"):
+    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 9 and 2"):
         zoo_attack(scores, images, labels[:2])
-    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 0 images and 0 labels"):
+    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 0 and 0"):
         zoo_attack(scores, images[:0], labels[:0])
     with pytest.raises(ValueError, match=r"`group` must be at least 1\. Received: group=0"):
         zoo_attack(scores, images, labels, group=0)

@@ -270,5 +270,5 @@ def test_images_that_are_not_in_0_1_are_refused():
 
 
 def test_labels_of_another_number_are_refused():
-    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 120 images and 119 labels"):
+    with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 120 and 119"):
         run_suite(LINEAR[0], LINEAR[1], LINEAR[2][:-1])
