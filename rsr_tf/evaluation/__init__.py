@@ -1,11 +1,13 @@
 """Measure the robustness of networks given as `model_fn: (n, h, w, c) pixels in [0,1] -> (n, classes) logits`."""
 
 from rsr_tf.attacks.apgd import APGD
+from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.eot import average_over_draws
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.square import Square
-from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, draw_test_images, expected_queries, zoo_attack
+from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, expected_queries, zoo_attack
 from rsr_tf.evaluation.checks import Check
+from rsr_tf.evaluation.inputs import draw_test_images
 from rsr_tf.evaluation.model_fn import as_model_fn
 from rsr_tf.evaluation.robustness import run_suite
 from rsr_tf.evaluation.runner import AttackResult, AttackRunner
@@ -17,19 +19,20 @@ from rsr_tf.evaluation.verdict import make_verdict
 from rsr_tf.evaluation.whitebox import (
     accuracy_under,
     adversarial_examples,
-    build_attacks,
     evaluate_whitebox,
 )
 from rsr_tf.evaluation.zoo import COLUMNS as ZOO_COLUMNS
 from rsr_tf.evaluation.zoo import most_broken, run_zoo
 
 # Names of version 0.2.0.
+AdaptivePGD = EOTPGD
 Bench = AttackRunner
 RepeatedScore = MajorityScore
 Trial = AttackResult
 
 __all__ = [
     "APGD",
+    "EOTPGD",
     "SUITES",
     "TIERS",
     "ZOO_COLUMNS",

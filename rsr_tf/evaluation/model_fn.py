@@ -17,8 +17,7 @@ def as_model_fn(model):
 
     Example:
         >>> model_fn = as_model_fn(model)
-        >>> pixels = {"clip_min": 0.0, "clip_max": 1.0}
-        >>> x_adv = projected_gradient_descent(model_fn, x, 8 / 255, 2 / 255, 7, np.inf, y=y, rand_init=True, **pixels)
+        >>> x_adv = PGD(epsilon=8 / 255)(model_fn, x, y)
     """
     options = {"training": False} if isinstance(model, keras.Model) else {}
 
@@ -54,7 +53,7 @@ def in_batches(function, *, batch_size):
         A function of images `(n, h, w, c)` and labels `(n,)`, at least one, to NumPy arrays of n entries.
 
     Example:
-        >>> correct = in_batches(tf.function(lambda x, y: is_right(model_fn(x), y)), batch_size=250)
+        >>> correct = in_batches(tf.function(lambda x, y: is_correct(model_fn(x), y)), batch_size=250)
         >>> correct(images, labels).mean()
     """
 

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.pgd import cross_entropy, input_gradient
+from rsr_tf.attacks.losses import cross_entropy
+from rsr_tf.attacks.pgd import input_gradient
 
 CALL_SIZES = (1, 250, 257, 2056)
 """Batch sizes at which the noise is measured: those of single images, of an evaluation, and of a ZOO iteration on one

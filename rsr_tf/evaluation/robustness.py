@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.zoo import draw_test_images
 from rsr_tf.evaluation import probes, runtime
 from rsr_tf.evaluation.checks import Evidence, run_checks
 from rsr_tf.evaluation.checks.attack_checks import accuracy_by_epsilon
 from rsr_tf.evaluation.checks.network_checks import is_random
+from rsr_tf.evaluation.inputs import draw_test_images
 from rsr_tf.evaluation.model_fn import rescaled, with_gradient_path
 from rsr_tf.evaluation.runner import AttackRunner
 from rsr_tf.evaluation.state import State

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
@@ -220,7 +220,7 @@ def count_correct(model_fn, *, draws):
     @tf.function
     def count(x, y):
         def draw(index, hits):
-            return index + 1, hits + tf.cast(is_right(model_fn(x), y), tf.int32)
+            return index + 1, hits + tf.cast(is_correct(model_fn(x), y), tf.int32)
 
         _, hits = tf.while_loop(lambda index, _: index < draws, draw, (0, tf.zeros_like(y)))
         return hits

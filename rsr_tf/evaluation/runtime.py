@@ -5,9 +5,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.zoo import expected_queries
-from rsr_tf.evaluation.suites import calls
 
 
 def measure_speed(model_fn, images, labels, *, batch_size):
@@ -26,7 +25,7 @@ def measure_speed(model_fn, images, labels, *, batch_size):
     batch_size = min(batch_size, len(images))
     x, y = tf.constant(images[:batch_size], tf.float32), tf.constant(labels[:batch_size], tf.int32)
     classify = tf.function(lambda x: model_fn(x))
-    attack = AdaptivePGD(steps=1, draws=1)
+    attack = EOTPGD(steps=1, eot_samples=1)
     two_gradients = tf.function(lambda x, y: attack(classify, x, y), autograph=False)
     classify(x)
     first, again = _seconds(two_gradients, x, y), min(_seconds(two_gradients, x, y) for _ in range(3))
@@ -52,7 +51,7 @@ def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
     """
     total = 0.0
     for step in (step for step in steps if sizes[step.subset]):
-        gradients, classifications = calls(step.attack)
+        gradients, classifications = step.attack.cost()
         per_image = gradients * speed["gradient"] + (classifications + scorings) * speed["classification"]
         filled = -(-sizes[step.subset] // batch_size) * batch_size
         total += speed["trace"] + filled * per_image

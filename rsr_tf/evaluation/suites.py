@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import keras
-import tensorflow as tf
-
 from rsr_tf.attacks.apgd import APGD
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.baselines import NoAttack, RandomSigns
+from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
 
@@ -104,7 +102,7 @@ class Step:
 
     Args:
         name: identifier of the attack, such as `CLEAN`.
-        attack: callable `(model_fn, x, labels, *, seed) -> x_adv` with a `get_config`.
+        attack: a `rsr_tf.attacks.Attack`.
         source: the network that is attacked: `NETWORK`, `STRIPPED` or `RESCALED`.
         subset: the images that are attacked: `ALL_IMAGES`, `CHECK_IMAGES` or `STILL_ROBUST`.
     """
@@ -161,7 +159,7 @@ def basic_attacks(suite, *, epsilon, random):
     draws = size.check_draws if random else 1
     return {
         SINGLE_STEP: FGSM(epsilon=epsilon),
-        SHORT_PGD: AdaptivePGD(epsilon=epsilon, steps=size.check_steps, draws=draws),
+        SHORT_PGD: EOTPGD(epsilon=epsilon, steps=size.check_steps, eot_samples=draws),
     }
 
 
@@ -177,7 +175,7 @@ def attacks_for_checks(suite, *, epsilon, random):
     size = SUITES[suite]
 
     def pgd(*, epsilon=epsilon, steps=size.check_steps, restarts=1):
-        return AdaptivePGD(epsilon=epsilon, steps=steps, draws=1, restarts=restarts)
+        return EOTPGD(epsilon=epsilon, steps=steps, eot_samples=1, restarts=restarts)
 
     return {
         RANDOM_NOISE: RandomSigns(epsilon),
@@ -213,57 +211,12 @@ def claim_attacks(suite, *, epsilon, random):
     losses = ("cross_entropy", "dlr")
     attacks = {}
     if size.pgd:
-        attacks[PGD_20] = AdaptivePGD(epsilon=epsilon, steps=20, draws=draws)
+        attacks[PGD_20] = EOTPGD(epsilon=epsilon, steps=20, eot_samples=draws)
     for name, loss in zip((APGD_CE, APGD_DLR), losses, strict=True):
-        attacks[name] = APGD(epsilon=epsilon, steps=size.apgd_steps, draws=draws, loss=loss)
+        attacks[name] = APGD(epsilon=epsilon, steps=size.apgd_steps, eot_samples=draws, loss=loss)
     if size.long_pgd:
         for name, loss in zip((PGD_100_CE, PGD_100_DLR), losses, strict=True):
-            attacks[name] = AdaptivePGD(epsilon=epsilon, steps=100, draws=draws, restarts=5, loss=loss)
+            attacks[name] = EOTPGD(epsilon=epsilon, steps=100, eot_samples=draws, restarts=5, loss=loss)
     if size.queries:
-        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, draws=query_draws, rescore=random)
+        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, eot_samples=query_draws, rescore=random)
     return attacks
-
-
-def calls(attack):
-    """How many gradients and how many mere classifications an attack takes for an image, at most.
-
-    Args:
-        attack: an attack object; its `get_config` decides.
-
-    Returns:
-        `(gradients, classifications)`.
-    """
-    config = attack.get_config()
-    draws = config.get("draws", 1)
-    if "queries" in config:
-        return 0, config["queries"] * draws * (2 if config["rescore"] else 1) + config["confirmations"]
-    looks = config.get("steps", 0) + ("restarts" in config)  # those with restarts look at their last point as well
-    return looks * draws * config.get("restarts", 1), 0
-
-
-class NoAttack:
-    """Leaves the images as they are."""
-
-    def __call__(self, model_fn, x, labels, *, seed=None):
-        return x
-
-    def get_config(self):
-        return {}
-
-
-class RandomSigns:
-    """Random noise of the largest size: every pixel goes up or down by epsilon, cut to [0,1].
-
-    Args:
-        epsilon: size of the noise, in units of pixels in [0,1].
-    """
-
-    def __init__(self, epsilon):
-        self.epsilon = float(epsilon)
-
-    def __call__(self, model_fn, x, labels, *, seed=None):
-        sign = tf.sign(keras.random.uniform(tf.shape(x), -1.0, 1.0, dtype="float32", seed=seed))
-        return tf.clip_by_value(x + self.epsilon * sign, 0.0, 1.0)
-
-    def get_config(self):
-        return {"epsilon": self.epsilon}

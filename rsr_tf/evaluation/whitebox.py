@@ -5,15 +5,12 @@ Each attack is one graph for batches of one fixed shape, traced once for any num
 
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.cleverhans import build_attacks
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.validation import checked
-
-PIXELS = {"clip_min": 0.0, "clip_max": 1.0}
 
 
 def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, draws=5, batch_size=250):
@@ -49,24 +46,6 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
     return scores
 
 
-def build_attacks(model_fn, *, epsilon, step_size, steps):
-    """cleverhans' attacks on a network, with true labels, as functions from `(images, labels)` to adversarial images.
-
-    Args:
-        As `evaluate_whitebox`.
-
-    Returns:
-        A dict with `"clean"`, which changes nothing, `"fgsm"` and `"pgd"`.
-    """
-    return {
-        "clean": lambda x, y: x,
-        "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXELS),
-        "pgd": lambda x, y: projected_gradient_descent(
-            model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXELS
-        ),
-    }
-
-
 def accuracy_under(attack, model_fn, *, batch_size):
     """Return the accuracy of a network under an attack as a function that is traced once for any number of images.
 
@@ -78,7 +57,7 @@ def accuracy_under(attack, model_fn, *, batch_size):
     Returns:
         A function from images `(n, h, w, c)` and labels `(n,)` to a number in [0, 1].
     """
-    correct = in_batches(tf.function(lambda x, y: is_right(model_fn(attack(x, y)), y)), batch_size=batch_size)
+    correct = in_batches(tf.function(lambda x, y: is_correct(model_fn(attack(x, y)), y)), batch_size=batch_size)
     return lambda images, labels: float(np.mean(correct(images, labels)))
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation import Score, as_model_fn, build_attacks
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.export.compact import load_compact, save_compact
@@ -197,7 +197,7 @@ def accuracy(function, sets, labels, *, batch_size):
     Returns:
         A `rsr_tf.evaluation.Score` with the accuracy on each set.
     """
-    right = in_batches(lambda x, y: is_right(function(x), y), batch_size=min(batch_size, len(labels)))
+    right = in_batches(lambda x, y: is_correct(function(x), y), batch_size=min(batch_size, len(labels)))
     return Score(tuple(float(np.mean(right(images, labels))) for images in sets), len(labels))
 
 

@@ -26,6 +26,7 @@ KINDS = {
     "FGSM": ("FGSM", "one step of epsilon, up or down for every pixel as the gradient of the loss says"),
     "PGD": PGD,
     "AdaptivePGD": PGD,
+    "EOTPGD": PGD,
     "APGD": ("APGD", "PGD that sets its own step size, raising one of two losses: CE or DLR"),
     "Square": ("Square", "sees the scores of the classes alone, no gradient: keeps the random squares that do harm"),
 }

@@ -81,7 +81,7 @@ def test_verdict_of_a_suite_is_json_with_every_parameter(linear):
 
 def test_network_without_noise_is_classified_and_differentiated_once(linear):
     assert {row["draws"] for row in linear["attacks"]} == {1}
-    assert {row["parameters"].get("draws", 1) for row in linear["attacks"]} == {1}
+    assert {row["parameters"].get("eot_samples", 1) for row in linear["attacks"]} == {1}
 
 
 def test_curve_of_the_check_images_falls_from_clean_accuracy_to_zero(linear):
@@ -187,7 +187,7 @@ def test_invalid_argument_is_refused(change, message):
 
 
 def test_images_that_are_not_in_0_1_are_refused():
-    with pytest.raises(ValueError, match=r"Pixels must be in \[0, 1\]\. Received: 102\.0 to 153\.0"):
+    with pytest.raises(ValueError, match=r"`images` must be in \[0, 1\]\. Received: pixels from 102 to 153"):
         run_suite(LINEAR[0], (255 * LINEAR[1]).round(), LINEAR[2])
 
 

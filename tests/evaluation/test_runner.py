@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rsr_tf.attacks.baselines import RandomSigns
 from rsr_tf.evaluation import AttackRunner, State
 from rsr_tf.evaluation.runner import count_correct
-from rsr_tf.evaluation.suites import RandomSigns
 
 BRIGHTNESS = np.array([0.55, 0.65, 0.75, 0.85, 0.95, 0.45], "float32")
 """Of the test images; all are labelled as bright, so that the last one is wrong from the start."""

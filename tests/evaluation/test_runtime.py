@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rsr_tf.attacks.base import Cost
+from rsr_tf.attacks.baselines import NoAttack
 from rsr_tf.evaluation import TIERS, runtime
-from rsr_tf.evaluation.suites import NoAttack, Step, plan
+from rsr_tf.evaluation.suites import Step, plan
 
 
 def logits(x):
@@ -14,8 +16,8 @@ def logits(x):
 
 def test_expected_seconds_count_gradients_classifications_and_graphs():
     class Attack(NoAttack):
-        def get_config(self):
-            return {"steps": 10, "draws": 4, "restarts": 2}
+        def cost(self):
+            return Cost(gradients=88, classifications=0)
 
     steps = plan("quick", epsilon=0.1, random={"network": True})[:1]
     steps.append(Step("attack", Attack(), "network", "left"))

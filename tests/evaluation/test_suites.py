@@ -1,7 +1,7 @@
 import pytest
 
 from rsr_tf.evaluation import SUITES
-from rsr_tf.evaluation.suites import NoAttack, calls, claim_attacks, other_radii, plan
+from rsr_tf.evaluation.suites import claim_attacks, other_radii, plan
 
 
 def names(steps, **wanted):
@@ -33,24 +33,15 @@ def test_standard_attacks_have_100_iterations_and_20_draws():
     assert list(attacks) == ["APGD-CE", "APGD-DLR"]
     for name in attacks:
         config = attacks[name].get_config()
-        assert (config["steps"], config["draws"]) == (100, 20)
-        assert calls(attacks[name]) == (2020, 0)
+        assert (config["steps"], config["eot_samples"]) == (100, 20)
+        assert attacks[name].cost() == (2020, 0)
     square = claim_attacks("full", epsilon=8 / 255, random=True)["Square"].get_config()
-    assert (square["queries"], square["draws"]) == (5000, 8)
+    assert (square["queries"], square["eot_samples"]) == (5000, 8)
 
 
 def test_network_without_noise_is_attacked_with_one_draw():
     for attack in claim_attacks("full", epsilon=8 / 255, random=False).values():
-        assert attack.get_config().get("draws", 1) == 1
-
-
-def test_calls_of_an_attack_by_scores_count_the_kept_image_too():
-    class Scores(NoAttack):
-        def get_config(self):
-            return {"queries": 100, "draws": 3, "rescore": True, "confirmations": 20}
-
-    assert calls(Scores()) == (0, 620)
-    assert calls(NoAttack()) == (0, 0)
+        assert attack.get_config().get("eot_samples", 1) == 1
 
 
 @pytest.mark.parametrize(

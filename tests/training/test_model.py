@@ -10,7 +10,6 @@ from helpers import compiled, silence, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
-from rsr_tf.training.model import check_batch
 
 PGD = rsr_tf.attacks.PGD(epsilon=0.1, step_size=0.05, steps=2, random_start=False)
 
@@ -190,6 +189,55 @@ def test_noise_scale_is_trained(noisy_model, images, labels):
     assert all(np.all(layer.alpha != 0.25) for layer in noisy_layers(model))
 
 
+# Settings that change after construction
+
+
+def test_new_attack_is_used_by_the_next_step_and_by_validation(images, labels):
+    model = rsr_model()
+    model.fit(images, labels, validation_data=(images, labels), verbose=0)
+
+    def unchanged(model_fn, x, y, *, seed):
+        return x
+
+    model.set_attack(unchanged)
+    assert model.attack is unchanged
+    logs = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert logs["adversarial_loss"] == pytest.approx(logs["clean_loss"], rel=1e-6)
+    logs = model.fit(images, labels, verbose=0).history
+    assert logs["adversarial_loss"] == pytest.approx(logs["clean_loss"], rel=1e-3)  # batch statistics move between
+
+
+def test_attack_can_be_added_and_taken_away(images, labels):
+    model = rsr_model(attack=None)
+    assert "adversarial_loss" not in model.fit(images, labels, verbose=0).history
+    model.set_attack(PGD)
+    logs = model.fit(images, labels, verbose=0).history
+    assert logs["adversarial_loss"][0] > logs["clean_loss"][0]
+    model.set_attack(None)
+    logs = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(logs["clean_loss"] + logs["lasso"], rel=1e-5)
+
+
+def test_skipped_warmup_trains_robustly_at_once(images, labels):
+    model = rsr_model(warmup_steps=100)
+    assert model.train_on_batch(images, labels, return_dict=True)["adversarial_loss"] == 0
+    model.skip_warmup()
+    assert model.get_config()["warmup_steps"] == 0
+    assert model.train_on_batch(images, labels, return_dict=True)["adversarial_loss"] > 0
+
+
+def test_l2_attack_trains_in_fit_and_is_saved(images, labels, tmp_path):
+    model = rsr_model(attack=rsr_tf.attacks.PGD(epsilon=2.0, step_size=0.5, steps=3, norm="l2"), seed=0)
+    history = model.fit(images, labels, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["adversarial_loss"][0] > history["clean_loss"][0]
+    lengths = np.linalg.norm((model.perturb(images, labels) - images).numpy().reshape(16, -1), axis=1)
+    assert 0.5 < lengths.min() <= lengths.max() <= 2 * (1 + 1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert (loaded.attack.norm, loaded.attack.epsilon) == ("l2", 2.0)
+
+
 # Fast paths compute what the slow ones compute
 
 
@@ -325,20 +373,15 @@ def test_two_outputs_are_refused():
 def test_fit_refuses_pixels_outside_the_unit_interval(images, labels, as_dataset):
     data = (255 * images, labels)
     data = (tf.data.Dataset.from_tensor_slices(data).batch(4),) if as_dataset else data
-    with pytest.raises(ValueError, match=r"pixels must be in \[0, 1\]. Received: images from .* to 25\d"):
+    with pytest.raises(ValueError, match=r"`images` must be in \[0, 1\]. Received: pixels from .* to 25\d"):
         rsr_model().fit(*data)
 
 
 def test_fit_refuses_labels_that_have_no_logit(images, labels):
-    with pytest.raises(ValueError, match=r"labels must be in \[0, 9\], .* Received: labels from .* to 1\d"):
+    with pytest.raises(ValueError, match=r"`labels` must be in \[0, 9\], .* Received: labels from .* to 1\d"):
         rsr_model().fit(images, labels + 5)
 
 
 def test_fit_refuses_a_data_set_without_labels(images):
-    with pytest.raises(ValueError, match=r"must give \(images, labels, ...\). Received: TensorSpec"):
+    with pytest.raises(ValueError, match=r"`x` must be a data set of \(images, labels, ...\). Received: TensorSpec"):
         rsr_model().fit(tf.data.Dataset.from_tensor_slices(images).batch(4))
-
-
-def test_not_a_number_is_no_pixel(labels):
-    with pytest.raises(ValueError, match="images from nan to nan"):
-        check_batch(np.full((4, 8, 8, 1), np.nan), labels[:4], classes=10)
