@@ -271,7 +271,7 @@ def test_bfloat16_gradients_of_the_image_have_the_signs_of_float32(labels):
 
 
 def test_two_replicas_report_the_losses_that_one_reports(images, labels):
-    """In a process of its own: logical devices must be made before TensorFlow starts."""
+    """In a separate process: logical devices must be created before TensorFlow starts."""
     script = """
 import numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
