@@ -45,7 +45,7 @@ class RSRModel(keras.Model):
 
     Attributes:
         objective: the `rsr_tf.training.objectives.AdversarialTraining` made of `clean_weight` and `attack_labels`; may
-            be replaced by another objective before the model is trained.
+            be replaced by another objective before the model is trained. A replaced one is not saved with the model.
 
     Raises:
         ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps` or
