@@ -22,7 +22,7 @@ class Attack(abc.ABC):
     There are two families of attacks. Those **within a fixed epsilon** are subclasses of this class: they return, for
     each image, an adversarial image at most `epsilon` away, and the evaluation counts the errors. Those **of minimum
     norm** search for the nearest image of another class and return distances; `rsr_tf.attacks.zoo_attack` is the one
-    of that family, with an interface of its own.
+    of that family; its interface is different.
 
     A subclass implements `__call__`, `cost` and `get_config` and sets the three attributes.
 

@@ -45,7 +45,7 @@ class RSRModel(keras.Model):
 
     Attributes:
         objective: the `rsr_tf.training.objectives.AdversarialTraining` made of `clean_weight` and `attack_labels`; may
-            be replaced by another objective before the model is trained.
+            be replaced by another objective before the model is trained. A replaced one is not saved with the model.
 
     Raises:
         ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps` or
@@ -150,11 +150,11 @@ class RSRModel(keras.Model):
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, x_adv = tf.cast(x, tf.float32), None
-        if self.attack is not None:
+        x = tf.cast(x, tf.float32)
+        if self.attack is not None:  # outside the tape: no gradient flows through the attack
             x_adv = self._unless_warmup(lambda: self.perturb(x, y), lambda: x)
         with tf.GradientTape() as tape:
-            logits, loss = self._loss(x, x_adv, y, sample_weight, training=True)
+            logits, loss = self._loss(x, lambda: x_adv, y, sample_weight, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
         self._update(tape.gradient(scaled_loss, weights), weights)
@@ -163,8 +163,7 @@ class RSRModel(keras.Model):
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = tf.cast(x, tf.float32)
-        x_adv = None if self.attack is None else self.perturb(x, y)
-        logits, loss = self._loss(x, x_adv, y, sample_weight, training=False)
+        logits, loss = self._loss(x, lambda: self.perturb(x, y), y, sample_weight, training=False)
         return self._results(x, y, logits, loss, sample_weight)
 
     def perturb(self, x, y):
@@ -181,20 +180,27 @@ class RSRModel(keras.Model):
         labels = self.objective.attacked_labels(model_fn, x, y)
         return self.attack(model_fn, x, labels, seed=self.seed_generator)
 
-    def _loss(self, x, x_adv, y, sample_weight, *, training):
-        """Run the network on clean and adversarial images, and apply the objective; `x_adv` is `None` without attack.
+    def _loss(self, x, perturbed, y, sample_weight, *, training):
+        """Run the network on clean and adversarial images, and apply the objective.
+
+        Args:
+            x: the clean images.
+            perturbed: function that returns the adversarial images; called after the clean pass, if there is an attack.
+            y, sample_weight: as for `keras.Model.fit`.
+            training: whether the network is in training mode, and `warmup_steps` apply.
 
         Returns:
             The logits of the clean images, and the loss.
         """
         clean = self._clean_pass(x, y, sample_weight, training)
-        if x_adv is None:
+        if self.attack is None:
             return clean.logits, clean.loss
 
-        def mixed():
-            return self.objective(clean, self._adversarial_pass(x_adv, y, sample_weight, training), y, sample_weight)
+        def adversarial_pass():
+            return self._adversarial_pass(perturbed(), y, sample_weight, training)
 
-        return clean.logits, self._unless_warmup(mixed, lambda: clean.loss) if training else mixed()
+        adversarial = self._unless_warmup(adversarial_pass, lambda: clean) if training else adversarial_pass()
+        return clean.logits, self.objective(clean, adversarial, y, sample_weight)
 
     def _clean_pass(self, x, y, sample_weight, training):
         logits = self(x, training=training)

@@ -73,12 +73,12 @@ class AdversarialTraining:
         return tf.argmax(model_fn(x), axis=-1) if self.attack_labels == "predicted" else y
 
     def __call__(self, clean, adversarial, y, sample_weight):
-        """Return the loss of a batch; not called without an attack or during warm-up, where it is the clean loss.
+        """Return the loss of a batch; not called without an attack, where it is the clean loss.
 
         Both losses include the regularization losses. The weights sum to 1, so these count once.
 
         Args:
-            clean, adversarial: the `ForwardPass` of each kind of images.
+            clean, adversarial: the `ForwardPass` of each kind of images. During warm-up, both are the clean one.
             y: the true labels, integers or one-hot.
             sample_weight: weights of the examples, or `None`; they are part of the losses already.
 

@@ -108,7 +108,7 @@ def test_average_over_draws_changes_no_loss_of_a_network_without_noise():
     )
 
 
-def test_the_gradient_of_average_over_draws_is_eot_gradient_plus_that_of_its_normalizer():
+def test_gradient_of_average_over_draws_has_a_normalizer():
     """Two answers in turn, so that both see the same two draws."""
     networks = [linear_classifier(3, seed)[0] for seed in (0, 1)]
 

@@ -71,7 +71,7 @@ def test_stripes_are_columns_of_plus_and_minus_epsilon():
     assert len({column.tobytes() for column in np.moveaxis(signs, 2, 1).reshape(12, 20)}) == 12
 
 
-def test_painted_square_is_one_square_anywhere_with_a_sign_for_each_channel():
+def test_painted_square_has_a_random_place_and_a_sign_per_channel():
     n, height, width, side = 400, 4, 6, 3
     clean, kept = tf.fill((n, height, width, 2), 0.5), tf.fill((n, height, width, 2), 0.55)
     change = np.array(paint_square(kept, clean, 0.1, side, tf.constant([1, 2]))) - 0.5

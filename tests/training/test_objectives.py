@@ -64,7 +64,7 @@ def test_another_objective_makes_the_loss_of_validation(images, labels):
     assert logs["loss"] == pytest.approx(logs["clean_loss"] + logs["lasso"] + 6 * divergence, rel=1e-3)
 
 
-def test_another_objective_trains_in_one_trace_and_brings_predictions_together(images, labels):
+def test_another_objective_trains_in_one_trace(images, labels):
     model = trades_model()
     traces = []
     train_step = model.train_step

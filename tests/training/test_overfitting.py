@@ -15,16 +15,16 @@ def model():
     return compiled(rsr_tf.RSRModel(network.inputs, network.outputs, attack=rsr_tf.attacks.FGSM(epsilon=0.1)))
 
 
-def watch_with(accuracies, images, labels, fallback=None):
-    """A watch that measures what it is told: pairs of FGSM and PGD accuracy."""
-    watch = CatastrophicOverfittingMonitor(images, labels, epsilon=0.1, fallback=fallback)
+def monitor_with(accuracies, images, labels, fallback=None):
+    """A monitor that measures given pairs of FGSM and PGD accuracy."""
+    monitor = CatastrophicOverfittingMonitor(images, labels, epsilon=0.1, fallback=fallback)
     measured = iter(accuracies)
-    watch.on_train_begin = lambda logs=None: setattr(
-        watch,
+    monitor.on_train_begin = lambda logs=None: setattr(
+        monitor,
         "_measure",
         lambda: dict(zip(("watch_fgsm_accuracy", "watch_pgd_accuracy"), next(measured), strict=True)),
     )
-    return watch
+    return monitor
 
 
 HEALTHY = [(0.5, 0.4), (0.6, 0.45), (0.5, 0.2)]  # the last falls under both attacks: not the masking of one step
@@ -33,7 +33,7 @@ COLLAPSE = [(0.5, 0.4), (0.6, 0.5), (0.9, 0.1), (0.9, 0.3)]
 
 def test_collapse_under_pgd_while_fgsm_rises_is_warned_of(model, images, labels, caplog):
     with caplog.at_level(logging.WARNING, "rsr_tf"):
-        model.fit(images, labels, epochs=4, verbose=0, callbacks=[watch_with(COLLAPSE, images, labels)])
+        model.fit(images, labels, epochs=4, verbose=0, callbacks=[monitor_with(COLLAPSE, images, labels)])
     assert [record.getMessage() for record in caplog.records if record.name.startswith("rsr_tf")] == [
         "catastrophic overfitting in epoch 3: PGD accuracy fell from 50.0 to 10.0 %, FGSM accuracy is 90.0 %"
     ]
@@ -42,7 +42,7 @@ def test_collapse_under_pgd_while_fgsm_rises_is_warned_of(model, images, labels,
 
 def test_healthy_training_is_not_warned_of(model, images, labels, caplog):
     with caplog.at_level(logging.WARNING, "rsr_tf"):
-        model.fit(images, labels, epochs=3, verbose=0, callbacks=[watch_with(HEALTHY, images, labels)])
+        model.fit(images, labels, epochs=3, verbose=0, callbacks=[monitor_with(HEALTHY, images, labels)])
     assert not [record for record in caplog.records if record.name.startswith("rsr_tf")]
 
 
@@ -60,7 +60,7 @@ def test_fallback_takes_over_the_training_after_a_collapse(model, images, labels
 
     fallback.__class__ = Spied
     history = model.fit(
-        images, labels, epochs=4, verbose=0, callbacks=[watch_with(COLLAPSE, images, labels, fallback), spy]
+        images, labels, epochs=4, verbose=0, callbacks=[monitor_with(COLLAPSE, images, labels, fallback), spy]
     ).history
     assert used == [False, False, False, True]
     assert traced, "the new attack must be in the train function"
