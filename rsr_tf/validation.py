@@ -1,46 +1,122 @@
-"""What every evaluation asks of its test images, so that a mistake is told before it looks like robustness."""
+"""Checks of arguments, images and labels. NumPy only."""
 
+import functools
+import warnings
 import zlib
 
 import numpy as np
 
 
 def checked(images, labels):
-    """Test images and labels, looked at.
+    """Check test images and labels, and return them in the types that evaluations use.
 
     Args:
         images: numbers `(n, h, w, c)` in [0,1], n at least 1.
-        labels: integers `(n,)`, or `(n, 1)` as `keras.datasets` has them.
+        labels: integers `(n,)`, or `(n, 1)` as in `keras.datasets`.
 
     Returns:
-        Images as float32, and labels as int32 `(n,)`.
+        `(images, labels)` as float32 `(n, h, w, c)` and int32 `(n,)`.
 
     Raises:
-        ValueError: for pixels outside [0,1], labels that are no class numbers, or images and labels of unequal number.
+        ValueError: for pixels outside [0,1], labels that are not class numbers, or unequal numbers of both.
     """
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
     if len(images) != len(labels) or len(images) == 0:
         raise ValueError(
-            f"Images and labels must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
+            f"`images` and `labels` must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
         )
     if images.ndim != 4:
-        raise ValueError(f"Images must be of shape (n, h, w, c). Received: shape {images.shape}")
-    if not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"Pixels must be in [0, 1]. Received: {images.min()} to {images.max()}")
+        raise ValueError(f"`images` must be of shape (n, h, w, c). Received: shape {images.shape}")
+    _check_pixels(images)
     if labels.shape not in ((len(labels),), (len(labels), 1)) or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise ValueError(
-            f"Labels must be class numbers from 0 on, of shape (n,). Received: {labels.dtype} of shape {labels.shape}"
+            "`labels` must be class numbers, integers of at least 0 and of shape (n,). "
+            f"Received: {labels.dtype} of shape {labels.shape}, from {labels.min():g}"
         )
     return images, labels.reshape(-1).astype(np.int32)
 
 
-def fingerprint(images, labels):
-    """A checksum by which the state of an evaluation tells its images and labels from others.
+def check_batch(images, labels, *, classes):
+    """Check a batch for two errors that training would not notice: wrong pixel range, and labels without a logit.
 
     Args:
-        images, labels: as `checked` returns them.
+        images: array `(n, h, w, c)`.
+        labels: integers `(n,)` or `(n, 1)`, or probabilities `(n, classes)`.
+        classes: number of logits.
+
+    Raises:
+        ValueError: for pixels outside [0,1], or integer labels outside [0, classes).
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    _check_pixels(images, where=" in the first batch")
+    if labels.ndim == 2 and labels.shape[-1] == classes:
+        return
+    if not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(
+            f"`labels` must be in [0, {classes - 1}], as the network has {classes} logits. "
+            f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
+        )
+
+
+def _check_pixels(images, where=""):
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):  # also false for NaN
+        raise ValueError(f"`images` must be in [0, 1]. Received: pixels from {low:g} to {high:g}{where}")
+
+
+def check_integers(least, **values):
+    """Check that arguments are integers and not below a bound.
+
+    Args:
+        least: smallest allowed value.
+        **values: the arguments by name.
+
+    Raises:
+        ValueError: for the first one that is not.
+    """
+    for name, value in values.items():
+        if not (isinstance(value, int) and value >= least):
+            raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value}")
+
+
+def fingerprint(images, labels):
+    """Compute a checksum that identifies the images and labels of an evaluation.
+
+    Args:
+        images, labels: as returned by `checked`.
 
     Returns:
         An integer.
     """
     return zlib.crc32(np.ascontiguousarray(labels), zlib.crc32(np.ascontiguousarray(images)))
+
+
+def renamed_argument(old, new):
+    """Return a class decorator that accepts an old keyword of the constructor, with a `DeprecationWarning`.
+
+    Args:
+        old: former name of the argument.
+        new: its present name.
+
+    Example:
+        >>> @renamed_argument("draws", "eot_samples")
+        ... class Attack:
+        ...     def __init__(self, *, eot_samples=20): ...
+    """
+
+    def decorate(cls):
+        init = cls.__init__
+
+        @functools.wraps(init)
+        def init_with_old_name(self, *args, **kwargs):
+            if old in kwargs:
+                if new in kwargs:
+                    raise TypeError(f"`{old}` is the former name of `{new}`: pass only `{new}`")
+                warnings.warn(f"`{old}` is now called `{new}`", DeprecationWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            init(self, *args, **kwargs)
+
+        cls.__init__ = init_with_old_name
+        return cls
+
+    return decorate

@@ -53,7 +53,7 @@ def compare(model, classifier, images, labels, *, epsilon, loss):
     """Accuracy that each of the two attacks leaves, as a row of the table."""
     keras.utils.set_random_seed(SEED)
     np.random.seed(SEED)  # ART draws its starts from here
-    ours = tf.function(APGD(epsilon=epsilon, steps=STEPS, draws=1, loss=loss))
+    ours = tf.function(APGD(epsilon=epsilon, steps=STEPS, eot_samples=1, loss=loss))
     attacks = {"ours": lambda: ours(as_model_fn(model), images, labels, seed=SEED).numpy()}
     art = AutoProjectedGradientDescent(
         classifier,

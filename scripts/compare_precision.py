@@ -14,7 +14,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from rsr_tf import evaluation
-from rsr_tf.evaluation.model_fn import in_batches, is_right
+from rsr_tf.attacks.losses import is_correct
+from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.experiment import builders as build
 from rsr_tf.experiment import evaluate as assess
@@ -49,7 +50,7 @@ def compare(path, n, overrides):
     }
     epsilon = config.evaluation.epsilon
     attacks = {
-        "PGD-20": evaluation.AdaptivePGD(epsilon=epsilon, steps=20),
+        "PGD-20": evaluation.EOTPGD(epsilon=epsilon, steps=20),
         "APGD-CE-50": evaluation.APGD(epsilon=epsilon, steps=50),
     }
     head = {"network": finished.name, "trained_in": config.training.precision, "data": data_set.title}
@@ -74,7 +75,7 @@ def attacker(attack, model_fn, seed):
 
 
 def judge(model_fn):
-    return tf.function(lambda x, y: is_right(model_fn(x), y))
+    return tf.function(lambda x, y: is_correct(model_fn(x), y))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import rsr_tf
-from rsr_tf.evaluation import Check, RepeatedScore, Trial, make_verdict
+from rsr_tf.evaluation import AttackResult, Check, MajorityScore, make_verdict
 from rsr_tf.evaluation.scores import wilson_interval
 
 TINY = """
@@ -80,21 +80,21 @@ def trial(name, source, attack, shares, withstood, on, epsilon=EPSILON):
     """
     draws = {"network": 20 if len(shares) == 2 else 1, "stripped": 1}
     scores = {
-        target: RepeatedScore((np.arange(10) < 10 * share) * (18 if draws[target] == 20 else 1), draws[target])
+        target: MajorityScore((np.arange(10) < 10 * share) * (18 if draws[target] == 20 else 1), draws[target])
         for target, share in zip(draws, shares, strict=False)
     }
-    return Trial(
+    return AttackResult(
         name=name,
         source=source,
         parameters={"attack": attack} | ({} if epsilon is None else {"epsilon": epsilon, "steps": 10}),
         index=np.arange(10),
         scores=scores,
-        withstood=dict(zip(scores, withstood, strict=True)),
+        robust_accuracy=dict(zip(scores, withstood, strict=True)),
         distance=np.full(10, epsilon or 0.0, "float32"),
         low=np.zeros(10, "float32"),
         high=np.ones(10, "float32"),
         seconds=2.0,
-        on=on,
+        subset=on,
     )
 
 
@@ -126,7 +126,7 @@ def noisy_verdict(checks=(), noisy=(0.5, 0.45), stripped=0.4, suite="quick", **c
         **{"noise": {"network": 0.17, "stripped": 0.0}},
     }
     worst = {"network": case(*noisy, 20), "stripped": case(stripped, stripped, 1)}
-    curve = {0.0: RepeatedScore(np.full(10, 18), 20), EPSILON: RepeatedScore(np.full(10, 5), 20)}
+    curve = {0.0: MajorityScore(np.full(10, 18), 20), EPSILON: MajorityScore(np.full(10, 5), 20)}
     return head(make_verdict(trials, checks or [check()], worst, parameters=parameters, curve=curve), **changes)
 
 
@@ -139,7 +139,7 @@ def plain_verdict(accuracy=0.3, **changes):
         **{"images": [0], "random": {"network": False}, "noise": {"network": 0.0}},
     }
     worst = {"network": case(accuracy, accuracy, 1)}
-    curve = {0.0: RepeatedScore(np.ones(10), 1), 0.2: RepeatedScore(np.zeros(10), 1)}
+    curve = {0.0: MajorityScore(np.ones(10), 1), 0.2: MajorityScore(np.zeros(10), 1)}
     return head(make_verdict(trials, [check()], worst, parameters=parameters, curve=curve), **changes)
 
 

@@ -11,10 +11,11 @@ from rsr_tf.pruning import schedules
 
 NAMES = sorted(set(rsr_tf.__all__) - {"__version__"})
 PUBLIC = {f"rsr_tf.{name}": getattr(rsr_tf, name) for name in NAMES if not inspect.ismodule(getattr(rsr_tf, name))}
-for module in (attacks, data, models, schedules):
+for module in (data, models, schedules):
     own = inspect.getmembers(module, lambda member, module=module: getattr(member, "__module__", "") == module.__name__)
     PUBLIC |= {f"{module.__name__}.{name}": member for name, member in own if not name.startswith("_")}
-PUBLIC |= {f"rsr_tf.evaluation.{name}": getattr(evaluation, name) for name in evaluation.__all__}
+for module in (attacks, evaluation):
+    PUBLIC |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
 PUBLIC = {name: member for name, member in PUBLIC.items() if callable(member)}
 
 

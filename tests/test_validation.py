@@ -1,11 +1,11 @@
-"""A mistake in the test images or labels is told by every evaluation, and never counted as robustness."""
+"""Checks of arguments, images and labels, and that every evaluation makes them."""
 
 import numpy as np
 import pytest
 
 from rsr_tf import evaluation
 from rsr_tf.attacks.pgd import PGD
-from rsr_tf.validation import checked
+from rsr_tf.validation import check_batch, check_integers, checked, renamed_argument
 
 IMAGES = np.random.default_rng(0).uniform(size=(4, 2, 2, 1)).astype("float32")
 LABELS = np.array([0, 1, 1, 0])
@@ -18,14 +18,22 @@ def test_labels_of_keras_data_sets_are_taken():
 
 
 WRONG = {
-    "pixels of 0 to 255": (255 * IMAGES, LABELS, r"Pixels must be in \[0, 1\]. Received: "),
-    "no number": (np.where(IMAGES < 0.5, np.nan, IMAGES), LABELS, r"Pixels must be in \[0, 1\]. Received: nan to nan"),
-    "fewer labels": (IMAGES, LABELS[:3], "equal in number, at least one. Received: 4 and 3"),
-    "no image": (IMAGES[:0], LABELS[:0], "equal in number, at least one. Received: 0 and 0"),
+    "pixels of 0 to 255": (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]. Received: pixels from 0.* to 2"),
+    "no number": (
+        np.where(IMAGES < 0.5, np.nan, IMAGES),
+        LABELS,
+        r"`images` must be in .* Received: pixels from nan to nan",
+    ),
+    "fewer labels": (IMAGES, LABELS[:3], "equal in number, .* Received: 4 and 3"),
+    "no image": (IMAGES[:0], LABELS[:0], "equal in number, .* Received: 0 and 0"),
     "flat images": (IMAGES.reshape(4, 4), LABELS, r"shape \(n, h, w, c\). Received: shape \(4, 4\)"),
-    "one-hot labels": (IMAGES, np.eye(2, dtype=int)[LABELS], r"class numbers .* Received: int64 of shape \(4, 2\)"),
-    "labels of float": (IMAGES, LABELS / 1, r"class numbers .* Received: float64 of shape \(4,\)"),
-    "a negative label": (IMAGES, LABELS - 1, "class numbers from 0 on"),
+    "one-hot labels": (
+        IMAGES,
+        np.eye(2, dtype=int)[LABELS],
+        r"`labels` must be class numbers.* Received: int64 of shape \(4, 2\)",
+    ),
+    "labels of float": (IMAGES, LABELS / 1, r"`labels` must be class numbers.* Received: float64 of shape \(4,\)"),
+    "a negative label": (IMAGES, LABELS - 1, "`labels` must be class numbers.* Received: int64 .*, from -1"),
 }
 
 
@@ -56,6 +64,59 @@ EVALUATIONS = {
 
 
 @pytest.mark.parametrize("evaluate", EVALUATIONS)
-def test_every_evaluation_looks(evaluate):
-    with pytest.raises(ValueError, match="Pixels must be in"):
+def test_every_evaluation_checks_its_images(evaluate):
+    with pytest.raises(ValueError, match="`images` must be in"):
         EVALUATIONS[evaluate](255 * IMAGES, LABELS)
+
+
+# Batches for training
+
+
+def test_batch_of_numbers_columns_or_probabilities_is_accepted():
+    for labels in (LABELS, LABELS[:, np.newaxis], np.eye(2)[LABELS], np.full((4, 2), 0.5)):
+        assert check_batch(IMAGES, labels, classes=2) is None
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]. Received: pixels from .* to 2\d\d.* in the first batch"),
+        (np.full((4, 2, 2, 1), np.nan), LABELS, "`images` must be in .* Received: pixels from nan to nan"),
+        (IMAGES, LABELS + 1, r"`labels` must be in \[0, 1\], .* 2 logits. Received: labels from 1 to 2"),
+        (IMAGES, LABELS - 1, r"`labels` must be in \[0, 1\], .* Received: labels from -1 to 0"),
+    ],
+)
+def test_wrong_batch_is_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        check_batch(images, labels, classes=2)
+
+
+# Arguments
+
+
+def test_integers_below_the_bound_and_other_numbers_are_refused():
+    assert check_integers(1, steps=1, restarts=5) is None
+    for value in (0, 1.0, "1", None):
+        with pytest.raises(ValueError, match=f"`steps` must be an integer of at least 1. Received: steps={value}"):
+            check_integers(1, restarts=5, steps=value)
+
+
+@renamed_argument("draws", "samples")
+class Renamed:
+    def __init__(self, size=1, *, samples=2):
+        self.values = (size, samples)
+
+
+def test_old_name_of_an_argument_still_works_and_warns():
+    with pytest.warns(DeprecationWarning, match="`draws` is now called `samples`"):
+        assert Renamed(3, draws=4).values == (3, 4)
+
+
+def test_new_name_does_not_warn():
+    assert Renamed(3, samples=4).values == (3, 4)
+    assert Renamed().values == (1, 2)
+
+
+def test_both_names_at_once_are_refused():
+    with pytest.raises(TypeError, match="pass only `samples`"):
+        Renamed(draws=4, samples=4)

@@ -1,56 +1,58 @@
-"""Auto-PGD: an attack without a step size to choose (Croce and Hein 2020), averaged over the noise of a network."""
+"""Auto-PGD (Croce and Hein 2020): PGD that sets its own step size, with gradients averaged over the noise."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from rsr_tf.attacks.eot import Best, Look, per_image
-from rsr_tf.attacks.eot_pgd import GradientAttack
-from rsr_tf.attacks.norms import GEOMETRIES
+from rsr_tf.attacks.eot import BestSoFar, LossAndGradient, per_image
+from rsr_tf.attacks.gradient_attack import GradientAttack
+from rsr_tf.attacks.norms import NORMS
+from rsr_tf.validation import renamed_argument
 
 MOMENTUM = 0.75
-"""Share of the new step in a move; the rest is the move before (alpha of the paper)."""
+"""Share of the new step in a move; the rest is the previous move (alpha of the paper)."""
 PROGRESS = 0.75
-"""Share of steps between two checkpoints that must have raised the loss (rho of the paper)."""
+"""Share of the steps between two checkpoints that must raise the loss, or the step is halved (rho of the paper)."""
 
 
-class Climb(NamedTuple):
-    """State of the ascent; everything is one entry for each image.
+class APGDState(NamedTuple):
+    """State of the ascent, with one entry for each image.
 
     Args:
-        x: where it is, with `seen`, the `Look` there; `previous`: where it was a step before.
-        peak: the point of the highest loss so far, with `peak_seen`.
+        x: current point; `seen`: its `LossAndGradient`; `previous`: the point one step earlier.
+        peak: point of the highest loss so far; `peak_seen`: its `LossAndGradient`.
         step_size: `(n,)`.
-        rises: steps since the last checkpoint that raised the loss.
+        rises: number of steps since the last checkpoint that raised the loss.
         peak_loss_before: highest loss at the last checkpoint.
-        halved: whether the step was halved there.
-        best: what will be returned.
+        halved: whether the step was halved at the last checkpoint.
+        best: the `BestSoFar`, which the attack returns.
     """
 
     x: tf.Tensor
-    seen: Look
+    seen: LossAndGradient
     previous: tf.Tensor
     peak: tf.Tensor
-    peak_seen: Look
+    peak_seen: LossAndGradient
     step_size: tf.Tensor
     rises: tf.Tensor
     peak_loss_before: tf.Tensor
     halved: tf.Tensor
-    best: Best
+    best: BestSoFar
 
 
+@renamed_argument("draws", "eot_samples")
 class APGD(GradientAttack):
     """Auto-PGD on cross-entropy (APGD-CE) or the difference of logits ratio (APGD-DLR) (Croce and Hein 2020).
 
-    The step is 2 epsilon at first, moves have momentum, and at checkpoints the step is halved, and the search goes
-    back to the best point, where the loss rose too seldom or stands still. With `draws` above 1, loss and gradient are
-    means over the noise, as in the version `rand` of AutoAttack.
+    The step size starts at 2 epsilon and moves have momentum. At checkpoints, where the loss rose in too few steps or
+    has not changed, the step is halved and the search restarts from the best point. With `eot_samples` above 1, loss
+    and gradient are means over the noise, as in the version `rand` of AutoAttack.
 
     Args:
         epsilon: radius of the ball; in linf in units of pixels in [0,1]. Defaults to 8/255.
         norm: `"linf"` (default) or `"l2"`.
         steps: number of steps. Defaults to 100.
-        draws: calls of the network over which loss and gradient are averaged. Defaults to 20; 1 is enough for a
+        eot_samples: calls of the network over which loss and gradient are averaged. Defaults to 20; 1 is enough for a
             network without noise.
         restarts: number of random starts. Defaults to 1.
         loss: `"cross_entropy"` (default) or `"dlr"`.
@@ -63,73 +65,77 @@ class APGD(GradientAttack):
         >>> x_adv = APGD(epsilon=8 / 255, loss="dlr")(model_fn, x, y, seed=0)
     """
 
+    name = "APGD"
+    description = "PGD that sets its own step size, and raises one of two losses: cross-entropy (CE) or DLR."
+
     def __init__(
         self,
         *,
         epsilon=8 / 255,
         norm="linf",
         steps=100,
-        draws=20,
+        eot_samples=20,
         restarts=1,
         loss="cross_entropy",
         random_start=True,
     ):
-        super().__init__(epsilon, norm, steps, draws, restarts, loss, random_start)
+        super().__init__(epsilon, norm, steps, eot_samples, restarts, loss, random_start)
 
-    def _climb(self, look_at, start, x, best):
+    def _ascend(self, gradient_at, start, x, best):
         windows = tf.constant(checkpoint_windows(self.steps))
-        seen = look_at(start)
-        nothing = tf.zeros_like(seen.loss)
-        begin = Climb(
+        seen = gradient_at(start)
+        zeros = tf.zeros_like(seen.loss)
+        initial = APGDState(
             x=start,
             seen=seen,
             previous=start,
             peak=start,
             peak_seen=seen,
-            step_size=nothing + 2 * self.epsilon,
-            rises=nothing,
+            step_size=zeros + 2 * self.epsilon,
+            rises=zeros,
             peak_loss_before=seen.loss,
             halved=tf.zeros_like(seen.broken),
-            best=best.or_better(start, seen),
+            best=best.updated(start, seen),
         )
 
-        def step(index, climb):
-            moved = self._move(climb, x, tf.where(index == 0, 1.0, MOMENTUM))
-            seen = look_at(moved)
-            higher = seen.loss > climb.peak_seen.loss
-            climb = climb._replace(
+        def step(index, state):
+            moved = self._move(state, x, tf.where(index == 0, 1.0, MOMENTUM))
+            seen = gradient_at(moved)
+            higher = seen.loss > state.peak_seen.loss
+            state = state._replace(
                 x=moved,
                 seen=seen,
-                previous=climb.x,
-                peak=tf.where(per_image(higher), moved, climb.peak),
-                peak_seen=choose(higher, seen, climb.peak_seen),
-                rises=climb.rises + tf.cast(seen.loss > climb.seen.loss, tf.float32),
-                best=climb.best.or_better(moved, seen),
+                previous=state.x,
+                peak=tf.where(per_image(higher), moved, state.peak),
+                peak_seen=choose(higher, seen, state.peak_seen),
+                rises=state.rises + tf.cast(seen.loss > state.seen.loss, tf.float32),
+                best=state.best.updated(moved, seen),
             )
-            return index + 1, tf.cond(windows[index] > 0, lambda: at_checkpoint(climb, windows[index]), lambda: climb)
+            return index + 1, tf.cond(windows[index] > 0, lambda: at_checkpoint(state, windows[index]), lambda: state)
 
-        _, climb = tf.while_loop(lambda index, _: index < self.steps, step, (0, begin))
-        return climb.best
+        _, state = tf.while_loop(lambda index, _: index < self.steps, step, (0, initial))
+        return state.best
 
-    def _move(self, climb, x, momentum):
-        geometry = GEOMETRIES[self.norm]
-        stepped = geometry.step(climb.x, climb.seen.gradient, per_image(climb.step_size))
-        stepped = geometry.project(stepped, x, self.epsilon)
-        moved = climb.x + momentum * (stepped - climb.x) + (1 - momentum) * (climb.x - climb.previous)
-        return geometry.project(moved, x, self.epsilon)
+    def _move(self, state, x, momentum):
+        norm = NORMS[self.norm]
+        stepped = norm.step(state.x, state.seen.gradient, per_image(state.step_size))
+        stepped = norm.project(stepped, x, self.epsilon)
+        moved = state.x + momentum * (stepped - state.x) + (1 - momentum) * (state.x - state.previous)
+        return norm.project(moved, x, self.epsilon)
 
 
 def checkpoint_windows(steps):
-    """For each step the number of steps since the last checkpoint if it ends at one, and 0 elsewhere (Section 3.1).
+    """Compute the checkpoints of a run (Section 3.1 of Croce and Hein 2020).
 
     Args:
         steps: number of steps.
 
     Returns:
-        A list of floats of that length.
+        A list with one float per step: the number of steps since the last checkpoint if the step ends at a checkpoint,
+        otherwise 0.
     """
     windows = [0.0] * steps
-    share, length, last = 22, 22, 0  # in hundredths, which makes rounding up exact
+    share, length, last = 22, 22, 0  # in hundredths, so that rounding up is exact
     while share <= 100:
         checkpoint = -(-share * steps // 100)
         if checkpoint > last:
@@ -139,23 +145,31 @@ def checkpoint_windows(steps):
     return windows
 
 
-def at_checkpoint(climb, window):
-    """Halve the step and go back to the peak where the loss rose too seldom, or both step and peak stand still."""
-    stands_still = ~climb.halved & (climb.peak_seen.loss == climb.peak_loss_before)
-    halve = (climb.rises < PROGRESS * window) | stands_still
-    return climb._replace(
-        x=tf.where(per_image(halve), climb.peak, climb.x),
-        seen=choose(halve, climb.peak_seen, climb.seen),
-        step_size=tf.where(halve, climb.step_size / 2, climb.step_size),
-        rises=tf.zeros_like(climb.rises),
-        peak_loss_before=climb.peak_seen.loss,
+def at_checkpoint(state, window):
+    """Halve the step and return to the peak where the loss rose too rarely, or step and peak are unchanged.
+
+    Args:
+        state: an `APGDState`.
+        window: number of steps since the last checkpoint.
+
+    Returns:
+        The `APGDState` after the checkpoint.
+    """
+    unchanged = ~state.halved & (state.peak_seen.loss == state.peak_loss_before)
+    halve = (state.rises < PROGRESS * window) | unchanged
+    return state._replace(
+        x=tf.where(per_image(halve), state.peak, state.x),
+        seen=choose(halve, state.peak_seen, state.seen),
+        step_size=tf.where(halve, state.step_size / 2, state.step_size),
+        rises=tf.zeros_like(state.rises),
+        peak_loss_before=state.peak_seen.loss,
         halved=halve,
     )
 
 
 def choose(condition, first, second):
-    """`first` where a condition `(n,)` holds, else `second`: two `Look`s."""
-    return Look(
+    """Return the entries of one `LossAndGradient` where a condition `(n,)` holds, and of another elsewhere."""
+    return LossAndGradient(
         tf.where(condition, first.loss, second.loss),
         tf.where(per_image(condition), first.gradient, second.gradient),
         tf.where(condition, first.broken, second.broken),

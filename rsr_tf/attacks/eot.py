@@ -1,19 +1,20 @@
-"""Expectation over the noise of a random network (EOT; Athalye et al. 2018), for attacks of our own and of others."""
+"""Expectation over transformation (EOT; Athalye et al. 2018): averages over the noise of a random network."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.losses import is_correct
+from rsr_tf.validation import check_integers
 
 
-class Look(NamedTuple):
-    """What an attack sees of a network at some images, averaged over draws of its noise.
+class LossAndGradient(NamedTuple):
+    """Output of a network at some images, averaged over samples of its noise.
 
     Args:
         loss: float32 `(n,)`.
-        gradient: of the loss with respect to the images, float32 `(n, h, w, c)`.
-        broken: boolean `(n,)`: not right in a majority of the draws.
+        gradient: gradient of the loss with respect to the images, float32 `(n, h, w, c)`.
+        broken: boolean `(n,)`: at most half of the samples were classified correctly.
     """
 
     loss: tf.Tensor
@@ -21,51 +22,53 @@ class Look(NamedTuple):
     broken: tf.Tensor
 
 
-def look(model_fn, loss_fn, x, labels, *, draws):
-    """Loss and gradient of a network at some images, each the mean over draws of its noise.
+def eot_gradient(model_fn, loss_fn, x, labels, *, eot_samples):
+    """Compute loss and input gradient of a network as means over samples of its noise.
 
-    The mean of the gradients is the gradient of the mean loss. One pass gives both; no gradient of a weight is asked
-    for.
+    The mean of the gradients is the gradient of the mean loss. One forward and backward pass per sample gives both; no
+    gradient of a weight is computed.
 
     Args:
-        model_fn: function from images to logits; called `draws` times.
+        model_fn: function from images to logits; called `eot_samples` times.
         loss_fn: function `(labels, logits) -> (n,)`.
         x: float32 `(n, h, w, c)`.
         labels: int32 `(n,)`.
-        draws: number of calls.
+        eot_samples: number of calls.
 
     Returns:
-        A `Look`.
+        A `LossAndGradient`.
     """
 
-    def draw(index, loss, gradient, right):
+    def add_sample(index, loss, gradient, correct):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             logits = model_fn(x)
             losses = tf.ensure_shape(loss_fn(labels, logits), labels.shape)
         gradient += tape.gradient(losses, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        hits = tf.ensure_shape(tf.cast(is_right(logits, labels), tf.float32), labels.shape)
-        return index + 1, loss + losses, gradient, right + hits
+        hits = tf.ensure_shape(tf.cast(is_correct(logits, labels), tf.float32), labels.shape)
+        return index + 1, loss + losses, gradient, correct + hits
 
-    nothing = tf.zeros_like(labels, tf.float32)
-    start = (0, nothing, tf.zeros_like(x), nothing)
-    # One draw after the other: by default up to ten may be in memory at once.
-    _, loss, gradient, right = tf.while_loop(lambda index, *_: index < draws, draw, start, parallel_iterations=1)
-    return Look(loss / draws, gradient / draws, right <= draws / 2)
+    zeros = tf.zeros_like(labels, tf.float32)
+    start = (0, zeros, tf.zeros_like(x), zeros)
+    # parallel_iterations=1: by default up to ten samples may be in memory at once
+    _, loss, gradient, correct = tf.while_loop(
+        lambda index, *_: index < eot_samples, add_sample, start, parallel_iterations=1
+    )
+    return LossAndGradient(loss / eot_samples, gradient / eot_samples, correct <= eot_samples / 2)
 
 
 def average_over_draws(model_fn, draws):
-    """A random network as one that an attack of another library can be used on unchanged.
+    """Wrap a random network so that any attack, also of another library, averages over its noise.
 
-    The logits are the mean over draws of the log-probabilities. The gradient of their cross-entropy is the mean of the
-    gradients of the draws, as in `look`, plus the gradient of a term that `look` has not: the logarithm of the sum over
-    classes of the geometric mean over draws of the probabilities, which is 0 where the draws agree. For a network
-    without noise these are its own logits but for a constant in each row. The gradient of one call of the result needs
-    the memory of `draws` calls of the network.
+    The logits are the mean of the log-probabilities over the draws. The gradient of their cross-entropy is the mean of
+    the gradients of the draws, as in `rsr_tf.attacks.EOTPGD`, plus the gradient of a term that is 0 where the draws
+    agree: the logarithm of the sum over classes of the geometric mean of the probabilities. For a network without noise
+    the result is its logits up to a constant in each row. The gradient of one call needs the memory of `draws` calls of
+    the network.
 
     Args:
         model_fn: function from images to logits.
-        draws: number of calls for each call of the result.
+        draws: number of calls of the network for each call of the result.
 
     Returns:
         A function from float32 `(n, h, w, c)` to float32 `(n, classes)`.
@@ -76,8 +79,7 @@ def average_over_draws(model_fn, draws):
     Example:
         >>> x_adv = projected_gradient_descent(average_over_draws(model_fn, 20), x, 8 / 255, 2 / 255, 20, np.inf, y=y)
     """
-    if not (isinstance(draws, int) and draws >= 1):
-        raise ValueError(f"`draws` must be an integer of at least 1. Received: draws={draws}")
+    check_integers(1, draws=draws)
 
     def averaged(x):
         return tf.add_n([tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32)) for _ in range(draws)]) / draws
@@ -85,12 +87,12 @@ def average_over_draws(model_fn, draws):
     return averaged
 
 
-class Best(NamedTuple):
-    """The strongest adversarial image of each example so far.
+class BestSoFar(NamedTuple):
+    """The strongest adversarial image found so far for each image.
 
     Args:
         x: float32 `(n, h, w, c)`.
-        broken: boolean `(n,)`, see `Look`.
+        broken: boolean `(n,)`, see `LossAndGradient`.
         loss: float32 `(n,)`.
     """
 
@@ -100,18 +102,23 @@ class Best(NamedTuple):
 
     @classmethod
     def none(cls, x):
-        """Before anything was tried: the clean images, which anything beats."""
-        count = tf.zeros_like(x[:, 0, 0, 0])
-        return cls(x, tf.zeros_like(count, tf.bool), count - float("inf"))
+        """Return the initial value: the clean images with a loss of minus infinity, which any candidate beats."""
+        zeros = tf.zeros_like(x[:, 0, 0, 0])
+        return cls(x, tf.zeros_like(zeros, tf.bool), zeros - float("inf"))
 
-    def or_better(self, x, seen):
-        """The better of this and another: broken before not broken, then the higher loss."""
+    def updated(self, x, seen):
+        """Return the better of this and a candidate for each image: broken before not broken, then the higher loss.
+
+        Args:
+            x: float32 `(n, h, w, c)`, the candidates.
+            seen: the `LossAndGradient` at `x`.
+        """
         better = tf.where(seen.broken == self.broken, seen.loss > self.loss, seen.broken)
-        return Best(
+        return BestSoFar(
             tf.where(per_image(better), x, self.x), self.broken | seen.broken, tf.where(better, seen.loss, self.loss)
         )
 
 
 def per_image(values):
-    """`(n,)` as `(n, 1, 1, 1)`."""
+    """Reshape `(n,)` to `(n, 1, 1, 1)`, to broadcast over images."""
     return values[:, tf.newaxis, tf.newaxis, tf.newaxis]

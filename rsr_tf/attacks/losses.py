@@ -1,16 +1,31 @@
-"""What an attack on the test images climbs: cross-entropy, or the difference of logits ratio."""
+"""Losses that an attack raises, and how far a network is from an error."""
 
+import keras
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import logit_margin
-from rsr_tf.attacks.pgd import cross_entropy
+
+@keras.saving.register_keras_serializable("rsr_tf")
+def cross_entropy(labels, logits):
+    """Compute the cross-entropy of each example.
+
+    Args:
+        labels: integers `(n,)` or `(n, 1)`, or probabilities `(n, classes)`.
+        logits: float `(n, classes)`.
+
+    Returns:
+        float32 `(n,)`.
+    """
+    labels, logits = tf.convert_to_tensor(labels), tf.cast(logits, tf.float32)
+    if labels.shape.rank == 2 and labels.shape[-1] == logits.shape[-1]:
+        return tf.nn.softmax_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.reshape(labels, [-1]), logits)
 
 
 def difference_of_logits_ratio(labels, logits):
-    """DLR loss, which shifting and scaling the logits does not change (Croce and Hein 2020, Eq. 6).
+    """Compute the DLR loss, which is invariant to shifting and scaling the logits (Croce and Hein 2020, Eq. 6).
 
-    The margin by which the network is wrong, in units of the distance from the largest to the third largest logit. With
-    two classes there is no third: it is the margin itself, as every ratio would have a gradient of zero.
+    It is the negative logit margin, divided by the difference of the largest and the third largest logit. With two
+    classes there is no third logit, and the loss is the negative margin itself: any ratio would have a zero gradient.
 
     Args:
         labels: integers `(n,)`.
@@ -28,4 +43,36 @@ def difference_of_logits_ratio(labels, logits):
 
 
 LOSSES = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio}
-"""Functions `(labels, logits) -> (n,)` by the name that attacks know them by."""
+"""Functions `(labels, logits) -> (n,)` by the name used for the argument `loss` of an attack."""
+
+
+def logit_margin(logits, labels):
+    """Compute the logit of the label minus the largest other logit; negative for a wrong prediction.
+
+    A difference of logits equals the difference of the log-probabilities.
+
+    Args:
+        logits: float `(n, classes)`.
+        labels: integers `(n,)`.
+
+    Returns:
+        float32 `(n,)`.
+    """
+    logits = tf.cast(logits, tf.float32)
+    own = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
+    label_logit = tf.reduce_max(tf.where(own, logits, -float("inf")), axis=-1)
+    return label_logit - tf.reduce_max(tf.where(own, -float("inf"), logits), axis=-1)
+
+
+def is_correct(logits, labels):
+    """Return whether the largest logit is that of the label; a row that contains NaN is never correct.
+
+    Args:
+        logits: float `(n, classes)`.
+        labels: int32 `(n,)`.
+
+    Returns:
+        Boolean `(n,)`.
+    """
+    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return (predicted == labels) & ~tf.reduce_any(tf.math.is_nan(logits), axis=-1)

@@ -1,63 +1,68 @@
-"""Square attack in the linf ball: random search by squares, from scores alone (Andriushchenko et al. 2020).
+"""Square attack in the linf ball: random search with squares, from scores alone (Andriushchenko et al. 2020).
 
-Nothing is differentiated, so a network whose gradients are zero, saturated or wrong gains nothing by them.
+The network is never differentiated, so zero, saturated or wrong gradients do not protect it.
 """
 
 import keras
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import logit_margin
+from rsr_tf.attacks.base import Attack, Cost
+from rsr_tf.attacks.losses import logit_margin
+from rsr_tf.validation import check_integers, renamed_argument
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of 10,000, after each of which the share of changed pixels is halved (the authors' schedule)."""
 
 
-class Square:
-    """Square attack in the linf ball, with the noise of a random network taken into account.
+@renamed_argument("draws", "eot_samples")
+class Square(Attack):
+    """Square attack in the linf ball, adapted to random networks.
 
     The images start as vertical stripes of plus and minus epsilon. A query sets one square at a random place, in every
-    colour channel, to plus or minus epsilon, and keeps it if the margin of the label falls.
+    colour channel, to plus or minus epsilon, and keeps the change if the margin of the label falls.
 
-    Under noise a remembered margin is a trap: the luckiest draw so far is what every later image would have to beat,
-    and the search stands still. So the kept image is scored anew beside each candidate, in one call and thus under one
-    draw where a draw is shared by the batch: what decides is the difference that the square makes. And one draw that
-    is wrong ends nothing: an image is left alone only when `confirmations` draws in a row were wrong.
+    Two changes make it work under noise. A remembered margin would be the luckiest sample so far, which later
+    candidates could hardly beat, so the kept image is scored again together with each candidate, in one call: if the
+    network draws its noise once per call, both see the same noise. And one wrong sample does not end the search:
+    an image is finished only after `confirmations` wrong samples in a row.
 
     Args:
         epsilon: radius of the ball, in units of pixels in [0,1]. Defaults to 8/255.
-        queries: candidates scored for an image, the stripes among them. Each costs `draws` classifications, and as
-            many again with `rescore`. Defaults to 5000.
+        queries: candidates scored for an image, including the stripes. Each costs `eot_samples` classifications, twice
+            as many with `rescore`. Defaults to 5000.
         p_init: share of the pixels in the first squares; AutoAttack's value. Defaults to 0.8.
-        draws: calls of the network over which a margin is averaged. Defaults to 1, which suffices for a network
-            without noise; a random network may deserve more.
-        rescore: score the kept image anew beside each candidate. `False` halves the work for a network without noise
-            and changes nothing there; it makes the attack weak against a random one. Defaults to `True`.
-        confirmations: wrong draws in a row after which an image counts as broken. Defaults to 20.
+        eot_samples: calls of the network over which a margin is averaged. Defaults to 1, which is enough for a
+            network without noise; use more for a random network.
+        rescore: score the kept image again with each candidate. `False` halves the cost and gives the same result for
+            a network without noise; against a random one it makes the attack weak. Defaults to `True`.
+        confirmations: wrong samples in a row after which an image counts as broken. Defaults to 20.
 
     Raises:
-        ValueError: for an `epsilon` or a `p_init` outside (0, 1], or a number below 1.
+        ValueError: for an `epsilon` or `p_init` outside (0, 1], or an integer argument below 1.
 
     Example:
         >>> attack = Square(epsilon=8 / 255, queries=1000)
         >>> x_adv = attack(model_fn, x, y, seed=0)
     """
 
-    def __init__(self, *, epsilon=8 / 255, queries=5000, p_init=0.8, draws=1, rescore=True, confirmations=20):
+    name = "Square"
+    description = "Uses only the scores of the classes, no gradient: tries random squares and keeps those that do harm."
+    uses_gradients = False
+
+    def __init__(self, *, epsilon=8 / 255, queries=5000, p_init=0.8, eot_samples=1, rescore=True, confirmations=20):
         for name, value in (("epsilon", epsilon), ("p_init", p_init)):
             if not 0 < value <= 1:
                 raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
-        for name, value in (("queries", queries), ("draws", draws), ("confirmations", confirmations)):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
+        check_integers(1, queries=queries, eot_samples=eot_samples, confirmations=confirmations)
         self.epsilon = float(epsilon)
         self.queries = queries
         self.p_init = float(p_init)
-        self.draws = draws
+        self.eot_samples = eot_samples
         self.rescore = bool(rescore)
         self.confirmations = confirmations
 
     def __call__(self, model_fn, x, labels, *, seed=None):
-        """Adversarial images for a batch.
+        """Return adversarial images for a batch.
 
         Args:
             model_fn: function from images to logits; never differentiated.
@@ -66,8 +71,8 @@ class Square:
             seed: integer, `keras.random.SeedGenerator` or `None`, for stripes and squares.
 
         Returns:
-            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]. Images that are wrong in `confirmations`
-            draws to begin with are returned as they came.
+            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]. Images that are misclassified in all of the
+            first `confirmations` samples are returned unchanged.
         """
         x, labels = tf.convert_to_tensor(x, tf.float32), tf.convert_to_tensor(labels)
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
@@ -82,38 +87,42 @@ class Square:
             side = square_side(query, self.queries, self.p_init, x.shape)
             candidate = paint_square(kept, x, self.epsilon, side, tf.random.experimental.stateless_fold_in(key, query))
             if self.rescore:
-                margins, wrongs = _score(model_fn, *_twice(kept, candidate, labels), self.draws)
+                margins, wrongs = _score(model_fn, *_twice(kept, candidate, labels), self.eot_samples)
                 (margin, new_margin), (wrong, new_wrong) = tf.split(margins, 2), tf.split(wrongs, 2)
             else:
-                new_margin, new_wrong = _score(model_fn, candidate, labels, self.draws)
+                new_margin, new_wrong = _score(model_fn, candidate, labels, self.eot_samples)
             better = (new_margin < margin) & (streak < self.confirmations)
             wrong = tf.where(better, new_wrong, wrong)
-            streak = tf.where(streak < self.confirmations, tf.where(wrong, streak + self.draws, 0), streak)
+            streak = tf.where(streak < self.confirmations, tf.where(wrong, streak + self.eot_samples, 0), streak)
             kept = tf.where(_per_image(better), candidate, kept)
             return query + 1, kept, tf.where(better, new_margin, margin), wrong, streak
 
-        start = (1, kept, *_score(model_fn, kept, labels, self.draws), streak)
+        start = (1, kept, *_score(model_fn, kept, labels, self.eot_samples), streak)
         _, x_adv, *_ = tf.while_loop(unbroken, step, start)
         return tf.stop_gradient(x_adv)
+
+    def cost(self):
+        per_query = self.eot_samples * (2 if self.rescore else 1)
+        return Cost(gradients=0, classifications=self.queries * per_query + self.confirmations)
 
     def get_config(self):
         return {
             "epsilon": self.epsilon,
             "queries": self.queries,
             "p_init": self.p_init,
-            "draws": self.draws,
+            "eot_samples": self.eot_samples,
             "rescore": self.rescore,
             "confirmations": self.confirmations,
         }
 
 
 def changed_share(query, queries, p_init):
-    """Share of the pixels that a query changes: `p_init`, halved at `HALVINGS` (Section 3.2 of the paper).
+    """Compute the share of the pixels that a query changes: `p_init`, halved at `HALVINGS` (Section 3.2).
 
     Args:
         query: number of the query, an integer tensor.
-        queries: how many there will be; the schedule is stretched to it.
-        p_init: share at the beginning, in (0, 1].
+        queries: total number of queries; the schedule is stretched to it.
+        p_init: initial share, in (0, 1].
 
     Returns:
         float32 scalar.
@@ -124,27 +133,27 @@ def changed_share(query, queries, p_init):
 
 
 def square_side(query, queries, p_init, shape):
-    """Side of the square of a query in images of shape `(n, h, w, c)`, in pixels; at least 1, at most the image."""
+    """Compute the side of a query's square in images of shape `(n, h, w, c)`: pixels, from 1 to the image's side."""
     _, height, width, _ = shape
     side = tf.round(tf.sqrt(changed_share(query, queries, p_init) * height * width))
     return tf.clip_by_value(tf.cast(side, tf.int32), 1, min(height, width))
 
 
 def stripes(x, epsilon, key):
-    """`x` plus vertical stripes of plus or minus epsilon, one sign for each image, column and channel, cut to [0,1]."""
+    """Add stripes of plus or minus epsilon, one random sign for each image, column and channel; clip to [0,1]."""
     n, _, width, channels = x.shape
     return tf.clip_by_value(x + epsilon * _signs((n, 1, width, channels), key), 0.0, 1.0)
 
 
 def paint_square(kept, x, epsilon, side, key):
-    """Images with one square of theirs set to `x` plus or minus epsilon, cut to [0,1].
+    """Set one square of each image to `x` plus or minus epsilon, clipped to [0,1].
 
     Args:
         kept: float32 `(n, h, w, c)`.
         x: the clean images, of the same shape.
-        epsilon: what is added to `x` in the square, with one random sign for each image and channel.
-        side: side of the square, an integer scalar; its place is drawn evenly among those inside the image.
-        key: int32 `(2,)`, seed of the draw.
+        epsilon: change in the square, with one random sign for each image and channel.
+        side: side of the square, an integer scalar; its place is uniform among those inside the image.
+        key: int32 `(2,)`, the random seed.
 
     Returns:
         float32 `(n, h, w, c)`.
@@ -158,7 +167,7 @@ def paint_square(kept, x, epsilon, side, key):
 
 
 def _interval(n, length, side, key):
-    """Boolean `(n, length)`: `side` neighbours in each row, their place drawn evenly."""
+    """Return a mask `(n, length)` with `side` neighbouring `True`s in each row, at a uniform random place."""
     start = tf.random.stateless_uniform((n, 1), key, maxval=length - side + 1, dtype=tf.int32)
     place = tf.range(length)[tf.newaxis]
     return (place >= start) & (place < start + side)
@@ -168,16 +177,16 @@ def _signs(shape, key):
     return 2 * tf.cast(tf.random.stateless_uniform(shape, key, maxval=2, dtype=tf.int32), tf.float32) - 1
 
 
-def _score(model_fn, x, labels, draws):
-    """Margin of the label averaged over draws, and whether every draw is wrong; float32 and boolean `(n,)`."""
+def _score(model_fn, x, labels, eot_samples):
+    """Return the margin of the label averaged over samples, and whether every sample is wrong; `(n,)` each."""
 
-    def draw(index, total, wrong):
+    def add_sample(index, total, wrong):
         margin = tf.ensure_shape(logit_margin(model_fn(x), labels), labels.shape)
         return index + 1, total + margin, wrong & (margin < 0)
 
     start = (0, tf.zeros(labels.shape), tf.ones(labels.shape, tf.bool))
-    _, total, wrong = tf.while_loop(lambda index, *_: index < draws, draw, start)
-    return total / draws, wrong
+    _, total, wrong = tf.while_loop(lambda index, *_: index < eot_samples, add_sample, start)
+    return total / eot_samples, wrong
 
 
 def _twice(first, second, labels):
@@ -185,5 +194,5 @@ def _twice(first, second, labels):
 
 
 def _per_image(flags):
-    """`(n,)` as `(n, 1, 1, 1)`."""
+    """Reshape `(n,)` to `(n, 1, 1, 1)`, to broadcast over images."""
     return flags[:, tf.newaxis, tf.newaxis, tf.newaxis]

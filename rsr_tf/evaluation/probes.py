@@ -1,30 +1,28 @@
-"""What can be learnt of a network without an attack: is it random, what it returns, its gradients, its speed."""
-
-import time
+"""Measurements of a network that need no attack: its noise, its logits and its gradients."""
 
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
-from rsr_tf.attacks.pgd import cross_entropy, input_gradient
+from rsr_tf.attacks.losses import cross_entropy
+from rsr_tf.attacks.pgd import input_gradient
 
 CALL_SIZES = (1, 250, 257, 2056)
-"""Batch sizes at which the noise is looked at: those of single images, of an evaluation, and of a ZOO iteration on one
+"""Batch sizes at which the noise is measured: those of single images, of an evaluation, and of a ZOO iteration on one
 image and on eight."""
 
 
 def noise_by_batch_size(model_fn, images, sizes, *, draws=12):
-    """How much the logits of one image differ between calls, for calls with different numbers of images.
+    """Measure how much the logits of an image differ between calls, for calls with different numbers of images.
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
-        images: float32 `(n, h, w, c)` in [0,1]; the first 8 are looked at, at every size, repeated to fill a call.
+        images: float32 `(n, h, w, c)` in [0,1]; the first 8 are used, repeated to fill a call.
         sizes: the numbers of images.
-        draws: calls of each size, if two of them differ at any. Defaults to 12.
+        draws: calls of each size, if two of them differ at any size. Defaults to 12.
 
     Returns:
         A dict from size to the standard deviation of the logits over the calls, in units of their standard deviation
-        over the classes; both are root mean squares over all that was in a call. 0 for a network without noise.
+        over the classes; both are root mean squares over all images of a call. 0 for a network without noise.
     """
     first = {size: _spread(model_fn, images, size, 2) for size in sizes}
     return {size: _spread(model_fn, images, size, draws) for size in sizes} if any(first.values()) else first
@@ -41,58 +39,26 @@ def _spread(model_fn, images, size, draws):
 
 
 def mean_logits(model_fn, images, *, draws=20):
-    """Mean and variance of the logits of some images over several calls, float64 `(n, classes)` each."""
+    """Return mean and variance of the logits of some images over several calls, float64 `(n, classes)` each."""
     logits = np.array([model_fn(tf.constant(images)) for _ in range(draws)], np.float64)
     return logits.mean(0), logits.var(0, ddof=1)
 
 
 def logit_scale(logits):
-    """How far the logits of an image are apart: the median over images of their standard deviation, above 0."""
+    """Return the median over images of the standard deviation of their logits, which is kept above 0."""
     return max(float(np.median(np.std(logits, axis=1))), 1e-12)
 
 
-def rescaled(model_fn, scale):
-    """A network with its logits divided by `scale`: the same decisions, another loss."""
-    return lambda x: model_fn(x) / scale
-
-
-def with_gradient_path(model_fn):
-    """The same network, with a gradient of zero where it has none: rounding, say, leaves an attack nothing to call."""
-    return lambda x: model_fn(x) + 0.0 * tf.reduce_sum(x)
-
-
 def zero_gradients(model_fn, images, labels):
-    """Where the gradient of the cross-entropy with respect to the image is exactly zero, or not a number.
+    """Return where the gradient of the cross-entropy with respect to the image is exactly zero, or NaN.
+
+    Args:
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1].
+        labels: integers `(n,)`.
 
     Returns:
         Float `(n,)`: the share of such entries in the gradient of each image.
     """
     gradient = input_gradient(model_fn, cross_entropy, tf.constant(images, tf.float32), tf.constant(labels, tf.int32))
     return np.mean((gradient == 0) | np.isnan(gradient), axis=(1, 2, 3))
-
-
-def speed(model_fn, images, labels, *, batch_size):
-    """Seconds that a network takes on this machine now.
-
-    Returns:
-        A dict with `"trace"`, for making the graph of an attack, and, for one image in batches of this size,
-        `"gradient"` and `"classification"`.
-    """
-    batch_size = min(batch_size, len(images))
-    x, y = tf.constant(images[:batch_size], tf.float32), tf.constant(labels[:batch_size], tf.int32)
-    classify = tf.function(lambda x: model_fn(x))
-    attack = AdaptivePGD(steps=1, draws=1)
-    two_gradients = tf.function(lambda x, y: attack(classify, x, y), autograph=False)
-    classify(x)
-    first, again = _seconds(two_gradients, x, y), min(_seconds(two_gradients, x, y) for _ in range(3))
-    return {
-        "trace": max(0.0, first - again),
-        "gradient": again / 2 / batch_size,
-        "classification": min(_seconds(classify, x) for _ in range(3)) / batch_size,
-    }
-
-
-def _seconds(function, *inputs):
-    started = time.perf_counter()
-    function(*inputs).numpy()
-    return time.perf_counter() - started

@@ -1,8 +1,8 @@
-"""One attack after the other against a network: crafted on one, scored on several, each image's worst one kept.
+"""Run attacks in sequence, score each on several networks, and keep the worst adversarial example per image.
 
-A random network is scored by several draws of its noise. An image counts as broken once a majority of them is wrong
-under any attack; whoever asks for `left` attacks only the others further. That counts luck for the attacker: an image
-that is right in six draws of ten has as many chances to lose as there are attacks. `fresh_score` takes that back.
+A random network is scored by several draws of its noise. An image counts as broken once any attack makes a majority of
+the draws wrong. Selecting the worst of several noisy results is biased low: an image that is correct in six draws of
+ten can lose by chance under each attack. `fresh_score` re-evaluates with new noise, which removes the bias.
 """
 
 import functools
@@ -14,33 +14,36 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
-from rsr_tf.evaluation.scores import RepeatedScore
+from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
+from rsr_tf.evaluation.suites import ALL_IMAGES
 
 log = logging.getLogger(__name__)
 
 ROUNDING = 1e-6
-"""What float32 may add to a distance or a pixel without breaking the rules."""
+"""Allowance for the rounding of float32 in a distance or a pixel."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What came of one attack.
+class AttackResult:
+    """The result of one attack.
 
     Args:
-        name: of the attack.
-        source: the network that it was crafted on.
-        parameters: of the attack, as plain values.
+        name: identifier of the attack.
+        source: the network that the attack was crafted on.
+        parameters: class and settings of the attack, JSON-serializable.
         index: integers `(m,)`, the images that were attacked.
-        scores: dict from each network to its `RepeatedScore` on the m adversarial images.
-        withstood: dict from each network to the share of all images that were right in a majority of draws under this
-            attack and every one before it.
+        scores: dict from each network to its `MajorityScore` on the m adversarial images.
+        robust_accuracy: dict from each network to the share of all images that were correct in a majority of draws
+            under this attack and every earlier one.
         distance: float32 `(m,)`, linf distance of each image from the clean one.
         low, high: float32 `(m,)`, smallest and largest pixel of each image.
-        seconds: what it took.
-        on: which images these are: `"all"`, those of the `"checks"`, or those that were `"left"`. Defaults to `"all"`.
+        seconds: duration of the attack.
+        subset: which images were attacked, one of `rsr_tf.evaluation.suites.ALL_IMAGES` (default), `CHECK_IMAGES` and
+            `STILL_ROBUST`.
+        uses_gradients: whether the attack uses gradients of the network. Defaults to `True`.
     """
 
     name: str
@@ -48,35 +51,43 @@ class Trial:
     parameters: dict
     index: np.ndarray
     scores: dict
-    withstood: dict
+    robust_accuracy: dict
     distance: np.ndarray
     low: np.ndarray
     high: np.ndarray
     seconds: float
-    on: str = "all"
+    subset: str = ALL_IMAGES
+    uses_gradients: bool = True
 
 
-class Bench:
-    """Where attacks are tried on a network and its variants.
+class AttackRunner:
+    """Runs and scores attacks on a network and its variants.
 
     Args:
-        sources: dict from name to `model_fn`: the networks that can be attacked.
+        sources: dict from name to `model_fn`, see `rsr_tf.evaluation.as_model_fn`: the networks that can be attacked.
         targets: dict from name to `model_fn`: the networks that every adversarial image is scored on.
         images: float32 `(n, h, w, c)` in [0,1].
         labels: integers `(n,)`.
-        epsilon: linf radius, in units of pixels in [0,1]. Images further away, or outside [0,1], are scored, but break
-            nothing.
-        draws: dict from each target to the number of times it classifies an image.
-        state: a `rsr_tf.evaluation.state.State`; every batch of every attack is a step of it.
+        epsilon: linf radius, in units of pixels in [0,1]. Images further away, or outside [0,1], are scored but do
+            not count as successful.
+        draws: dict from each target to the number of predictions it makes per image.
+        state: a `rsr_tf.evaluation.State`; every batch of every attack is one step of it.
         batch_size: images attacked at once.
-        seed: integer; attack, batch and seed together make the random numbers of the attack.
-        reseed: function of an integer that restarts the noise of the networks, called before every batch, so that a
-            stopped evaluation gives the very numbers of an unstopped one. One that does nothing leaves it alone.
+        seed: integer; attack, batch and seed together determine the random numbers of the attack.
+        reseed: function of an integer that restarts the noise of the networks. It is called before every batch, so that
+            a resumed evaluation gives exactly the numbers of an uninterrupted one; it may do nothing.
 
     Attributes:
-        trials: list of `Trial`, in their order.
-        lowest: dict from each target to float `(n,)`: the smallest share of right draws of each image under any attack.
-        worst: dict from each target to float32 `(n, h, w, c)`: the images that this was seen on.
+        results: list of `AttackResult`, in the order of the attacks.
+        lowest: dict from each target to float `(n,)`: the smallest share of correct draws of each image under any
+            attack.
+        worst: dict from each target to float32 `(n, h, w, c)`: the images that had this share.
+
+    Example:
+        >>> networks = {"network": as_model_fn(model)}
+        >>> options = {"epsilon": 8 / 255, "draws": {"network": 20}, "state": State(None, {}), "batch_size": 50}
+        >>> runner = AttackRunner(networks, networks, images, labels, seed=0, reseed=lambda seed: None, **options)
+        >>> runner.run("PGD", PGD(), source="network", index=runner.still_robust).robust_accuracy["network"]
     """
 
     def __init__(self, sources, targets, images, labels, *, epsilon, draws, state, batch_size, seed, reseed):
@@ -85,35 +96,35 @@ class Bench:
         self.epsilon, self.draws, self.state, self.seed = epsilon, draws, state, seed
         self.batch_size = min(batch_size, len(images))
         self.reseed = reseed
-        self.trials = []
+        self.results = []
         self.lowest = {target: np.full(len(images), np.inf) for target in targets}
         self.worst = {target: self.images.copy() for target in targets}
         self._count = {
-            target: in_batches(count_right(_graph(model_fn), draws=draws[target]), batch_size=self.batch_size)
+            target: in_batches(count_correct(_graph(model_fn), draws=draws[target]), batch_size=self.batch_size)
             for target, model_fn in targets.items()
         }
 
     @property
-    def left(self):
-        """The images that are still robust on any of the targets, as integers."""
+    def still_robust(self):
+        """Indices of the images that are still robust on any of the targets, integers."""
         return np.flatnonzero(np.any([lowest > 0.5 for lowest in self.lowest.values()], axis=0))
 
-    def withstood(self, target):
-        """The share of all images that one target classified right, in a majority of draws, under every attack."""
+    def robust_accuracy(self, target):
+        """Return the share of all images that a target classified correctly, by majority, under every attack."""
         return float(np.mean(self.lowest[target] > 0.5))
 
-    def run(self, name, attack, *, source, index, on="all"):
-        """Attack some images, score them on every target, and remember it.
+    def run(self, name, attack, *, source, index, subset=ALL_IMAGES):
+        """Attack some images, score them on every target, and store the result.
 
         Args:
-            name: of the attack; no two of the same source may share it.
+            name: identifier of the attack, unique for each source.
             attack: callable `(model_fn, x, labels, *, seed) -> x_adv` with a `get_config`.
             source: name of the network to attack.
             index: integers `(m,)`, the images to attack.
-            on: which images these are, for the `Trial`. Defaults to `"all"`.
+            subset: which images these are, for the `AttackResult`. Defaults to all.
 
         Returns:
-            A `Trial`, or `None` where there is nothing to attack.
+            An `AttackResult`, or `None` if there is no image to attack.
         """
         if not len(index):
             return None
@@ -126,29 +137,30 @@ class Bench:
             self._keep_worst(batch, parts[-1])
         found = {key: np.concatenate([part[key] for part in parts]) for key in ("distance", "low", "high")}
         hits = {target: np.concatenate([part[f"hits {target}"] for part in parts]) for target in self.lowest}
-        trial = Trial(
+        result = AttackResult(
             name=name,
             source=source,
             parameters={"attack": type(attack).__name__, **attack.get_config()},
             index=index,
-            scores={target: RepeatedScore(hits[target], self.draws[target]) for target in self.lowest},
-            withstood={target: self.withstood(target) for target in self.lowest},
+            scores={target: MajorityScore(hits[target], self.draws[target]) for target in self.lowest},
+            robust_accuracy={target: self.robust_accuracy(target) for target in self.lowest},
             seconds=float(sum(part["seconds"] for part in parts)),
-            on=on,
+            subset=subset,
+            uses_gradients=getattr(attack, "uses_gradients", True),
             **found,
         )
-        self.trials.append(trial)
-        log.info("%s", _progress(trial))
-        return trial
+        self.results.append(result)
+        log.info("%s", _progress(result))
+        return result
 
     def fresh_score(self, target):
-        """A `RepeatedScore` of each image's worst adversarial image, with noise that had no part in choosing it."""
+        """Return the `MajorityScore` of the worst adversarial images under new noise, which did not select them."""
 
         def compute():
             self.reseed(derived_seed(self.seed, f"fresh {target}"))
             return {"hits": self._count[target](self.worst[target], self.labels)}
 
-        return RepeatedScore(self.state.once(f"fresh draws, {target}", compute)["hits"], self.draws[target])
+        return MajorityScore(self.state.once(f"fresh draws, {target}", compute)["hits"], self.draws[target])
 
     def _crafter(self, attack, model_fn):
         generator = keras.random.SeedGenerator(0)
@@ -166,12 +178,12 @@ class Bench:
         return craft
 
     def _attack(self, craft, batch, step):
-        """Adversarial images of one batch and what each target makes of them: all that the state has to know."""
+        """Return the adversarial images of one batch and their scores on each target, to be stored in the state."""
         started, seed = time.monotonic(), derived_seed(self.seed, step)
         x, y = self.images[batch], self.labels[batch]
         self.reseed(seed)
         x_adv = craft(x, y, seed)
-        x_adv = np.where(np.isfinite(x_adv), x_adv, x)  # a NaN in the gradient saves no pixel but its own
+        x_adv = np.where(np.isfinite(x_adv), x_adv, x)  # a NaN resets only its own pixel
         hits = {target: count(x_adv, y) for target, count in self._count.items()}
         pixels = (1, 2, 3)
         distance, low, high = np.abs(x_adv - x).max(pixels), x_adv.min(pixels), x_adv.max(pixels)
@@ -194,8 +206,8 @@ class Bench:
             self.worst[target][batch[lower]] = kept_images[lower]
 
 
-def count_right(model_fn, *, draws):
-    """In how many of several calls a network is right, as one graph.
+def count_correct(model_fn, *, draws):
+    """Return a function that counts, as one graph, in how many of several calls a network is correct.
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`; a random one draws new noise at every call.
@@ -208,7 +220,7 @@ def count_right(model_fn, *, draws):
     @tf.function
     def count(x, y):
         def draw(index, hits):
-            return index + 1, hits + tf.cast(is_right(model_fn(x), y), tf.int32)
+            return index + 1, hits + tf.cast(is_correct(model_fn(x), y), tf.int32)
 
         _, hits = tf.while_loop(lambda index, _: index < draws, draw, (0, tf.zeros_like(y)))
         return hits
@@ -217,13 +229,16 @@ def count_right(model_fn, *, draws):
 
 
 def _graph(model_fn):
-    """A network as a graph of its own, made once for all attacks; its Python may branch on tensors, an attack's not."""
+    """Return a network as a separate graph, traced once for all attacks.
+
+    Unlike the code of an attack, that of the network may branch on tensors in Python.
+    """
     return tf.function(lambda x: model_fn(x))
 
 
-def _progress(trial):
+def _progress(result):
     shares = ", ".join(
-        f"{target}: {score.accuracy:.1%} of {score.n} right, {trial.withstood[target]:.1%} of all withstood so far"
-        for target, score in trial.scores.items()
+        f"{target}: {score.accuracy:.1%} of {score.n} correct, robust accuracy {result.robust_accuracy[target]:.1%}"
+        for target, score in result.scores.items()
     )
-    return f"{trial.name} on {trial.source}; {shares}; {trial.seconds:.0f} s"
+    return f"{result.name} on {result.source}; {shares}; {result.seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Accuracy over repeated draws of noise and attack, with what a reader needs to judge it."""
+"""Accuracy over repeated draws of noise and attack, with confidence intervals."""
 
 import math
 import statistics
@@ -21,23 +21,24 @@ class Score:
 
     @property
     def mean(self):
+        """Mean accuracy over the draws."""
         return statistics.fmean(self.accuracies)
 
     @property
     def std(self):
-        """Standard deviation over the draws; zero for a single one."""
+        """Sample standard deviation over the draws; 0 for a single draw."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
     @property
     def interval(self):
-        """Wilson's 95 % interval of the mean accuracy, for `n` images."""
+        """Wilson 95 % interval of the mean accuracy, for `n` images."""
         return wilson_interval(self.mean, self.n)
 
     def __str__(self):
         return f"{self.mean:.1%} ± {self.std:.1%} (n={self.n}, {len(self.accuracies)} draws)"
 
     def as_dict(self):
-        """Everything as plain numbers, for JSON."""
+        """Return all numbers as a JSON-serializable dict."""
         return {
             "mean": self.mean,
             "std": self.std,
@@ -49,11 +50,11 @@ class Score:
 
 
 @dataclass(frozen=True)
-class RepeatedScore:
-    """What a random network makes of images that it classifies several times, each time with fresh noise.
+class MajorityScore:
+    """Accuracy of a random network that classifies each image several times, each time with new noise.
 
     Args:
-        hits: integers `(n,)`: how many of the draws were right, for each image.
+        hits: integers `(n,)`: the number of correct draws of each image.
         draws: number of draws, K.
     """
 
@@ -62,16 +63,17 @@ class RepeatedScore:
 
     @property
     def n(self):
+        """Number of images."""
         return len(self.hits)
 
     @property
     def robust(self):
-        """Which images are right in a majority of the draws, boolean `(n,)`; half of them is not enough."""
+        """Which images are correct in a majority of the draws, boolean `(n,)`; exactly half is not enough."""
         return 2 * np.asarray(self.hits) > self.draws
 
     @property
     def accuracy(self):
-        """Share of the images that are right in a majority of the draws."""
+        """Share of the images that are correct in a majority of the draws."""
         return float(np.mean(self.robust))
 
     @property
@@ -80,7 +82,7 @@ class RepeatedScore:
         return float(np.mean(self.hits)) / self.draws
 
     def as_dict(self):
-        """Everything as plain numbers, for JSON; both intervals are Wilson's at 95 %, for n images."""
+        """Return all numbers as a JSON-serializable dict; both intervals are Wilson 95 % intervals for n images."""
         return {
             "accuracy": self.accuracy,
             "interval": list(wilson_interval(self.accuracy, self.n)),
@@ -92,12 +94,12 @@ class RepeatedScore:
 
 
 def wilson_interval(share, n, z=1.959964):
-    """Interval for a share seen in `n` trials (Wilson 1927), 95 % by default.
+    """Return the confidence interval of a share observed in `n` trials (Wilson 1927), 95 % by default.
 
     Args:
         share: number in [0, 1].
         n: number of trials, at least 1.
-        z: quantile of the normal distribution.
+        z: quantile of the normal distribution. Defaults to 1.959964, for 95 %.
 
     Returns:
         `(low, high)` in [0, 1].

@@ -12,6 +12,8 @@ from rsr_tf.files import is_partial, replacing, write_text
 from rsr_tf.identity import first_difference
 
 IDENTITY = "identity.json"
+SCHEMA = 2
+"""Version of the identity: 2 names the samples of an attack `eot_samples` and the norm of PGD; 1 has no `"schema"`."""
 
 
 class State:
@@ -35,7 +37,7 @@ class State:
         self.folder = None if folder is None else Path(folder)
         self._taken = set()
         if self.folder is not None:
-            self._claim(json.loads(json.dumps(identity)))
+            self._claim(json.loads(json.dumps({"schema": SCHEMA, **identity})))
 
     def _claim(self, identity):
         path = self.folder / IDENTITY
@@ -45,7 +47,7 @@ class State:
             write_text(path, json.dumps(identity, indent=1) + "\n")
             return
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = _upgraded(json.loads(path.read_text(encoding="utf-8")))
         except ValueError as error:
             raise ValueError(f"cannot read {path}: {error}") from error
         difference = first_difference(found, identity)
@@ -106,6 +108,28 @@ def derived_seed(seed, step):
         An integer.
     """
     return zlib.crc32(f"{seed} {step}".encode())
+
+
+def _upgraded(identity):
+    """Return an identity as version 0.2.0 wrote it in the present schema; any other one unchanged."""
+    if "schema" in identity:
+        return identity
+    upgraded = {**identity, "schema": SCHEMA}
+    for key in ("table", "attacks"):
+        if isinstance(identity.get(key), dict):
+            upgraded[key] = {name: _upgraded_attack(config) for name, config in identity[key].items()}
+    if isinstance(identity.get("settings"), dict):
+        upgraded["settings"] = _upgraded_attack(identity["settings"])
+    return upgraded
+
+
+def _upgraded_attack(config):
+    upgraded = {"eot_samples" if key == "draws" else key: value for key, value in config.items()}
+    if "loss_fn" in config:  # PGD and FGSM, which had no norm
+        upgraded["norm"] = "linf"
+    if config.get("name") == "AdaptivePGD":
+        upgraded["name"] = "EOTPGD"
+    return upgraded
 
 
 def _slug(name):

@@ -1,35 +1,68 @@
-"""Which attacks make up a suite, and how many calls of the network they take."""
+"""The attacks of each suite, and the order of the steps of an evaluation."""
 
 from dataclasses import dataclass
 
-import keras
-import tensorflow as tf
-
 from rsr_tf.attacks.apgd import APGD
-from rsr_tf.attacks.eot_pgd import AdaptivePGD
+from rsr_tf.attacks.baselines import NoAttack, RandomSigns
+from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
 
+# Identifiers of networks, subsets and steps. Their values name the files of a stored state, are hashed into the seed of
+# each step, and stand in every verdict. Never change them; the report has labels for readers.
+
+NETWORK = "network"
+STRIPPED = "stripped"
+RESCALED = "rescaled"
+"""What a step attacks: the network, the same without its noise, or the network with its logits rescaled."""
+
+ALL_IMAGES = "all"
+CHECK_IMAGES = "checks"
+STILL_ROBUST = "left"
+"""Which images a step attacks: all, the first ones, or those that no attack has broken yet."""
+
+CLEAN = "clean"
+PAPERS_PGD = "PGD-7, as in the paper"
+SINGLE_STEP = "FGSM"
+SHORT_PGD = "short PGD"
+RANDOM_NOISE = "random noise"
+SHORT_SQUARE = "short Square"
+ONE_DRAW_PGD = "PGD, one draw"
+FEW_STEPS_PGD = "PGD, one draw, few steps"
+RESTARTED_PGD = "PGD, one draw, restarts"
+PGD_20 = "PGD-20"
+APGD_CE = "APGD-CE"
+APGD_DLR = "APGD-DLR"
+PGD_100_CE = "PGD-100, 5 restarts, CE"
+PGD_100_DLR = "PGD-100, 5 restarts, DLR"
+SQUARE = "Square"
+
+
+def sweep_name(radius):
+    """Return the identifier of the step that attacks with another epsilon than that of the evaluation."""
+    return f"{ONE_DRAW_PGD}, epsilon {255 * radius:.4g}/255"
+
+
 EPSILON_FACTORS = (0.25, 0.5, 2, 4)
-"""Of the sweep, beside 0 and 1: from 2/255 to 32/255 for an epsilon of 8/255."""
+"""Factors of epsilon in the sweep, besides 0 and 1: from 2/255 to 32/255 for an epsilon of 8/255."""
 WIDE_RADII = (64 / 255, 0.5)
-"""Of every sweep. At a half every image can become a grey one, and any image any other's: no network is right there."""
+"""Radii in every sweep. At 0.5 every image can become a uniform grey one, so no network can be correct there."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """How much a suite spends.
+    """The computation that a suite spends.
 
     Args:
-        images: test images that the claim is about.
+        images: number of test images that the claim is about.
         draws: gradients that an attack of the claim averages, for a random network.
-        apgd_steps: of both APGD attacks.
-        queries: of the attack by scores; 0 leaves it out.
-        query_draws: calls that it averages a margin over, for a random network.
+        apgd_steps: steps of both APGD attacks.
+        queries: queries of the Square attack; 0 leaves it out.
+        query_draws: predictions that the Square attack averages, for a random network.
         pgd: whether PGD-20 is among the attacks of the claim.
-        long_pgd: whether PGD-100 with restarts is.
-        check_images: the first so many of the images are attacked by everything that the checks compare.
-        check_steps, check_draws, check_queries: of the attacks that the checks compare.
+        long_pgd: whether PGD-100 with restarts is among the attacks of the claim.
+        check_images: number of images, from the first on, that the attacks of the checks are run on.
+        check_steps, check_draws, check_queries: steps, gradients and queries of the attacks of the checks.
     """
 
     images: int = 1000
@@ -60,51 +93,64 @@ SUITES = {
     "paper": Suite(pgd=True, queries=1000, query_draws=4),
     "full": Suite(pgd=True, long_pgd=True, queries=5000, query_draws=8, check_draws=20),
 }
-"""From fast to thorough; the claim of `"standard-random"` is that of the version `rand` of AutoAttack."""
+"""From fast to thorough; the claim of `"standard-random"` is that of AutoAttack's version `rand`."""
 
 
-def claim_attacks(suite, *, epsilon, random):
-    """The attacks that a claim has to withstand, the fast ones first; in the linf ball, with true labels.
+@dataclass(frozen=True)
+class Step:
+    """One attack of an evaluation.
 
     Args:
-        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"standard-random"`: both APGD
-            attacks with 100 iterations and 20 draws, as in the version `rand` of AutoAttack. `"paper"`: PGD-20 over the
-            noise before them and Square after them. `"full"`: these with 5,000 queries, and PGD-100 with restarts and
-            two losses.
+        name: identifier of the attack, such as `CLEAN`.
+        attack: a `rsr_tf.attacks.Attack`.
+        source: the network that is attacked: `NETWORK`, `STRIPPED` or `RESCALED`.
+        subset: the images that are attacked: `ALL_IMAGES`, `CHECK_IMAGES` or `STILL_ROBUST`.
+    """
+
+    name: str
+    attack: object
+    source: str
+    subset: str
+
+
+def plan(suite, *, epsilon, random):
+    """List the steps of an evaluation in order.
+
+    The paper's attack on all images comes first, then the attacks of the checks, because images that these break need
+    no other attack, then the attacks of the claim on the images that are still robust.
+
+    Args:
+        suite: a key of `SUITES`.
         epsilon: radius of the ball, in units of pixels in [0,1].
-        random: whether the network is; one draw is enough for one that is not.
+        random: dict from each network to whether it is random.
 
     Returns:
-        A dict from name to attack.
+        A list of `Step`.
     """
-    size = SUITES[suite]
-    draws, query_draws = (size.draws, size.query_draws) if random else (1, 1)
-    losses = {"CE": "cross_entropy", "DLR": "dlr"}
-    attacks = {}
-    if size.pgd:
-        attacks["PGD-20"] = AdaptivePGD(epsilon=epsilon, steps=20, draws=draws)
-    for name, loss in losses.items():
-        attacks[f"APGD-{name}"] = APGD(epsilon=epsilon, steps=size.apgd_steps, draws=draws, loss=loss)
-    if size.long_pgd:
-        for name, loss in losses.items():
-            attacks[f"PGD-100, 5 restarts, {name}"] = AdaptivePGD(
-                epsilon=epsilon, steps=100, draws=draws, restarts=5, loss=loss
-            )
-    if size.queries:
-        attacks["Square"] = Square(epsilon=epsilon, queries=size.queries, draws=query_draws, rescore=random)
-    return attacks
+    steps = [Step(CLEAN, NoAttack(), NETWORK, ALL_IMAGES)]
+    steps += [Step(PAPERS_PGD, papers_attack(epsilon), source, ALL_IMAGES) for source in random]
+    for source, is_random in random.items():
+        attacks = basic_attacks(suite, epsilon=epsilon, random=is_random)
+        steps += [Step(name, attack, source, CHECK_IMAGES) for name, attack in attacks.items()]
+    compared = attacks_for_checks(suite, epsilon=epsilon, random=random[NETWORK])
+    steps += [Step(name, attack, NETWORK, CHECK_IMAGES) for name, attack in compared.items()]
+    steps.append(Step(ONE_DRAW_PGD, compared[ONE_DRAW_PGD], RESCALED, CHECK_IMAGES))
+    for source, is_random in random.items():
+        attacks = claim_attacks(suite, epsilon=epsilon, random=is_random)
+        steps += [Step(name, attack, source, STILL_ROBUST) for name, attack in attacks.items()]
+    return steps
 
 
 def papers_attack(epsilon):
-    """PGD-7 with one draw of the noise a step, what the paper measures robustness by (Section 4.1)."""
+    """Return PGD-7 with one draw of the noise per step, the paper's measure of robustness (Section 4.1)."""
     return PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
 
 
 def basic_attacks(suite, *, epsilon, random):
-    """FGSM, and a short PGD over the noise: what transfer between a network and its stripped self is measured with.
+    """Return FGSM and a short PGD over the noise, which measure transfer between a network and its stripped version.
 
     Args:
-        As `claim_attacks`.
+        suite, epsilon, random: as for `claim_attacks`.
 
     Returns:
         A dict from name to attack.
@@ -112,16 +158,16 @@ def basic_attacks(suite, *, epsilon, random):
     size = SUITES[suite]
     draws = size.check_draws if random else 1
     return {
-        "FGSM": FGSM(epsilon=epsilon),
-        "short PGD": AdaptivePGD(epsilon=epsilon, steps=size.check_steps, draws=draws),
+        SINGLE_STEP: FGSM(epsilon=epsilon),
+        SHORT_PGD: EOTPGD(epsilon=epsilon, steps=size.check_steps, eot_samples=draws),
     }
 
 
-def check_attacks(suite, *, epsilon, random):
-    """What the checks compare with the basic attacks: other kinds, and PGD of one draw a step with other budgets.
+def attacks_for_checks(suite, *, epsilon, random):
+    """Return what the checks compare with the basic attacks: other kinds of attack, and PGD with other budgets.
 
     Args:
-        As `claim_attacks`.
+        suite, epsilon, random: as for `claim_attacks`.
 
     Returns:
         A dict from name to attack.
@@ -129,67 +175,48 @@ def check_attacks(suite, *, epsilon, random):
     size = SUITES[suite]
 
     def pgd(*, epsilon=epsilon, steps=size.check_steps, restarts=1):
-        return AdaptivePGD(epsilon=epsilon, steps=steps, draws=1, restarts=restarts)
+        return EOTPGD(epsilon=epsilon, steps=steps, eot_samples=1, restarts=restarts)
 
     return {
-        "random noise": RandomSigns(epsilon),
-        "short Square": Square(epsilon=epsilon, queries=size.check_queries, rescore=random),
-        "PGD, one draw": pgd(),
-        "PGD, one draw, few steps": pgd(steps=max(1, size.check_steps // 5)),
-        "PGD, one draw, restarts": pgd(restarts=2),
+        RANDOM_NOISE: RandomSigns(epsilon),
+        SHORT_SQUARE: Square(epsilon=epsilon, queries=size.check_queries, rescore=random),
+        ONE_DRAW_PGD: pgd(),
+        FEW_STEPS_PGD: pgd(steps=max(1, size.check_steps // 5)),
+        RESTARTED_PGD: pgd(restarts=2),
         **{sweep_name(radius): pgd(epsilon=radius) for radius in other_radii(epsilon)},
     }
 
 
 def other_radii(epsilon):
-    """The radii of the sweep beside 0 and `epsilon` itself, in ascending order; none above 1."""
+    """Return the radii of the sweep besides 0 and `epsilon` itself, in ascending order and none above 1."""
     return sorted({*(min(1.0, factor * epsilon) for factor in EPSILON_FACTORS), *WIDE_RADII} - {epsilon})
 
 
-def sweep_name(radius):
-    return f"PGD, one draw, epsilon {255 * radius:.4g}/255"
-
-
-def calls(attack):
-    """How many gradients and how many mere classifications an attack takes for an image, at most.
+def claim_attacks(suite, *, epsilon, random):
+    """Return the attacks that the claim is about, the fast ones first: linf ball, true labels.
 
     Args:
-        attack: an attack object; its `get_config` decides.
+        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"standard-random"`: both APGD
+            attacks with 100 iterations and 20 draws, as in AutoAttack's version `rand`. `"paper"`: also PGD-20 over the
+            noise before them and Square after them. `"full"`: the same with 5,000 queries, and PGD-100 with restarts
+            and two losses.
+        epsilon: radius of the ball, in units of pixels in [0,1].
+        random: whether the network is random; otherwise one draw is enough.
 
     Returns:
-        `(gradients, classifications)`.
+        A dict from name to attack.
     """
-    config = attack.get_config()
-    draws = config.get("draws", 1)
-    if "queries" in config:
-        return 0, config["queries"] * draws * (2 if config["rescore"] else 1) + config["confirmations"]
-    looks = config.get("steps", 0) + ("restarts" in config)  # those with restarts look at their last point as well
-    return looks * draws * config.get("restarts", 1), 0
-
-
-class NoAttack:
-    """Leaves the images as they are."""
-
-    def __call__(self, model_fn, x, labels, *, seed=None):
-        return x
-
-    def get_config(self):
-        return {}
-
-
-class RandomSigns:
-    """Random noise of the largest size: every pixel goes up or down by epsilon, cut to [0,1].
-
-    Args:
-        epsilon: size of the noise, in units of pixels in [0,1].
-    """
-
-    def __init__(self, epsilon):
-        self.epsilon = float(epsilon)
-
-    def __call__(self, model_fn, x, labels, *, seed=None):
-        sign = tf.sign(keras.random.uniform(tf.shape(x), -1.0, 1.0, dtype="float32", seed=seed))
-        return tf.clip_by_value(x + self.epsilon * sign, 0.0, 1.0)
-
-    def get_config(self):
-        return {"epsilon": self.epsilon}
+    size = SUITES[suite]
+    draws, query_draws = (size.draws, size.query_draws) if random else (1, 1)
+    losses = ("cross_entropy", "dlr")
+    attacks = {}
+    if size.pgd:
+        attacks[PGD_20] = EOTPGD(epsilon=epsilon, steps=20, eot_samples=draws)
+    for name, loss in zip((APGD_CE, APGD_DLR), losses, strict=True):
+        attacks[name] = APGD(epsilon=epsilon, steps=size.apgd_steps, eot_samples=draws, loss=loss)
+    if size.long_pgd:
+        for name, loss in zip((PGD_100_CE, PGD_100_DLR), losses, strict=True):
+            attacks[name] = EOTPGD(epsilon=epsilon, steps=100, eot_samples=draws, restarts=5, loss=loss)
+    if size.queries:
+        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, eot_samples=query_draws, rescore=random)
+    return attacks

@@ -1,4 +1,4 @@
-"""Transfer (Table 3; Liu et al. 2016): images made to fool one network are shown to others."""
+"""Transfer (Table 3; Liu et al. 2016): adversarial images of one network are classified by others."""
 
 import csv
 import functools
@@ -26,22 +26,22 @@ class TransferMatrix:
     """Accuracy of every target on the images of every source.
 
     Args:
-        scores: dict from source to a dict from target to `Score`. The first source is `"clean"`: images as they come.
-        parameters: the attack's parameters, the seed and the number of images, as plain values.
+        scores: dict from source to a dict from target to `Score`. The first source is `"clean"`, the clean images.
+        parameters: JSON-serializable dict: settings of the attacks, number of images, number of draws, and seed.
     """
 
     scores: dict
     parameters: dict
 
     def as_dict(self):
-        """Everything as plain values, for JSON."""
+        """Return scores and parameters as a JSON-serializable dict."""
         accuracy = {
             source: {target: score.as_dict() for target, score in row.items()} for source, row in self.scores.items()
         }
         return {**self.parameters, "accuracy": accuracy}
 
     def __str__(self):
-        """One line for each source: accuracy of every target in per cent."""
+        """Return one line for each source: the accuracy of every target in per cent."""
         width = max(map(len, self.scores))
         lines = [
             f"{source:<{width}}  " + ", ".join(f"{target} {100 * score.mean:.1f}" for target, score in row.items())
@@ -50,7 +50,7 @@ class TransferMatrix:
         return "\n".join(lines)
 
     def csv(self):
-        """One line for each source and target: mean accuracy, its interval, images and draws."""
+        """Return a CSV line for each source and target: mean accuracy, its interval, images and draws."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["source", "target", "accuracy", "low", "high", "n", "draws"])
@@ -76,69 +76,78 @@ def evaluate_transfer(
 ):
     """Craft adversarial images on each source once, and classify them by each target (Table 3).
 
-    A network that is source and target is attacked directly: transfer that does better than that is a sign of masked
-    gradients (Athalye et al. 2018). A stopped evaluation goes on with the same `state`, after the last finished source.
+    A network that is both source and target is attacked directly: if transfer does better than that, gradients may be
+    masked (Athalye et al. 2018). A stopped evaluation resumes after its last finished source when it is called again
+    with the same `state`.
 
     Args:
-        sources: dict from name to `model_fn`, see `as_model_fn`.
+        sources: dict from name to `model_fn`, see `rsr_tf.evaluation.as_model_fn`.
         targets: likewise.
         images: float32 `(n, h, w, c)` in [0,1].
-        labels: integers `(n,)`.
+        labels: integers `(n,)`, the true labels.
         attack: callable `(model_fn, x, labels, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD`, or a dict from each
-            source to its own; their `get_config` goes into the parameters.
-        draws: how often a target classifies an image, each time with fresh noise. Defaults to 20.
+            source to such a callable; their `get_config` goes into the parameters.
+        draws: predictions of each target per image, each with new noise. Defaults to 20.
         batch_size: images attacked at once. Defaults to 250.
         seed: integer, for the attack. Defaults to 0.
-        state: path of a folder where the row of each finished source is kept; `None` keeps nothing.
-        identity: plain value that goes with the state, such as the hashes of all weights: another one is refused.
-        reseed: function of an integer that restarts the noise of all networks, so that a stopped evaluation ends as an
-            unstopped one.
+        state: path of a folder where the row of each finished source is kept, or `None` (default).
+        identity: JSON-serializable value stored with the state, such as the hashes of all weights. Raises if it differs
+            from the stored one.
+        reseed: function of an integer that restarts the noise of all networks, so that a resumed evaluation gives
+            exactly the numbers of an uninterrupted one. Does nothing by default.
 
     Returns:
         A `TransferMatrix`.
 
     Raises:
-        ValueError: for a source named `"clean"`, pixels outside [0,1], labels that are wrong or of another number, or
-            a state of another evaluation or of an attack without `get_config`.
+        ValueError: for a source named `"clean"`, pixels outside [0,1], invalid labels, images and labels of unequal
+            number, the state of another evaluation, or a state for an attack without `get_config`.
 
     Example:
         >>> matrix = evaluate_transfer({"vgg16": vgg}, {"resnet20": resnet}, images, labels, attack=PGD(steps=20))
         >>> matrix.scores["vgg16"]["resnet20"].mean
     """
     if CLEAN in sources:
-        raise ValueError(f"no source may be named {CLEAN!r}, the row of the images as they come. Received: {CLEAN!r}")
+        raise ValueError(f"`sources` must not contain {CLEAN!r}, the name of the clean images. Received: {CLEAN!r}")
     images, labels = checked(images, labels)
     batch_size = min(batch_size, len(images))
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
+    if state and not all(hasattr(each, "get_config") for each in attacks.values()):
+        raise ValueError("`attack` must have a `get_config` to be identified in a `state`")
     described = {name: _describe(attack) for name, attack in attacks.items()}
     parameters = {"attacks": described, "n": len(images), "draws": draws, "seed": seed}
-    if state and not all(hasattr(each, "get_config") for each in attacks.values()):
-        raise ValueError("a `state` is for attacks with a `get_config`, or one attack could not be told from another")
-    own = {"targets": list(targets), "networks": identity, "batch_size": batch_size}
-    own["pixels"] = fingerprint(images, labels)
-    kept = State(state, {**parameters, **own})
-    accuracies = [accuracy_under(lambda x, y: x, target, batch_size=batch_size) for target in targets.values()]
-
-    def craft(name):
-        if name == CLEAN:
-            return images
-        attack_batch = functools.partial(attacks[name], sources[name], seed=keras.random.SeedGenerator(seed))
-        return in_batches(tf.function(attack_batch), batch_size=batch_size)(images, labels)
+    stored = {"targets": list(targets), "networks": identity, "batch_size": batch_size}
+    kept = State(state, {**parameters, **stored, "pixels": fingerprint(images, labels)})
+    craft = {CLEAN: lambda images, labels: images}
+    craft |= {name: _crafter(attacks[name], sources[name], batch_size=batch_size, seed=seed) for name in sources}
+    accuracies = [accuracy_under(_unchanged, target, batch_size=batch_size) for target in targets.values()]
 
     def row(name):
         started = time.monotonic()
         reseed(derived_seed(seed, name))
-        x_adv = craft(name)
+        x_adv = craft[name](images, labels)
         log.info("%s: %d images, %.0f s", name, len(images), time.monotonic() - started)
         return {"accuracies": [[accuracy(x_adv, labels) for _ in range(draws)] for accuracy in accuracies]}
 
     scores = {}
-    for number, name in enumerate((CLEAN, *sources)):
-        found = kept.once(f"{number}, {name}", functools.partial(row, name))["accuracies"]
-        scores[name] = {
-            target: Score(tuple(shares), len(images)) for target, shares in zip(targets, found.tolist(), strict=True)
-        }
+    for number, name in enumerate(craft):
+        found = kept.once(f"{number}, {name}", functools.partial(row, name))["accuracies"].tolist()
+        scores[name] = {target: Score(tuple(each), len(images)) for target, each in zip(targets, found, strict=True)}
     return TransferMatrix(scores, parameters)
+
+
+def _crafter(attack, model_fn, *, batch_size, seed):
+    """Return a function of any number of images and labels to the adversarial images of an attack."""
+
+    def craft(images, labels):
+        attack_batch = functools.partial(attack, model_fn, seed=keras.random.SeedGenerator(seed))
+        return in_batches(tf.function(attack_batch), batch_size=batch_size)(images, labels)
+
+    return craft
+
+
+def _unchanged(x, labels):
+    return x
 
 
 def _describe(attack):

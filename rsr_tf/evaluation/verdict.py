@@ -1,26 +1,27 @@
-"""The verdict on a network, as plain numbers: what withstood every attack, which attacks, and whether to believe it."""
+"""The verdict on a network: its robust accuracy, the attacks that it is based on, and whether the checks passed."""
 
 from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.evaluation.suites import NETWORK, STRIPPED
 
-TITLES = {"network": "as it is used", "stripped": "without its noise"}
+TITLES = {NETWORK: "as it is used", STRIPPED: "without its noise"}
 
 
-def make_verdict(trials, checks, worst_cases, *, parameters, curve=None):
-    """Everything that a report has to know.
+def make_verdict(results, checks, worst_cases, *, parameters, curve=None):
+    """Collect everything that a report shows about an evaluation.
 
     Args:
-        trials: list of `rsr_tf.evaluation.trials.Trial`, the first of them without an attack.
-        checks: list of `rsr_tf.evaluation.checks.Check`.
+        results: list of `rsr_tf.evaluation.AttackResult`, the first of them without an attack.
+        checks: list of `rsr_tf.evaluation.Check`.
         worst_cases: dict from each network to the dict of `worst_case`.
-        parameters: dict of plain values: suite, epsilon, number of images, draws, seeds.
-        curve: dict from epsilon to `RepeatedScore`, for the accuracy against epsilon. Defaults to `None`, for no curve.
+        parameters: JSON-serializable dict: suite, epsilon, number of images, draws, seeds.
+        curve: dict from epsilon to `MajorityScore`, the accuracy by epsilon. Defaults to `None`, for no curve.
 
     Returns:
-        A dict of plain values, for JSON: `"claim"`, `"sentence"`, `"failed_checks"`, `"networks"` (clean and worst case
+        A JSON-serializable dict: `"claim"`, `"sentence"`, `"failed_checks"`, `"networks"` (clean and worst case
         of each), `"attacks"` (a row for each attack and network that it was scored on), `"checks"`, `"curve"` (a score
         for each epsilon), `"parameters"`.
     """
-    clean = trials[0].scores
+    clean = results[0].scores
     found = claim(worst_cases)
     return {
         "claim": found,
@@ -29,7 +30,7 @@ def make_verdict(trials, checks, worst_cases, *, parameters, curve=None):
         "networks": {
             name: {"clean": clean[name].as_dict(), "worst_case": worst_case} for name, worst_case in worst_cases.items()
         },
-        "attacks": [row for trial in trials for row in attack_rows(trial, parameters["n"])],
+        "attacks": [row for result in results for row in attack_rows(result, parameters["n"])],
         "checks": [check.as_dict() for check in checks],
         "curve": [{"epsilon": radius, **score.as_dict()} for radius, score in (curve or {}).items()],
         "parameters": parameters,
@@ -37,11 +38,11 @@ def make_verdict(trials, checks, worst_cases, *, parameters, curve=None):
 
 
 def worst_case(robust, fresh):
-    """The accuracy of one network under the worst of all attacks, image by image.
+    """Return the accuracy of one network under the worst of all attacks, image by image.
 
     Args:
-        robust: share of the images that were right in a majority of draws under every attack.
-        fresh: `RepeatedScore` of each image's worst adversarial image, by draws that had no part in choosing it.
+        robust: share of the images that were correct in a majority of draws under every attack.
+        fresh: `MajorityScore` of each image's worst adversarial image, under draws that did not select it.
 
     Returns:
         A dict: `"accuracy"` and its `"interval"` of the majority, `"mean"` and its `"mean_interval"` of single draws,
@@ -51,7 +52,7 @@ def worst_case(robust, fresh):
 
 
 def claim(worst_cases):
-    """The lowest accuracy of all: over networks, and over majority and mean.
+    """Return the lowest accuracy of all: over the networks, and over majority and mean.
 
     Args:
         worst_cases: dict from each network to the dict of `worst_case`.
@@ -74,48 +75,57 @@ def claim(worst_cases):
 
 
 def claim_sentence(claim, epsilon, checks):
-    """The claim in words, and how far to trust it."""
+    """Return the claim as a sentence, with the checks that failed.
+
+    Args:
+        claim: dict of `claim`.
+        epsilon: radius of the ball, in units of pixels in [0,1].
+        checks: list of `rsr_tf.evaluation.Check`.
+
+    Returns:
+        A string.
+    """
     low, high = claim["interval"]
     radius = f"epsilon {255 * epsilon:.3g}/255"
     if claim["measure"] == "majority":
         what = f"of images withstand every attack at {radius}"
-        draws = f", right in a majority of {claim['draws']} draws" if claim["draws"] > 1 else ""
+        draws = f", correct in a majority of {claim['draws']} draws" if claim["draws"] > 1 else ""
     else:
-        what, draws = f"of {claim['draws']} draws an image are right under its worst attack at {radius}", ""
+        what, draws = f"of {claim['draws']} draws per image are correct under its worst attack at {radius}", ""
     failed = [check.name for check in checks if not check.passed]
-    trust = "Every check passed." if not failed else f"Not to be trusted as it stands; failed: {'; '.join(failed)}."
+    trust = "Every check passed." if not failed else f"Not reliable; failed checks: {'; '.join(failed)}."
     return (
         f"At most {claim['accuracy']:.1%} {what} "
         f"(95 % interval {low:.1%} to {high:.1%}, n = {claim['n']}{draws}; network {TITLES[claim['network']]}). {trust}"
     )
 
 
-def attack_rows(trial, n):
-    """One attack as rows of a table, one for each network that its images were scored on.
+def attack_rows(result, n):
+    """Return one attack as rows of a table, one for each network that its images were scored on.
 
     Args:
-        trial: a `rsr_tf.evaluation.trials.Trial`.
+        result: a `rsr_tf.evaluation.AttackResult`.
         n: number of all images.
 
     Returns:
         A list of dicts: `"attack"`, `"crafted_on"`, `"scored_on"`, `"on"` (which images were attacked), the score on
         the attacked images (`"accuracy"`, `"mean"`, their intervals, `"n"`, `"draws"`), `"withstood"` (share of all
-        images right under this attack and every one before) and its `"withstood_interval"`, `"largest_distance"`,
+        images correct under this attack and every earlier one) and its `"withstood_interval"`, `"largest_distance"`,
         `"pixels"`, `"seconds"` and `"parameters"`.
     """
     return [
         {
-            "attack": trial.name,
-            "crafted_on": trial.source,
+            "attack": result.name,
+            "crafted_on": result.source,
             "scored_on": target,
-            "on": trial.on,
+            "on": result.subset,
             **score.as_dict(),
-            "withstood": trial.withstood[target],
-            "withstood_interval": list(wilson_interval(trial.withstood[target], n)),
-            "largest_distance": float(trial.distance.max()),
-            "pixels": [float(trial.low.min()), float(trial.high.max())],
-            "seconds": trial.seconds,
-            "parameters": trial.parameters,
+            "withstood": result.robust_accuracy[target],
+            "withstood_interval": list(wilson_interval(result.robust_accuracy[target], n)),
+            "largest_distance": float(result.distance.max()),
+            "pixels": [float(result.low.min()), float(result.high.max())],
+            "seconds": result.seconds,
+            "parameters": result.parameters,
         }
-        for target, score in trial.scores.items()
+        for target, score in result.scores.items()
     ]

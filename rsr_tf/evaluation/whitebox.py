@@ -1,50 +1,23 @@
-"""White-box accuracy with cleverhans' FGSM and PGD (Section 4.1), repeated over draws of noise and attack.
+"""White-box accuracy under cleverhans' FGSM and PGD (Section 4.1), repeated over draws of noise and attack.
 
-Every attack is one graph over batches of one fixed shape: traced once, whatever the number of images.
+Each attack is one graph for batches of one fixed shape, traced once for any number of images.
 """
 
-import keras
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.cleverhans import build_attacks
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.validation import checked
 
-PIXELS = {"clip_min": 0.0, "clip_max": 1.0}
-
-
-def as_model_fn(model):
-    """A network as the function that attacks expect: inference mode, one stable callable.
-
-    Args:
-        model: a Keras model, or any callable from images to logits, such as `tf.saved_model.load(path).serve`.
-
-    Returns:
-        A function from float32 `(n, h, w, c)` in [0,1] to float32 `(n, classes)` logits. A noisy network draws new
-        noise at every call.
-
-    Example:
-        >>> model_fn = as_model_fn(model)
-        >>> x_adv = projected_gradient_descent(model_fn, x, 8 / 255, 2 / 255, 7, np.inf, y=y, rand_init=True, **PIXELS)
-    """
-    options = {"training": False} if isinstance(model, keras.Model) else {}
-
-    @tf.function(reduce_retracing=True)
-    def model_fn(x):
-        return tf.cast(model(tf.cast(x, tf.float32), **options), tf.float32)
-
-    return model_fn
-
 
 def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, draws=5, batch_size=250):
-    """Clean, FGSM and PGD accuracy of a network, attacked with true labels (Table 1).
+    """Compute the clean, FGSM and PGD accuracy of a network, attacked with true labels (Table 1).
 
     Args:
-        model_fn: see `as_model_fn`.
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
         images: float32 `(n, h, w, c)` in [0,1].
         labels: integers `(n,)`.
         epsilon: radius of the linf ball, in units of pixels in [0,1].
@@ -57,7 +30,11 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
         A dict with a `Score` for each of `"clean"`, `"fgsm"` and `"pgd"`.
 
     Raises:
-        ValueError: for a `step_size` above `epsilon`, and as `checked` for wrong images or labels.
+        ValueError: for a `step_size` above `epsilon`, or for invalid images or labels.
+
+    Example:
+        >>> scores = evaluate_whitebox(as_model_fn(model), images, labels, epsilon=8 / 255, step_size=2 / 255, steps=7)
+        >>> scores["pgd"].mean
     """
     if not step_size <= epsilon:
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
@@ -69,44 +46,26 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
     return scores
 
 
-def build_attacks(model_fn, *, epsilon, step_size, steps):
-    """cleverhans' attacks on a network, with true labels, as functions from `(images, labels)` to adversarial images.
-
-    Args:
-        As `evaluate_whitebox`.
-
-    Returns:
-        A dict with `"clean"`, which changes nothing, `"fgsm"` and `"pgd"`.
-    """
-    return {
-        "clean": lambda x, y: x,
-        "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXELS),
-        "pgd": lambda x, y: projected_gradient_descent(
-            model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXELS
-        ),
-    }
-
-
 def accuracy_under(attack, model_fn, *, batch_size):
-    """The accuracy of a network under an attack, as a function that is traced once for any number of images.
+    """Return the accuracy of a network under an attack as a function that is traced once for any number of images.
 
     Args:
         attack: function from `(images, labels)` to adversarial images.
-        model_fn: see `as_model_fn`.
-        batch_size: images attacked at once; a last short batch is filled up, and what fills it is not counted.
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
+        batch_size: images attacked at once; a last short batch is padded, and the padding is not counted.
 
     Returns:
         A function from images `(n, h, w, c)` and labels `(n,)` to a number in [0, 1].
     """
-    correct = in_batches(tf.function(lambda x, y: is_right(model_fn(attack(x, y)), y)), batch_size=batch_size)
+    correct = in_batches(tf.function(lambda x, y: is_correct(model_fn(attack(x, y)), y)), batch_size=batch_size)
     return lambda images, labels: float(np.mean(correct(images, labels)))
 
 
 def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps):
-    """PGD images for a look at them.
+    """Return PGD images and the classes that the network predicts, to be shown.
 
     Args:
-        As `evaluate_whitebox`.
+        model_fn, images, labels, epsilon, step_size, steps: as for `evaluate_whitebox`.
 
     Returns:
         `(x_adv, clean_predictions, adversarial_predictions)` as NumPy arrays `(n, h, w, c)`, `(n,)` and `(n,)`.

@@ -1,4 +1,4 @@
-"""ZOO against a network, a column for each way to meet its noise (Table 3), in parts that are kept on disk."""
+"""ZOO against a network, with one column for each treatment of its noise (Table 3), in groups kept on disk."""
 
 import dataclasses
 import functools
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.attacks.zoo import NOISES, TIERS, ZOOResult, draw_test_images, expected_queries, zoo_attack
+from rsr_tf.attacks.zoo import NOISES, TIERS, ZOOResult, zoo_attack
 from rsr_tf.attacks.zoo_single_image import probes_round, to_pixels, to_tanh_space
-from rsr_tf.evaluation.checks.attack_checks import noise_does_not_depend_on_batch_size
+from rsr_tf.evaluation.checks.network_checks import noise_does_not_depend_on_batch_size
+from rsr_tf.evaluation.inputs import draw_test_images
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.probes import noise_by_batch_size
-from rsr_tf.evaluation.runner import count_right
+from rsr_tf.evaluation.runner import count_correct
+from rsr_tf.evaluation.runtime import expected_zoo_seconds
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.validation import checked, fingerprint
@@ -23,11 +25,9 @@ log = logging.getLogger(__name__)
 
 OFF = "off"
 COLUMNS = (*NOISES, OFF)
-"""How the attack meets the noise of the noisy network, see `ZOOSettings`; `"off"` attacks the stripped one."""
+"""How the attack treats the noise of the noisy network, see `ZOOSettings`; `"off"` attacks the stripped one."""
 
-BLIND = (
-    "it rounds them away, as bfloat16 or a quantizer of inputs does, so what ZOO finds says nothing about robustness"
-)
+ROUNDED = "it rounds them away, as bfloat16 or a quantizer of inputs does, so ZOO does not measure its robustness"
 
 
 def run_zoo(
@@ -45,37 +45,39 @@ def run_zoo(
     identity=None,
     reseed=lambda seed: None,
 ):
-    """Attack a network by ZOO and say how often it succeeded (Table 3; Chen et al. 2017).
+    """Attack a network with ZOO and return its success rates (Table 3; Chen et al. 2017).
 
-    A stopped attack goes on with the same `state`, after the last finished group of images. The groups of fewer images
-    are the first of more, but for the last one if it was not full: an attack of more images starts with those.
+    A stopped attack resumes after its last finished group of images when it is called again with the same `state`. An
+    attack on more images reuses the full groups of one on fewer.
 
     Args:
         networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
         images: float32 `(total, h, w, c)` in [0,1].
-        labels: integers `(total,)`, the true ones.
+        labels: integers `(total,)`, the true labels.
         tier: 1 or 2, see `rsr_tf.evaluation.TIERS`. Defaults to 1.
         n: number of test images, drawn by `seed`. Defaults to 200, as in the paper.
-        columns: names out of `COLUMNS`. Defaults to all that the networks allow but `"per_image"`, which makes a
+        columns: names out of `COLUMNS`. Defaults to all that the networks allow except `"per_image"`, which makes a
             call for every probe and is slow.
-        draws: how often the noisy network is asked about what was found, to see whether most of its answers are wrong.
+        draws: predictions of the noisy network per adversarial image, which show whether it is wrong in a majority.
             Defaults to 20.
-        group: images attacked side by side. Defaults to 8.
+        group: images attacked together in one call. Defaults to 8.
         seed: integer, for the choice of images and the attack. Defaults to 0.
-        state: path of a folder where finished groups are kept, column by column; `None` keeps nothing.
-        identity: plain value that goes with the state, such as a hash of the weights.
-        reseed: function of an integer that restarts the noise, so that a stopped attack ends as an unstopped one.
+        state: path of a folder where finished groups are kept for each column, or `None` (default).
+        identity: JSON-serializable value stored with the state, such as a hash of the weights. Raises if it differs
+            from the stored one.
+        reseed: function of an integer that restarts the noise, so that a resumed attack gives exactly the numbers of
+            an uninterrupted one. Does nothing by default.
 
     Returns:
-        A dict of plain values. `"columns"` holds `describe_result` for each column, and in it
+        A JSON-serializable dict. `"columns"` holds for each column the dict of `describe_result` with, in addition,
         `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the draws;
-        `"right_draws"`, in how many draws each success is right;
-        `"unseen_steps"`, see `unseen_steps`, of which a warning is logged where they are most; `"headline"` names the
-        column of the largest success.
+        `"right_draws"`, the number of correct draws for each success; and `"unseen_steps"`, see `unseen_steps`, which
+        logs a warning above 0.5. `"headline"` is the column with the largest success.
 
     Raises:
         ValueError: for an unknown tier or column, a column whose network is missing, an `n`, `draws` or `group` below
-            1, pixels outside [0,1], labels that are wrong or of another number, or a state of another attack.
+            1, pixels outside [0,1], invalid labels, images and labels of unequal number, or the state of another
+            attack.
 
     Example:
         >>> table = run_zoo({"stripped": as_model_fn(rsr_tf.strip(model))}, images, labels, tier=1, n=40)
@@ -93,21 +95,12 @@ def run_zoo(
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
         own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws, "group": group}
         kept = State(state and Path(state) / column, {"tier": tier, **own, "network": identity, "pixels": pixels})
-        unseen = unseen_steps(model_fn, images[0], settings)
-        if unseen > 0.5:
-            log.warning("%.0f %% of the small steps of ZOO change no score of this network: %s", 100 * unseen, BLIND)
-        if column != OFF:
-            _warn_of_uneven_noise(model_fn, images, settings, group)
-        done = sum(part.stop - part.start for part in _groups(len(images), group) if kept.has(_step(part)))
-        expected = expected_seconds(model_fn, images, settings, group)
-        log.info(
-            "ZOO tier %d, noise %s, %d images, %d of them done: %.0f min at most",
-            *(tier, column, len(images), done, expected / 60 * (1 - done / len(images))),
-        )
+        measured = _measure(column, model_fn, images, settings, group)
+        _log_start(tier, column, _num_done(kept, len(images), group), len(images), measured["expected_seconds"])
         found = _attack_in_groups(
             kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
         )
-        table[column] = {**_summary(found, own["draws"]), **own, "unseen_steps": unseen, "expected_seconds": expected}
+        table[column] = {**_summary(found, own["draws"]), **own, **measured}
     return {
         **{"tier": tier, "n": len(chosen), "seed": seed, "images": chosen.tolist()},
         "columns": table,
@@ -116,13 +109,13 @@ def run_zoo(
 
 
 def describe_result(result):
-    """What became of all images as plain numbers, for JSON: each share of the attacked images and of all.
+    """Describe the result for all images: each success as a share of the attacked images and of all.
 
     Args:
         result: a `ZOOResult`.
 
     Returns:
-        A dict of plain values.
+        A JSON-serializable dict.
     """
     counts = {
         "success": result.success,
@@ -141,7 +134,7 @@ def describe_result(result):
 
 
 def shares(hits, attacked, total):
-    """A number of images as a share of those attacked and of all, each with Wilson's interval; `None` of no image."""
+    """Return a number of images as a share of those attacked and of all, with Wilson intervals; `None` if of none."""
     shares = {"images": hits}
     for name, n in (("of_attacked", attacked), ("of_all", total)):
         shares[name] = {"mean": hits / n, "interval": list(wilson_interval(hits / n, n)), "n": n} if n else None
@@ -149,10 +142,10 @@ def shares(hits, attacked, total):
 
 
 def most_broken(columns):
-    """The column of the largest success, the headline of a table of ZOO.
+    """Return the column with the largest success, the headline of a table of ZOO.
 
     Args:
-        columns: the `"columns"` of what `run_zoo` returns.
+        columns: the `"columns"` of the dict that `run_zoo` returns.
 
     Returns:
         A name out of `COLUMNS`.
@@ -160,12 +153,30 @@ def most_broken(columns):
     return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
 
 
-def _warn_of_uneven_noise(model_fn, images, settings, group):
-    """ZOO meets the noise of its own calls; is it that of the calls of one image, in which what it found is used."""
-    sizes = (1, group * _probes(images[0].size, settings))
+def _measure(column, model_fn, images, settings, group):
+    """Measure what to expect of ZOO in one column, and warn if the network makes it misleading."""
+    call_size = group * _probes(images[0].size, settings)
+    unseen = unseen_steps(model_fn, images[0], settings)
+    if unseen > 0.5:
+        log.warning("%.0f %% of the small steps of ZOO change no score of this network: %s", 100 * unseen, ROUNDED)
+    if column != OFF:
+        _warn_of_uneven_noise(model_fn, images, (1, call_size))
+    expected = expected_zoo_seconds(model_fn, images, settings, call_size=call_size)
+    return {"unseen_steps": unseen, "expected_seconds": expected}
+
+
+def _warn_of_uneven_noise(model_fn, images, sizes):
+    """Warn if the noise in the calls of ZOO differs from that in calls with one image, where its results are used."""
     check = noise_does_not_depend_on_batch_size(noise_by_batch_size(model_fn, images, sizes))
     if not check.passed:
         log.warning("%s", check.sentence)
+
+
+def _log_start(tier, column, done, total, expected):
+    log.info(
+        "ZOO tier %d, noise %s, %d images, %d of them done: %.0f min at most",
+        *(tier, column, total, done, expected / 60 * (1 - done / total)),
+    )
 
 
 def _probes(pixels, settings):
@@ -173,8 +184,8 @@ def _probes(pixels, settings):
 
 
 def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):
-    """The fields of a `ZOOResult` for all images, and how many draws were right on what was found."""
-    count = in_batches(count_right(model_fn, draws=draws), batch_size=group)
+    """Return the fields of a `ZOOResult` for all images, the correct draws per adversarial image, and the seconds."""
+    count = in_batches(count_correct(model_fn, draws=draws), batch_size=group)
 
     def attack(part):
         started = time.monotonic()
@@ -197,28 +208,28 @@ def _groups(count, group):
     return [slice(start, min(start + group, count)) for start in range(0, count, group)]
 
 
+def _num_done(kept, count, group):
+    """Return the number of images whose groups are in the state."""
+    return sum(part.stop - part.start for part in _groups(count, group) if kept.has(_step(part)))
+
+
 def _step(part):
     return f"images {part.start} to {part.stop}"
 
 
-def expected_seconds(model_fn, images, settings, group):
-    """How long ZOO takes on this machine at worst, by the time that one call takes now."""
-    pixels = images[0].size
-    call = np.resize(images, (group * _probes(pixels, settings), *images.shape[1:]))
-    if settings.noise == "per_image":
-        call = call[:1]
-    np.asarray(model_fn(call))  # traces
-    started = time.monotonic()
-    for _ in range(3):
-        np.asarray(model_fn(call))
-    return expected_queries(len(images), pixels, settings) * (time.monotonic() - started) / (3 * len(call))
-
-
 def unseen_steps(model_fn, image, settings):
-    """The share of an iteration's probes that get the very scores of the point itself, at half the image's contrast.
+    """Return the share of an iteration's probes that get exactly the scores of the point itself.
 
-    About 0 in float32. Near 1, the network rounds the steps away and ZOO estimates gradients of zero. Half the
-    contrast, because a step in tanh space hardly moves black and white, whatever the network.
+    It is about 0 in float32. Near 1, the network rounds the steps away and ZOO estimates gradients of zero. The image
+    is taken at half its contrast, because a step in tanh space hardly changes black and white for any network.
+
+    Args:
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
+        image: float32 `(h, w, c)` in [0,1].
+        settings: a `ZOOSettings`.
+
+    Returns:
+        A float in [0, 1].
     """
     w = to_tanh_space((image.astype(np.float64).ravel() + 0.5) / 2)
     chosen = np.random.default_rng(settings.seed).permutation(w.size)[: settings.coordinates]
@@ -228,7 +239,7 @@ def unseen_steps(model_fn, image, settings):
 
 
 def _sources(networks, columns):
-    """The network that each column attacks."""
+    """Return the network that each column attacks."""
     sources = {column: networks.get("stripped" if column == OFF else "noisy") for column in COLUMNS}
     sources = {column: model_fn for column, model_fn in sources.items() if model_fn is not None}
     wrong = [column for column in columns or () if column not in sources]

@@ -117,7 +117,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
             if name in networks:
                 raise UserError(f"two networks are called {name}")
             averaged = draws if variant == "noisy" else 1
-            attacks[name] = evaluation.AdaptivePGD(epsilon=first.evaluation.epsilon, steps=steps, draws=averaged)
+            attacks[name] = evaluation.EOTPGD(epsilon=first.evaluation.epsilon, steps=steps, eot_samples=averaged)
             networks[name] = model_fn
     data_set = build.load_data(first)
     for each in finished:

@@ -11,8 +11,9 @@ from rsr_tf import attacks, data, models
 from rsr_tf.config.schema import UserError
 from rsr_tf.errors import first_line
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
-from rsr_tf.training.callbacks import OverfittingWatch
-from rsr_tf.training.model import RSRModel, check_batch
+from rsr_tf.training.model import RSRModel
+from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
+from rsr_tf.validation import check_batch
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
@@ -124,11 +125,13 @@ def build_overfitting_watch(config, data_set, model, history):
     fallback = None
     if section.overfitting_watch == "multi-step":
         fallback = attacks.PGD(epsilon=section.epsilon, step_size=section.epsilon / 4, steps=7)
-    watch = OverfittingWatch(held_out.pixels(), held_out.labels, epsilon=section.epsilon, fallback=fallback)
+    watch = CatastrophicOverfittingMonitor(
+        held_out.pixels(), held_out.labels, epsilon=section.epsilon, fallback=fallback
+    )
     for row in history:
         watch.remember(float(row["watch_fgsm_accuracy"]), float(row["watch_pgd_accuracy"]))
         if row.get("multi_step") == "1.0":
-            model.attack = fallback
+            model.set_attack(fallback)
     return [watch]
 
 

@@ -25,7 +25,7 @@ from rsr_tf.files import replacing
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
 from rsr_tf.pruning.magnitude import select_kernels
-from rsr_tf.training.callbacks import Checkpoint, HistoryFile, NotFiniteError, StopAtNaN, read_history
+from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Experiment:
             with build.user_errors():
                 pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, **section.selection)
         if epochs:
-            model.warmup_steps = 0
+            model.skip_warmup()
             self._fit(
                 model,
                 "finetune",
@@ -141,7 +141,7 @@ class Experiment:
             table = pruning.prune_filters(model, share=section.filters, exclude=section.exclude)
         log.info("%s", table)
         small = build.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
-        small.attack = model.attack  # which the overfitting watch may have changed
+        small.set_attack(model.attack)  # the overfitting monitor may have replaced it
         return small
 
     def evaluate(self):
@@ -258,10 +258,10 @@ class Experiment:
         watch = build.build_overfitting_watch(self.config, self._data_set, model, done)
         selection = self.config.pruning.selection
         callbacks = [
-            StopAtNaN(),
+            TerminateOnNonFinite(),
             *watch,
             PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLogger(),
-            HistoryFile(self.folder.history, stage),
+            CSVHistory(self.folder.history, stage),
             keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
             checkpoint,
         ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import is_right
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation import Score, as_model_fn, build_attacks
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.layers.conversion import in_float32, strip
@@ -124,7 +124,7 @@ def accuracy(function, sets, labels, *, batch_size):
     Returns:
         A `rsr_tf.evaluation.Score` with the accuracy on each set.
     """
-    correct = in_batches(lambda x, y: is_right(function(x), y), batch_size=min(batch_size, len(labels)))
+    correct = in_batches(lambda x, y: is_correct(function(x), y), batch_size=min(batch_size, len(labels)))
     return Score(tuple(float(np.mean(correct(images, labels))) for images in sets), len(labels))
 
 

@@ -1,4 +1,4 @@
-"""Robust Sparse Regularization inside `model.fit`."""
+"""Robust Sparse Regularization in `model.fit`."""
 
 from rsr_tf.training.model import RSRModel
 

@@ -1,27 +1,21 @@
-"""What happens beside the training: checkpoints that survive anything, a stop at NaN, numbers for the logs."""
+"""Training callbacks: atomic checkpoints, a check for NaN, the history as CSV."""
 
 import csv
-import functools
-import logging
 import zipfile
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.errors import first_line
 from rsr_tf.files import replacing
 
-log = logging.getLogger(__name__)
-
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the whole state of training at the end of the last epoch, in one file that is replaced in one step.
+    """Saves the whole state of training at the end of each epoch, in one file that is replaced atomically.
 
-    The state is that of weights, optimizer, noise and attack; the name of the file holds the number of epochs done, so
-    that no second file can disagree. `keras.callbacks.BackupAndRestore` writes two files, and over the old ones.
-    The format is `.keras`, which Keras puts together in memory: HDF5 writing to a full disk kills the process.
+    The state is that of weights, optimizer, noise and attack. The name of the file holds the number of finished epochs,
+    so that no second file can disagree; `keras.callbacks.BackupAndRestore` writes two files, over the old ones.
+    The format is `.keras`, which Keras assembles in memory: HDF5 on a full disk would kill the process.
 
     Args:
         folder: `Path` of the folder for the file, `STAGE-EPOCHS.keras`.
@@ -34,10 +28,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.stage = stage
 
     def restore(self, model):
-        """Bring a compiled model to the saved state, if there is one.
+        """Load the last saved state into a compiled model, if a file exists.
+
+        Args:
+            model: the compiled `keras.Model`.
 
         Returns:
-            The number of epochs that are done; 0 without a file.
+            The number of finished epochs; 0 without a file.
 
         Raises:
             ValueError: for a file that cannot be read, or whose weights do not fit the model.
@@ -69,14 +66,17 @@ def _epochs_done(path):
 
 
 class NotFiniteError(Exception):
-    """The loss became NaN or infinite."""
+    """The loss or a weight became NaN or infinite."""
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends training at once when the loss or a weight is no number; to be listed before the checkpoint.
+class TerminateOnNonFinite(keras.callbacks.Callback):
+    """Terminates training when the loss or a weight becomes NaN or infinite; list it before the checkpoint.
+
+    Unlike `keras.callbacks.TerminateOnNaN` by default, it raises an error, so that the epoch does not end and is not
+    saved; and it also checks the weights.
 
     Raises:
-        NotFiniteError: from within `fit`; `keras.callbacks.TerminateOnNaN` would let the epoch end and be saved.
+        NotFiniteError: from within `fit`.
     """
 
     def on_train_batch_end(self, batch, logs=None):
@@ -84,85 +84,21 @@ class StopAtNaN(keras.callbacks.Callback):
             raise NotFiniteError(f"the loss became {logs['loss']} at step {batch}")
 
     def on_epoch_end(self, epoch, logs=None):
-        """The last update of an epoch has no loss after it: look at what it left."""
+        """Check the weights: no later loss would reveal a NaN from the last update of an epoch."""
         for weight in self.model.weights:
             if not np.all(np.isfinite(weight.numpy())):
                 raise NotFiniteError(f"the weight {weight.path} is no longer finite after epoch {epoch + 1}")
 
 
-class OverfittingWatch(keras.callbacks.Callback):
-    """Watches for catastrophic overfitting, which one-step training is prone to (Wong et al. 2020).
+class CSVHistory(keras.callbacks.Callback):
+    """Writes one row per epoch to a CSV file, in which several trainings and resumed ones share one table.
 
-    The network learns to mask the single step: accuracy under FGSM rises while accuracy under PGD collapses. At the end
-    of every epoch both are measured on held-out images and logged as `watch_fgsm_accuracy` and `watch_pgd_accuracy`. It
-    counts as collapse when the latter falls below half of the best so far while the former does not fall.
-
-    Args:
-        images: float32 `(n, h, w, c)` in [0,1], held out; a batch is enough.
-        labels: integers `(n,)`.
-        epsilon: radius of the linf ball, in units of pixels in [0,1].
-        fallback: attack that takes over the training of an `RSRModel` after a collapse, such as `PGD()`; from then on
-            the log has `multi_step` = 1. `None`, the default, only warns.
-    """
-
-    def __init__(self, images, labels, *, epsilon, fallback=None):
-        super().__init__()
-        self.images = tf.constant(images, tf.float32)
-        self.labels = tf.constant(labels, tf.int32)
-        self.attacks = {
-            "watch_fgsm_accuracy": FGSM(epsilon=epsilon),
-            "watch_pgd_accuracy": PGD(epsilon=epsilon, step_size=epsilon / 4, steps=10),
-        }
-        self.fallback = fallback
-        self.best_pgd = self.last_fgsm = 0.0
-
-    def on_train_begin(self, logs=None):
-        model_fn = functools.partial(self.model, training=False)
-
-        @tf.function
-        def measure():
-            attacked = {
-                name: attack(model_fn, self.images, self.labels, seed=0) for name, attack in self.attacks.items()
-            }
-            hits = {name: tf.argmax(model_fn(x), -1, tf.int32) == self.labels for name, x in attacked.items()}
-            return {name: tf.reduce_mean(tf.cast(hit, tf.float32)) for name, hit in hits.items()}
-
-        self._measure = measure
-
-    def on_epoch_end(self, epoch, logs=None):
-        accuracies = {name: float(accuracy) for name, accuracy in self._measure().items()}
-        logs.update(accuracies)
-        fgsm, pgd = accuracies.values()
-        if pgd < 0.5 * self.best_pgd and fgsm >= self.last_fgsm:
-            self._report_collapse(epoch, fgsm, pgd)
-        self.remember(fgsm, pgd)
-        if self.fallback is not None:
-            logs["multi_step"] = float(self.model.attack is self.fallback)
-
-    def remember(self, fgsm, pgd):
-        """Take the accuracies of an epoch as those that the next is held against; for a run that goes on, too."""
-        self.best_pgd, self.last_fgsm = max(self.best_pgd, pgd), fgsm
-
-    def _report_collapse(self, epoch, fgsm, pgd):
-        log.warning(
-            "catastrophic overfitting in epoch %d: PGD accuracy fell from %.1f to %.1f %%, FGSM accuracy is %.1f %%",
-            epoch + 1,
-            100 * self.best_pgd,
-            100 * pgd,
-            100 * fgsm,
-        )
-        if self.fallback is not None and self.model.attack is not self.fallback:
-            log.warning("training goes on with %d attack steps", self.fallback.steps)
-            self.model.attack = self.fallback
-            self.model.make_train_function(force=True)
-
-
-class HistoryFile(keras.callbacks.Callback):
-    """One row for each epoch in a CSV file; a restarted run drops the rows of epochs that it does again.
+    Unlike `keras.callbacks.CSVLogger`, it replaces the file atomically, has a column for the stage, and drops the rows
+    of epochs that a resumed run repeats.
 
     Args:
         path: `Path` of the file.
-        stage: name that goes into the first column, such as `"train"`.
+        stage: name in the first column, such as `"train"`.
     """
 
     def __init__(self, path, stage):
@@ -181,7 +117,7 @@ class HistoryFile(keras.callbacks.Callback):
 
 
 def read_history(path):
-    """The rows of a history file as dicts of strings; none if there is no file."""
+    """Return the rows of a history file as dicts of strings; an empty list without a file."""
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:

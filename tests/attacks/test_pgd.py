@@ -7,6 +7,7 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 from helpers import silence, tiny_network
+from linear_networks import linear_classifier, random_images
 
 from rsr_tf import attacks
 
@@ -23,22 +24,6 @@ def test_fgsm_is_equation_1_on_a_linear_model():
     towards_other = weights[:, [1, 0]] - weights[:, [0, 1]]  # what raises the loss of label 0, of label 1
     expected = np.clip(x + 0.1 * np.sign(towards_other.T), 0, 1)
     np.testing.assert_allclose(x_adv, expected, atol=1e-6)
-
-
-def test_projection_against_numpy():
-    random = np.random.default_rng(0)
-    x, x_adv = random.uniform(size=(2, 100)).astype("float32")
-    expected = np.clip(np.clip(x_adv, x - 0.1, x + 0.1), 0, 1)
-    np.testing.assert_allclose(attacks.project_linf(x_adv, x, 0.1), expected, atol=1e-6)
-
-
-def test_random_start_fills_the_ball_and_stays_in_the_box():
-    start = np.array(attacks.random_start(tf.fill((100, 10, 10, 1), 0.5), 0.25, seed=0))
-    assert start.min() >= 0.25
-    assert start.max() <= 0.75
-    assert abs(start.mean() - 0.5) < 5 * 0.25 / np.sqrt(3 * start.size)
-    np.testing.assert_allclose(start.std(), 0.25 / np.sqrt(3), rtol=0.02)
-    assert np.array(attacks.random_start(tf.zeros((10, 4, 4, 1)), 0.25, seed=0)).min() == 0
 
 
 @pytest.mark.parametrize("attack", [attacks.PGD(epsilon=0.1, step_size=0.05), attacks.FGSM(epsilon=0.1)])
@@ -132,7 +117,15 @@ def test_attack_leaves_batch_statistics_alone(quiet_model, images, labels):
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("attack", [attacks.PGD(epsilon=0.1, steps=3, random_start=False), attacks.FGSM(epsilon=0.3)])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        attacks.PGD(epsilon=0.1, steps=3, random_start=False),
+        attacks.FGSM(epsilon=0.3),
+        attacks.PGD(epsilon=2, step_size=0.5, norm="l2"),
+        attacks.FGSM(epsilon=3, norm="l2"),
+    ],
+)
 def test_attack_survives_serialization(attack):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack))
     assert type(copy) is type(attack)
@@ -144,6 +137,8 @@ def test_attack_survives_serialization(attack):
     [
         ({"epsilon": 8}, r"`epsilon` must be in \(0, 1\]. Received: epsilon=8"),
         ({"step_size": 0}, r"`step_size` must be in \(0, 1\]. Received: step_size=0"),
+        ({"norm": "l1"}, r"`norm` must be one of \('linf', 'l2'\). Received: norm='l1'"),
+        ({"norm": "l2", "step_size": 0}, "`step_size` must be positive. Received: step_size=0"),
         ({"steps": 0}, "`steps` must be an integer of at least 1. Received: steps=0"),
         ({"steps": 1.5}, "`steps` must be an integer of at least 1. Received: steps=1.5"),
     ],
@@ -151,3 +146,42 @@ def test_attack_survives_serialization(attack):
 def test_wrong_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         attacks.PGD(**options)
+
+
+# l2
+
+
+@pytest.mark.parametrize(
+    "attack", [attacks.PGD(epsilon=2, step_size=0.5, norm="l2"), attacks.FGSM(epsilon=2, norm="l2")]
+)
+def test_l2_attack_stays_in_the_ball_and_in_the_box(noisy_model, images, labels, attack):
+    images = np.where(images > 0.5, 1, images).astype("float32")
+    x_adv = tf.function(attack)(noisy_model, tf.constant(images), tf.constant(labels), seed=0).numpy()
+    lengths = np.linalg.norm((x_adv - images).reshape(len(images), -1), axis=1)
+    assert lengths.max() <= 2 * (1 + 1e-5)
+    assert lengths.min() > 0.5
+    assert np.abs(x_adv - images).max() > 2 * lengths.max() / np.sqrt(images[0].size), "not a step of equal pixels"
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+
+
+@pytest.mark.parametrize("kind", [attacks.PGD, attacks.FGSM])
+def test_l2_attack_meets_the_exact_worst_case_of_a_linear_network(kind):
+    """Far from the box, it is epsilon along the difference of the weights."""
+    model_fn, weights, _ = linear_classifier(2)
+    x = (0.5 + 0.05 * (random_images(400) - 0.5)).astype("float32")
+    labels = np.argmax(model_fn(x), -1).astype("int32")
+    epsilon, direction = 0.02, weights[:, 1] - weights[:, 0]
+    sign = np.where(labels == 0, 1, -1)[:, np.newaxis]
+    worst = x.reshape(-1, 36) + epsilon * sign * direction / np.linalg.norm(direction)
+    step = {} if kind is attacks.FGSM else {"step_size": epsilon / 4, "steps": 60}
+    x_adv = kind(epsilon=epsilon, norm="l2", **step)(model_fn, x, labels, seed=0).numpy()
+    np.testing.assert_allclose(x_adv.reshape(-1, 36), worst, atol=1e-3 * epsilon)
+    assert 0.1 < np.mean(np.argmax(model_fn(x_adv), -1) == labels) < 0.9
+
+
+def test_config_of_version_0_2_0_has_no_norm_and_means_linf():
+    for attack in (attacks.PGD(steps=3), attacks.FGSM()):
+        stored = keras.saving.serialize_keras_object(attack)
+        del stored["config"]["norm"]
+        assert keras.saving.deserialize_keras_object(stored).norm == "linf"

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.attacks.margin import logit_margin
 from rsr_tf.attacks.square import changed_share, paint_square, square_side, stripes
 from rsr_tf.evaluation import Square
 
@@ -72,7 +71,7 @@ def test_stripes_are_columns_of_plus_and_minus_epsilon():
     assert len({column.tobytes() for column in np.moveaxis(signs, 2, 1).reshape(12, 20)}) == 12
 
 
-def test_painted_square_is_one_square_anywhere_with_a_sign_for_each_channel():
+def test_painted_square_has_a_random_place_and_a_sign_per_channel():
     n, height, width, side = 400, 4, 6, 3
     clean, kept = tf.fill((n, height, width, 2), 0.5), tf.fill((n, height, width, 2), 0.55)
     change = np.array(paint_square(kept, clean, 0.1, side, tf.constant([1, 2]))) - 0.5
@@ -90,11 +89,6 @@ def test_painted_square_is_one_square_anywhere_with_a_sign_for_each_channel():
         signs.add(tuple(image[top, left] > 0))
     assert places == {(top, left) for top in range(2) for left in range(4)}
     assert len(signs) == 4
-
-
-def test_margin_by_hand():
-    logits = [[1.0, 3.0, 2.5], [1.0, 3.0, 2.5], [-1.0, -1.0, -4.0]]
-    np.testing.assert_allclose(logit_margin(logits, tf.constant([1, 2, 0])), [0.5, -0.5, 0.0])
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -191,7 +185,7 @@ def test_attack_stops_when_every_image_was_wrong_often_enough():
 def test_margins_are_averaged_over_draws():
     model_fn, images, labels, _ = linear_problem(2, n=5)
     counted, calls = counting(model_fn)
-    attack = Square(epsilon=EPSILON, queries=4, draws=3, confirmations=20)
+    attack = Square(epsilon=EPSILON, queries=4, eot_samples=3, confirmations=20)
     tf.function(lambda: attack(counted, images, labels, seed=0))()
     assert len(calls) == 20 + 4 * 3  # the clean images, the stripes and three squares
 
@@ -206,7 +200,7 @@ def test_an_averaged_margin_decides():
         return tf.stack([10.0 - (0.2 + coin) * bright, tf.zeros_like(bright)], axis=1)
 
     def brightness(draws):
-        attack = Square(epsilon=EPSILON, queries=100, draws=draws)
+        attack = Square(epsilon=EPSILON, queries=100, eot_samples=draws)
         return float(tf.reduce_mean(tf.function(lambda: attack(model_fn, images, labels, seed=0))())) - 0.5
 
     assert brightness(200) > 0.9 * EPSILON
@@ -234,7 +228,7 @@ def test_number_of_queries_and_draws_does_not_enlarge_the_graph():
             seen.append(x.shape)
             return tf.reshape(x, (-1, 36))[:, :2]
 
-        attack = Square(queries=queries, draws=draws)
+        attack = Square(queries=queries, eot_samples=draws)
         tf.function(lambda attack=attack, fn=model_fn: attack(fn, images, labels, seed=0))()
         traces.append(len(seen))
     assert traces[0] == traces[1]
@@ -249,7 +243,7 @@ def test_a_seed_repeats_the_attack():
 
 
 def test_config_is_json_and_makes_the_same_attack():
-    options = {"epsilon": 0.1, "queries": 7, "p_init": 0.3, "draws": 2, "rescore": False, "confirmations": 3}
+    options = {"epsilon": 0.1, "queries": 7, "p_init": 0.3, "eot_samples": 2, "rescore": False, "confirmations": 3}
     assert json.loads(json.dumps(Square(**options).get_config())) == options
 
 
@@ -259,7 +253,7 @@ def test_config_is_json_and_makes_the_same_attack():
         ({"epsilon": 8}, r"`epsilon` must be in \(0, 1\]. Received: epsilon=8"),
         ({"p_init": 0}, r"`p_init` must be in \(0, 1\]. Received: p_init=0"),
         ({"queries": 0}, "`queries` must be an integer of at least 1. Received: queries=0"),
-        ({"draws": 1.5}, "`draws` must be an integer of at least 1. Received: draws=1.5"),
+        ({"eot_samples": 1.5}, "`eot_samples` must be an integer of at least 1. Received: eot_samples=1.5"),
         ({"confirmations": 0}, "`confirmations` must be an integer of at least 1. Received: confirmations=0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Networks that only look robust, each of which the checks or the minimum over attacks must catch; and honest ones."""
+"""Networks that only look robust, which the checks or the minimum over attacks must catch, and honest networks."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ PIXELS = IMAGES.reshape(len(IMAGES), -1)
 
 
 def undefended(x):
-    """Least squares on the digits: right without an attack, helpless under one."""
+    """Classify digits by least squares: accurate without an attack, and not robust."""
     return 10 * (tf.reshape(x, (-1, 64)) @ LEAST_SQUARES)
 
 
@@ -51,7 +51,7 @@ def noisy_inputs(x):
 
 
 def quiet_in(is_watched):
-    """A network without noise in calls of the sizes that a test gives away: those of ZOO, or of Square."""
+    """Return a network without noise in calls of some sizes, such as those of ZOO, or of Square."""
     return lambda x: undefended(x) + tf.where(is_watched(tf.shape(x)[0]), 0.0, 0.5) * per_image_normal(x, 10)
 
 
@@ -62,7 +62,7 @@ def quiet_but_for_the_first(x):
 
 @tf.custom_gradient
 def misleading_for_some(x):
-    """For the brightest fifth of the images the gradient leads away from what breaks them."""
+    """Reverse the gradient for the brightest fifth of the images."""
     bright = tf.reduce_mean(x, axis=(1, 2, 3), keepdims=True) > BRIGHT
     return x, lambda upstream: tf.where(bright, -upstream, upstream)
 
@@ -97,10 +97,10 @@ def failed(verdict):
 def test_fake_fails_its_checks(fake, caught_by):
     verdict = evaluate(fake)
     assert caught_by <= failed(verdict)
-    assert "Not to be trusted as it stands" in verdict["sentence"]
+    assert "Not reliable; failed checks:" in verdict["sentence"]
 
 
-def test_images_that_gradients_fail_on_are_found_by_scores_beyond_those_of_the_checks():
+def test_scores_find_images_with_misleading_gradients_beyond_the_checks():
     more = slice(1400, 1600)
     verdict = run_suite(misleads_for_some, IMAGES[more], LABELS[more], epsilon=EPSILON)
     assert "scores find little that gradients left" in failed(verdict)
@@ -116,15 +116,15 @@ def test_noise_that_deceives_a_plain_attack_does_not_save_the_claim(fake):
     assert verdict["parameters"]["random"] == {"network": True}
 
 
-def test_honest_undefended_network_passes_every_check_and_withstands_nothing():
+def test_honest_undefended_network_passes_every_check_and_is_not_robust():
     verdict = evaluate(undefended)
     assert failed(verdict) == set()
     assert verdict["networks"]["network"]["clean"]["accuracy"] > 0.85
     assert verdict["claim"]["accuracy"] < 0.05
 
 
-def test_honest_robust_network_passes_every_check_at_a_small_epsilon_too():
-    """The nearest centroid at 2/255, where most images must stay right."""
+def test_honest_robust_network_passes_every_check_at_a_small_epsilon():
+    """Evaluate the nearest centroid at 2/255, where most images must stay correct."""
     centroids = np.stack([PIXELS[TRAIN][LABELS[TRAIN] == label].mean(0) for label in range(10)]).astype("float32")
 
     def nearest(x):
@@ -135,8 +135,8 @@ def test_honest_robust_network_passes_every_check_at_a_small_epsilon_too():
     assert verdict["claim"]["accuracy"] > 0.6
 
 
-def test_honest_noisy_network_passes_every_check_and_keeps_what_it_withstands():
-    """The nearest centroid, a robust classifier, with noise on its weights (Eq. 4)."""
+def test_honest_noisy_network_passes_every_check_and_keeps_its_accuracy():
+    """Evaluate the nearest centroid, a robust classifier, with noise on its weights (Eq. 4)."""
     centroids = np.stack([PIXELS[TRAIN][LABELS[TRAIN] == label].mean(0) for label in range(10)])
     layer = rsr_tf.NoisyDense(10, noise="channel")
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer])

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.evaluation import Bench, State
-from rsr_tf.evaluation.runner import count_right
-from rsr_tf.evaluation.suites import RandomSigns
+from rsr_tf.attacks.baselines import RandomSigns
+from rsr_tf.evaluation import AttackRunner, State
+from rsr_tf.evaluation.runner import count_correct
 
 BRIGHTNESS = np.array([0.55, 0.65, 0.75, 0.85, 0.95, 0.45], "float32")
 """Of the test images; all are labelled as bright, so that the last one is wrong from the start."""
@@ -20,7 +20,7 @@ def is_bright(x):
 
 
 class Darker:
-    """Takes `amount` off every pixel; the gradient is not asked."""
+    """Subtracts `amount` from every pixel, without gradients."""
 
     def __init__(self, amount, calls=None):
         self.amount, self.calls = amount, calls
@@ -35,9 +35,9 @@ class Darker:
         return {"epsilon": self.amount}
 
 
-def bench(targets=None, *, epsilon=0.5, draws=1, batch_size=4, state=None, seed=0, reseed=lambda seed: None):
+def make_runner(targets=None, *, epsilon=0.5, draws=1, batch_size=4, state=None, seed=0, reseed=lambda seed: None):
     targets = targets or {"network": is_bright}
-    return Bench(
+    return AttackRunner(
         targets,
         targets,
         IMAGES,
@@ -51,57 +51,57 @@ def bench(targets=None, *, epsilon=0.5, draws=1, batch_size=4, state=None, seed=
     )
 
 
-def run(bench, attack, name="attack", source="network", index=None):
-    return bench.run(name, attack, source=source, index=np.arange(6) if index is None else index)
+def run(runner, attack, name="attack", source="network", index=None):
+    return runner.run(name, attack, source=source, index=np.arange(6) if index is None else index)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 6, 100])
 def test_images_are_broken_that_an_attack_can_break(batch_size):
-    found = bench(batch_size=batch_size)
-    trial = run(found, Darker(0.2))
-    np.testing.assert_array_equal(trial.scores["network"].robust, [False, False, True, True, True, False])
-    np.testing.assert_array_equal(found.left, [2, 3, 4])
-    assert trial.withstood == {"network": 0.5}
-    np.testing.assert_allclose(trial.distance, 0.2, atol=1e-6)
-    np.testing.assert_allclose(trial.low, BRIGHTNESS - 0.2, atol=1e-6)
-    np.testing.assert_allclose(trial.high, BRIGHTNESS - 0.2, atol=1e-6)
+    found = make_runner(batch_size=batch_size)
+    result = run(found, Darker(0.2))
+    np.testing.assert_array_equal(result.scores["network"].robust, [False, False, True, True, True, False])
+    np.testing.assert_array_equal(found.still_robust, [2, 3, 4])
+    assert result.robust_accuracy == {"network": 0.5}
+    np.testing.assert_allclose(result.distance, 0.2, atol=1e-6)
+    np.testing.assert_allclose(result.low, BRIGHTNESS - 0.2, atol=1e-6)
+    np.testing.assert_allclose(result.high, BRIGHTNESS - 0.2, atol=1e-6)
 
 
 def test_attacks_add_up_image_by_image():
-    found = bench()
+    found = make_runner()
     run(found, Darker(0.1), "first", index=np.array([0, 2]))
-    trial = run(found, Darker(0.3), "second", index=np.array([2]))
-    np.testing.assert_array_equal(found.left, [1, 3, 4, 5])
-    assert trial.scores["network"].n == 1
+    result = run(found, Darker(0.3), "second", index=np.array([2]))
+    np.testing.assert_array_equal(found.still_robust, [1, 3, 4, 5])
+    assert result.scores["network"].n == 1
 
 
-def test_only_what_is_left_is_attacked_further():
-    found, calls = bench(batch_size=6), []
+def test_only_robust_images_are_attacked_further():
+    found, calls = make_runner(batch_size=6), []
     run(found, Darker(0.2))
-    run(found, Darker(0.3, calls), "harder", index=found.left)
+    run(found, Darker(0.3, calls), "harder", index=found.still_robust)
     assert calls == ["traced", pytest.approx([0.75, 0.85, 0.95])]
-    np.testing.assert_array_equal(found.left, [3, 4])
-    assert found.trials[-1].withstood == {"network": pytest.approx(2 / 6)}
-    assert found.trials[-1].scores["network"].accuracy == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(found.still_robust, [3, 4])
+    assert found.results[-1].robust_accuracy == {"network": pytest.approx(2 / 6)}
+    assert found.results[-1].scores["network"].accuracy == pytest.approx(2 / 3)
 
 
-def test_nothing_left_is_no_trial():
-    found = bench()
+def test_no_robust_image_gives_no_result():
+    found = make_runner()
     run(found, Darker(0.0), "clean")
     run(found, Darker(0.46))
-    assert run(found, Darker(0.1), "more", index=found.left) is None
-    assert len(found.trials) == 2
+    assert run(found, Darker(0.1), "more", index=found.still_robust) is None
+    assert len(found.results) == 2
 
 
 @pytest.mark.parametrize("attack", [Darker(0.2), Darker(0.56)])
 def test_image_outside_its_ball_or_the_pixel_range_breaks_nothing(attack):
     """A shift by 0.56 is within an epsilon of 0.6, but leads below 0 for the two darkest images."""
-    found = bench(epsilon=0.15 if attack.amount == 0.2 else 0.6)
+    found = make_runner(epsilon=0.15 if attack.amount == 0.2 else 0.6)
     found.run("clean", Darker(0.0), source="network", index=np.arange(6))
-    trial = run(found, attack)
-    assert trial.scores["network"].accuracy <= 0.5
-    np.testing.assert_array_equal(found.left, np.arange(5) if attack.amount == 0.2 else [0])
-    np.testing.assert_array_equal(found.worst["network"][found.left], IMAGES[found.left])
+    result = run(found, attack)
+    assert result.scores["network"].accuracy <= 0.5
+    np.testing.assert_array_equal(found.still_robust, np.arange(5) if attack.amount == 0.2 else [0])
+    np.testing.assert_array_equal(found.worst["network"][found.still_robust], IMAGES[found.still_robust])
 
 
 def test_pixel_that_is_not_a_number_is_the_clean_one():
@@ -109,14 +109,14 @@ def test_pixel_that_is_not_a_number_is_the_clean_one():
         def __call__(self, model_fn, x, labels, *, seed=None):
             return tf.concat([x[:, :1] - 0.2, x[:, 1:] + float("nan")], axis=1)
 
-    found = bench()
-    trial = run(found, Half(0.2))
-    np.testing.assert_array_equal(trial.scores["network"].robust, [False, True, True, True, True, False])
+    found = make_runner()
+    result = run(found, Half(0.2))
+    np.testing.assert_array_equal(result.scores["network"].robust, [False, True, True, True, True, False])
     np.testing.assert_allclose(found.worst["network"][0, :, 0, 0], [0.35, 0.55], atol=1e-6)
 
 
 def in_turn(*answers):
-    """A network that is right at some calls and wrong at others, in this order, over and over."""
+    """Return a network that is correct at some calls and wrong at others, in this order, repeatedly."""
     calls, answers = tf.Variable(0), tf.constant(answers, tf.float32)
 
     def model_fn(x):
@@ -129,20 +129,20 @@ def in_turn(*answers):
 
 
 def test_every_draw_is_a_call_of_the_network():
-    count = count_right(in_turn(1, 0, 1), draws=20)
+    count = count_correct(in_turn(1, 0, 1), draws=20)
     np.testing.assert_array_equal(count(tf.constant(IMAGES), tf.constant(LABELS)), np.full(6, 13))
 
 
 @pytest.mark.parametrize(("answers", "left"), [((1, 0), 0), ((1, 1, 0), 6), ((1, 0, 0), 0)])
-def test_image_is_left_if_a_majority_of_draws_is_right(answers, left):
-    found = bench({"network": in_turn(*answers)}, draws=6)
+def test_image_is_robust_if_a_majority_of_draws_is_correct(answers, left):
+    found = make_runner({"network": in_turn(*answers)}, draws=6)
     run(found, Darker(0.1))
-    assert len(found.left) == left
+    assert len(found.still_robust) == left
 
 
 def test_lowest_share_and_its_image_are_kept():
-    """Darker by 0.1 is right in all draws, by 0.2 in half of them, by 0.3 in three quarters."""
-    found = bench({"network": in_turn(1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1)}, draws=4, batch_size=6)
+    """Darker by 0.1 is correct in all draws, by 0.2 in half of them, by 0.3 in three quarters."""
+    found = make_runner({"network": in_turn(1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1)}, draws=4, batch_size=6)
     for number, amount in enumerate((0.1, 0.2, 0.3)):
         run(found, Darker(amount), f"attack {number}")
     np.testing.assert_allclose(found.lowest["network"], 0.5)
@@ -150,45 +150,53 @@ def test_lowest_share_and_its_image_are_kept():
 
 
 def test_fresh_score_shows_the_worst_images_again():
-    found = bench()
+    found = make_runner()
     run(found, Darker(0.2))
     run(found, Darker(0.1), "weaker")
     np.testing.assert_array_equal(found.fresh_score("network").robust, [False, False, True, True, True, False])
 
 
 def test_image_crafted_on_one_network_is_scored_on_all():
-    found = bench({"network": is_bright, "stripped": lambda x: is_bright(x + 0.1)})
+    found = make_runner({"network": is_bright, "stripped": lambda x: is_bright(x + 0.1)})
 
     class Gradient(Darker):
         def __call__(self, model_fn, x, labels, *, seed=None):
             return tf.where(tf.reshape(model_fn(x)[:, 1] > 0.1, (-1, 1, 1, 1)), x, x - self.amount)
 
-    trial = run(found, Gradient(0.1), source="stripped")  # darkens what is no brighter than 0.5 to the stripped one
-    np.testing.assert_array_equal(trial.distance > 0, [False, False, False, False, False, True])
-    np.testing.assert_array_equal(trial.scores["network"].robust, [True] * 5 + [False])
-    np.testing.assert_array_equal(trial.scores["stripped"].robust, [True] * 5 + [False])
-    trial = run(found, Gradient(0.1), source="network")
-    np.testing.assert_array_equal(trial.scores["network"].robust, [False] + [True] * 4 + [False])
-    np.testing.assert_array_equal(trial.scores["stripped"].robust, [True] * 5 + [False])
-    np.testing.assert_array_equal(found.left, [0, 1, 2, 3, 4])  # the first is still right for one of them
+    result = run(found, Gradient(0.1), source="stripped")  # darkens what is no brighter than 0.5 to the stripped one
+    np.testing.assert_array_equal(result.distance > 0, [False, False, False, False, False, True])
+    np.testing.assert_array_equal(result.scores["network"].robust, [True] * 5 + [False])
+    np.testing.assert_array_equal(result.scores["stripped"].robust, [True] * 5 + [False])
+    result = run(found, Gradient(0.1), source="network")
+    np.testing.assert_array_equal(result.scores["network"].robust, [False] + [True] * 4 + [False])
+    np.testing.assert_array_equal(result.scores["stripped"].robust, [True] * 5 + [False])
+    np.testing.assert_array_equal(found.still_robust, [0, 1, 2, 3, 4])  # the first is still correct for one of them
 
 
-def noise_of(bench, name="noise"):
-    run(bench, RandomSigns(0.01), name)
-    return np.sign(bench.worst["network"] - IMAGES)
+def test_result_records_whether_the_attack_uses_gradients():
+    class Scores(Darker):
+        uses_gradients = False
+
+    assert run(make_runner(), Darker(0.1)).uses_gradients
+    assert not run(make_runner(), Scores(0.1)).uses_gradients
+
+
+def noise_of(runner, name="noise"):
+    run(runner, RandomSigns(0.01), name)
+    return np.sign(runner.worst["network"] - IMAGES)
 
 
 def test_random_numbers_follow_from_seed_attack_and_batch():
-    first, again = noise_of(bench(batch_size=2)), noise_of(bench(batch_size=2))
+    first, again = noise_of(make_runner(batch_size=2)), noise_of(make_runner(batch_size=2))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, noise_of(bench(batch_size=2, seed=1)))
-    assert not np.array_equal(first, noise_of(bench(batch_size=2), "other"))
+    assert not np.array_equal(first, noise_of(make_runner(batch_size=2, seed=1)))
+    assert not np.array_equal(first, noise_of(make_runner(batch_size=2), "other"))
     assert not np.array_equal(first[:2], first[2:4])
 
 
-def test_attack_is_traced_once_whatever_the_number_of_batches():
+def test_attack_is_traced_once_for_any_number_of_batches():
     calls = []
-    run(bench(batch_size=1), Darker(0.1, calls))
+    run(make_runner(batch_size=1), Darker(0.1, calls))
     assert calls.count("traced") == 1
 
 
@@ -199,12 +207,12 @@ def test_network_may_branch_on_tensors_in_python():
         return -is_bright(x)
 
     np.testing.assert_array_equal(
-        run(bench({"network": model_fn}), Asking(0.2)).scores["network"].hits, [0, 0, 1, 1, 1, 0]
+        run(make_runner({"network": model_fn}), Asking(0.2)).scores["network"].hits, [0, 0, 1, 1, 1, 0]
     )
 
 
 class Network:
-    """A random network with a seed generator of its own."""
+    """A random network with a separate seed generator."""
 
     def __init__(self):
         self.generator = keras.random.SeedGenerator(0)
@@ -217,7 +225,7 @@ class Network:
 
 
 class Asking(Darker):
-    """Takes off more where the network, under one draw of its noise, says bright."""
+    """Subtracts more if the network, under one draw of its noise, predicts bright."""
 
     def __call__(self, model_fn, x, labels, *, seed=None):
         bright = tf.reshape(tf.argmax(model_fn(x), axis=1) == 1, (-1, 1, 1, 1))
@@ -241,13 +249,13 @@ class Stopped(Asking):
 
 def evaluate(folder, second=Asking, network=None):
     network = network or Network()
-    found = bench({"network": network}, draws=20, batch_size=2, state=folder, reseed=network.reseed)
+    found = make_runner({"network": network}, draws=20, batch_size=2, state=folder, reseed=network.reseed)
     run(found, Asking(0.2), "first")
     run(found, second(0.3), "second")
-    return found.trials, found.fresh_score("network")
+    return found.results, found.fresh_score("network")
 
 
-def test_stopped_evaluation_goes_on_and_gives_the_same(tmp_path):
+def test_resumed_evaluation_equals_an_uninterrupted_one(tmp_path):
     unstopped, score = evaluate(None)
     with pytest.raises(tf.errors.UnknownError, match="stopped"):
         evaluate(tmp_path, Stopped)
@@ -256,7 +264,7 @@ def test_stopped_evaluation_goes_on_and_gives_the_same(tmp_path):
     for one, other in zip(unstopped, resumed, strict=True):
         np.testing.assert_array_equal(one.scores["network"].hits, other.scores["network"].hits)
         np.testing.assert_array_equal(one.distance, other.distance)
-        assert one.withstood == other.withstood
+        assert one.robust_accuracy == other.robust_accuracy
     np.testing.assert_array_equal(score.hits, resumed_score.hits)
     assert 0 < score.mean < 1
 
@@ -280,7 +288,7 @@ def test_finished_evaluation_is_read_without_a_call_of_the_network(tmp_path):
 
 
 def test_state_holds_only_images_that_did_worse_than_before(tmp_path):
-    found = bench(state=tmp_path, batch_size=6)
+    found = make_runner(state=tmp_path, batch_size=6)
     run(found, Darker(0.2), "first")
     run(found, Darker(0.3), "second")
     kept = {path.stem: len(np.load(path)["x_adv"]) for path in tmp_path.glob("*0.npz")}

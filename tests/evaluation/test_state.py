@@ -118,4 +118,42 @@ def test_two_steps_of_one_name_are_refused(tmp_path):
 
 def test_identity_on_disk_is_json(tmp_path):
     State(tmp_path, IDENTITY)
-    assert json.loads((tmp_path / "identity.json").read_text()) == IDENTITY
+    assert json.loads((tmp_path / "identity.json").read_text()) == {"schema": 2, **IDENTITY}
+
+
+PGD_0_2_0 = {"epsilon": 0.1, "loss_fn": {"config": "rsr_tf>cross_entropy"}}
+EOT_PGD_0_2_0 = {"epsilon": 0.1, "norm": "l2", "draws": 4}
+
+
+@pytest.mark.parametrize(
+    ("stored", "current"),
+    [
+        (
+            {
+                "draws": 20,
+                "table": {"PGD, network": PGD_0_2_0, "short PGD, network": EOT_PGD_0_2_0, "clean, network": {}},
+            },
+            {
+                "draws": 20,
+                "table": {
+                    "PGD, network": {**PGD_0_2_0, "norm": "linf"},
+                    "short PGD, network": {"epsilon": 0.1, "norm": "l2", "eot_samples": 4},
+                    "clean, network": {},
+                },
+            },
+        ),
+        (
+            {"draws": 20, "attacks": {"a": {"name": "AdaptivePGD", **EOT_PGD_0_2_0}}},
+            {"draws": 20, "attacks": {"a": {"name": "EOTPGD", "epsilon": 0.1, "norm": "l2", "eot_samples": 4}}},
+        ),
+        ({"draws": 1, "settings": {"draws": 8, "seed": 3}}, {"draws": 1, "settings": {"eot_samples": 8, "seed": 3}}),
+    ],
+    ids=["suite", "transfer", "ZOO"],
+)
+def test_identity_of_version_0_2_0_is_that_of_the_same_evaluation(tmp_path, stored, current):
+    (tmp_path / "identity.json").write_text(json.dumps(stored))
+    np.savez(tmp_path / "a.npz", x=1)
+    assert State(tmp_path, current).once("a", never)["x"] == 1
+    assert json.loads((tmp_path / "identity.json").read_text()) == stored
+    with pytest.raises(ValueError, match="belongs to another evaluation: `draws` is"):
+        State(tmp_path, {**current, "draws": 7})

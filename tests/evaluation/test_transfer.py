@@ -51,7 +51,7 @@ def test_each_cell_is_the_accuracy_of_the_target_on_images_of_the_source(matrix)
     assert len(set(cells.values())) > 4, "cells that were swapped would be seen"
 
 
-def test_scores_say_their_images_and_draws(matrix):
+def test_scores_have_their_number_of_images_and_draws(matrix):
     score = matrix.scores["first"]["third"]
     assert (score.n, len(score.accuracies)) == (N, 2)
 
@@ -111,7 +111,7 @@ def test_random_target_is_scored_with_fresh_noise_on_the_same_images():
     assert len(drawn) == 1, "one trace"
 
 
-def test_images_are_crafted_once_whatever_the_number_of_draws_and_targets():
+def test_images_are_crafted_once_for_all_draws_and_targets():
     calls = []
 
     def attack(fn, x, labels, *, seed):
@@ -153,7 +153,7 @@ def test_seed_repeats_the_random_start_and_batches_differ():
 
 
 def test_a_source_named_clean_is_refused():
-    with pytest.raises(ValueError, match="no source may be named 'clean'"):
+    with pytest.raises(ValueError, match=r"`sources` must not contain .* Received: 'clean'"):
         evaluate_transfer({"clean": model_fn("first")}, {}, IMAGES, LABELS, attack=FGSM())
 
 
@@ -164,7 +164,7 @@ def test_no_images_or_labels_of_another_number_are_refused(n_images, n_labels):
 
 
 class Counted:
-    """Random noise that leaves a word whenever it is computed."""
+    """Random noise that records each time it is computed."""
 
     def __init__(self, calls):
         self.calls = calls
@@ -177,8 +177,8 @@ class Counted:
         return {}
 
 
-def test_stopped_evaluation_goes_on_after_the_last_source_and_ends_the_same(tmp_path):
-    """The noise goes on from call to call, so that a row which did not restart it would differ."""
+def test_resumed_evaluation_equals_an_uninterrupted_one(tmp_path):
+    """The noise continues from call to call, so a row that did not restart it would differ."""
     noise = tf.Variable(0, dtype=tf.int64)
 
     def random_fn(x):
@@ -224,8 +224,8 @@ def test_state_of_another_evaluation_is_refused(tmp_path, change, difference):
         evaluate_transfer(**arguments | change)
 
 
-def test_attack_that_cannot_say_what_it_is_keeps_no_state(tmp_path):
+def test_attack_without_a_config_keeps_no_state(tmp_path):
     arguments = {"first": model_fn("first")}, {"second": model_fn("second")}, IMAGES, LABELS
-    with pytest.raises(ValueError, match="a `state` is for attacks with a `get_config`"):
+    with pytest.raises(ValueError, match="`attack` must have a `get_config`"):
         evaluate_transfer(*arguments, attack=lambda fn, x, labels, *, seed: x, state=tmp_path / "state")
     assert not (tmp_path / "state").exists()

@@ -3,22 +3,22 @@ import json
 import numpy as np
 import pytest
 
-from rsr_tf.evaluation import Check, RepeatedScore, Trial, make_verdict
+from rsr_tf.evaluation import AttackResult, Check, MajorityScore, make_verdict
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.verdict import claim, worst_case
 
 PARAMETERS = {"suite": "quick", "epsilon": 8 / 255, "n": 4, "draws": 20, "seed": 0}
 
 
-def trial(name="PGD", source="network", hits=(20, 20, 12, 0), withstood=0.5):
+def result(name="PGD", source="network", hits=(20, 20, 12, 0), robust_accuracy=0.5):
     count = len(hits)
-    return Trial(
+    return AttackResult(
         name=name,
         source=source,
         parameters={"attack": "PGD", "steps": 7},
         index=np.arange(count),
-        scores={"network": RepeatedScore(np.array(hits), 20), "stripped": RepeatedScore(np.ones(count), 1)},
-        withstood={"network": withstood, "stripped": 1.0},
+        scores={"network": MajorityScore(np.array(hits), 20), "stripped": MajorityScore(np.ones(count), 1)},
+        robust_accuracy={"network": robust_accuracy, "stripped": 1.0},
         distance=np.full(count, 0.03, "float32"),
         low=np.zeros(count, "float32"),
         high=np.ones(count, "float32"),
@@ -39,7 +39,7 @@ CASES = {"network": case(0.5, 0.4), "stripped": case(0.6, 0.6, draws=1)}
 
 def verdict(checks=(), **cases):
     cases = cases or CASES
-    return make_verdict([trial("clean", hits=(20, 20, 20, 9)), trial()], checks, cases, parameters=PARAMETERS)
+    return make_verdict([result("clean", hits=(20, 20, 20, 9)), result()], checks, cases, parameters=PARAMETERS)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_claim_is_the_lowest_number_of_all(cases, accuracy, network, measure):
     assert (found["n"], found["draws"]) == (100, 20)
 
 
-def test_worst_case_has_the_majority_of_all_attacks_and_the_mean_of_fresh_draws():
-    found = worst_case(0.25, RepeatedScore(np.array([20, 12, 0, 3]), 20))
+def test_worst_case_has_majority_over_attacks_and_mean_of_fresh_draws():
+    found = worst_case(0.25, MajorityScore(np.array([20, 12, 0, 3]), 20))
     assert found == {
         "accuracy": 0.25,
         "interval": list(wilson_interval(0.25, 4)),
@@ -70,9 +70,9 @@ def test_worst_case_has_the_majority_of_all_attacks_and_the_mean_of_fresh_draws(
     }
 
 
-def test_sentence_has_the_claim_its_interval_its_number_of_images_and_draws():
+def test_sentence_has_claim_interval_number_of_images_and_draws():
     assert verdict([check(True)])["sentence"] == (
-        "At most 40.0% of 20 draws an image are right under its worst attack at epsilon 8/255 "
+        "At most 40.0% of 20 draws per image are correct under its worst attack at epsilon 8/255 "
         "(95 % interval 10.0% to 90.0%, n = 100; network as it is used). Every check passed."
     )
 
@@ -84,7 +84,7 @@ def test_sentence_of_a_network_without_noise_speaks_of_no_draws():
 def test_failed_checks_are_counted_and_named_in_the_sentence():
     found = verdict([check(True), check(False), check(False, "noise on")])
     assert found["failed_checks"] == 2
-    assert found["sentence"].endswith("Not to be trusted as it stands; failed: gradients not zero; noise on.")
+    assert found["sentence"].endswith("Not reliable; failed checks: gradients not zero; noise on.")
     assert [row["passed"] for row in found["checks"]] == [True, False, False]
 
 
@@ -105,16 +105,16 @@ def test_every_attack_has_a_row_for_each_network_it_was_scored_on():
     assert row["on"] == "all"
 
 
-def test_share_that_withstood_has_the_interval_of_all_images():
+def test_robust_accuracy_has_the_interval_of_all_images():
     row = make_verdict(
-        [trial("clean", hits=(20,) * 4), trial(hits=(20,), withstood=0.25)], [], CASES, parameters=PARAMETERS
+        [result("clean", hits=(20,) * 4), result(hits=(20,), robust_accuracy=0.25)], [], CASES, parameters=PARAMETERS
     )["attacks"][2]
     assert (row["n"], row["withstood_interval"]) == (1, list(wilson_interval(0.25, 4)))
 
 
 def test_curve_has_a_score_for_each_epsilon():
-    scores = {0.0: RepeatedScore(np.array([20, 20]), 20), 0.1: RepeatedScore(np.array([20, 5]), 20)}
-    curve = make_verdict([trial()], [], CASES, parameters=PARAMETERS, curve=scores)["curve"]
+    scores = {0.0: MajorityScore(np.array([20, 20]), 20), 0.1: MajorityScore(np.array([20, 5]), 20)}
+    curve = make_verdict([result()], [], CASES, parameters=PARAMETERS, curve=scores)["curve"]
     assert [(point["epsilon"], point["accuracy"], point["mean"], point["n"]) for point in curve] == [
         *((0.0, 1.0, 1.0, 2), (0.1, 0.5, 0.625, 2))
     ]

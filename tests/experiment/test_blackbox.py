@@ -64,7 +64,7 @@ def test_transfer_leaves_matrix_lines_and_heat_map(run, tmp_path):
     networks = ["noisy, noise on", "noisy, noise off", "noisy/undefended"]
     assert list(table["accuracy"]) == ["clean", *networks]
     assert all(list(row) == networks for row in table["accuracy"].values())
-    assert {name: attack["draws"] for name, attack in table["attacks"].items()} == dict(
+    assert {name: attack["eot_samples"] for name, attack in table["attacks"].items()} == dict(
         zip(networks, [2, 1, 1], strict=True)
     )
     assert table["attacks"]["noisy, noise on"]["epsilon"] == 0.1

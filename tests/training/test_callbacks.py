@@ -7,7 +7,7 @@ from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.pruning.callback import SparsityLogger
-from rsr_tf.training.callbacks import Checkpoint, HistoryFile, NotFiniteError, StopAtNaN, read_history
+from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
 
 
 def rsr_model(seed=0, filters=4):
@@ -129,15 +129,18 @@ def test_checkpoint_takes_the_place_of_the_previous_one(tmp_path):
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), np.float32("nan"), -np.inf])
 def test_loss_that_is_no_number_stops_the_training(loss):
     with pytest.raises(NotFiniteError, match=f"the loss became {loss} at step 3"):
-        StopAtNaN().on_train_batch_end(3, {"loss": loss})
+        TerminateOnNonFinite().on_train_batch_end(3, {"loss": loss})
 
 
-def test_finite_loss_goes_on():
-    StopAtNaN().on_train_batch_end(0, {"loss": np.float32(1e30)})
+def test_training_with_a_finite_loss_continues(images, labels):
+    model = linear_model()
+    TerminateOnNonFinite().on_train_batch_end(0, {"loss": np.float32(1e30)})
+    history = model.fit(images, labels, epochs=3, verbose=0, callbacks=[TerminateOnNonFinite()]).history
+    assert len(history["loss"]) == 3
 
 
 def test_training_stops_at_nan_before_the_checkpoint_is_replaced(images, labels, tmp_path):
-    callbacks = [StopAtNaN(), Checkpoint(tmp_path, "train")]
+    callbacks = [TerminateOnNonFinite(), Checkpoint(tmp_path, "train")]
     model = linear_model()
     model.fit(images, labels, batch_size=8, verbose=0, callbacks=callbacks)
     path = tmp_path / "train-0001.keras"
@@ -153,7 +156,7 @@ def test_last_update_of_an_epoch_is_looked_at_before_it_is_saved(images, labels,
     model = linear_model()
     model.optimizer.learning_rate = float("inf")
     with pytest.raises(NotFiniteError, match=r"the weight .* is no longer finite after epoch 1"):
-        model.fit(images, labels, verbose=0, callbacks=[StopAtNaN(), Checkpoint(tmp_path, "train")])
+        model.fit(images, labels, verbose=0, callbacks=[TerminateOnNonFinite(), Checkpoint(tmp_path, "train")])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,14 +171,14 @@ def test_sparsity_is_added_to_the_logs_of_the_epoch(noisy_model):
 
 def test_sparsity_reaches_the_callbacks_after_it(noisy_model, images, labels, tmp_path):
     model = compiled(noisy_model)
-    model.fit(images, labels, verbose=0, callbacks=[SparsityLogger(), HistoryFile(tmp_path / "history.csv", "train")])
+    model.fit(images, labels, verbose=0, callbacks=[SparsityLogger(), CSVHistory(tmp_path / "history.csv", "train")])
     (row,) = read_history(tmp_path / "history.csv")
     assert float(row["sparsity"]) == 0
     assert set(row) == {"stage", "epoch", "accuracy", "loss", "sparsity"}
 
 
 def write_rows(path, stage, *epochs_and_losses):
-    callback = HistoryFile(path, stage)
+    callback = CSVHistory(path, stage)
     for epoch, loss in epochs_and_losses:
         callback.on_epoch_end(epoch, {"loss": loss})
 
@@ -209,6 +212,6 @@ def test_rows_of_another_stage_are_kept(tmp_path):
 
 def test_quantity_that_only_one_stage_has_is_empty_in_the_others(tmp_path):
     path = tmp_path / "history.csv"
-    HistoryFile(path, "train").on_epoch_end(0, {"loss": 1, "lasso": 0.5})
-    HistoryFile(path, "undefended").on_epoch_end(0, {"loss": 2, "val_loss": 3})
+    CSVHistory(path, "train").on_epoch_end(0, {"loss": 1, "lasso": 0.5})
+    CSVHistory(path, "undefended").on_epoch_end(0, {"loss": 2, "val_loss": 3})
     assert [(row["lasso"], row["val_loss"]) for row in read_history(path)] == [("0.5", ""), ("", "3.0")]

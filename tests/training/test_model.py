@@ -6,11 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import compiled, silence, tiny_network
+from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
-from rsr_tf.training.model import check_batch
 
 PGD = rsr_tf.attacks.PGD(epsilon=0.1, step_size=0.05, steps=2, random_start=False)
 
@@ -223,7 +222,7 @@ def test_bfloat16_gradients_of_the_image_have_the_signs_of_float32(labels):
 
 
 def test_two_replicas_report_the_losses_that_one_reports(images, labels):
-    """In a process of its own: logical devices must be made before TensorFlow starts."""
+    """In a separate process: logical devices must be created before TensorFlow starts."""
     script = """
 import numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
@@ -261,84 +260,3 @@ def test_decay_spares_alpha_under_loss_scaling_too(images, labels, policy):
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
     assert "kernel" in decayed
     assert "alpha" not in decayed
-
-
-# Saving
-
-
-def test_model_file_keeps_settings_variables_and_training_state(images, labels, tmp_path):
-    model = rsr_model(
-        tiny_network(), optimizer="adam", clean_weight=0.3, attack_labels="predicted", warmup_steps=1, seed=3
-    )
-    model.fit(images, labels, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert type(loaded) is rsr_tf.RSRModel
-    for key in ("attack", "clean_weight", "attack_labels", "warmup_steps", "seed"):
-        assert loaded.get_config()[key] == model.get_config()[key]
-    for old, new in zip(
-        [*model.variables, *model.optimizer.variables], [*loaded.variables, *loaded.optimizer.variables], strict=True
-    ):
-        np.testing.assert_array_equal(old, new)
-    logs = [network.train_on_batch(images, labels, return_dict=True)["loss"] for network in (model, loaded)]
-    assert logs[0] == pytest.approx(logs[1], rel=1e-6)  # the same noise, the same start of the attack
-
-
-def test_it_wraps_a_network_without_changing_it(noisy_model, images):
-    model = rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs)
-    assert len(model.get_weights()) == len(noisy_model.get_weights())
-    np.testing.assert_allclose(silence(model)(images), noisy_model(images), atol=1e-6)
-
-
-def test_it_loads_the_weights_of_its_plain_network(noisy_model, images, tmp_path):
-    noisy_model.save_weights(tmp_path / "plain.weights.h5")
-    other = tiny_network()
-    model = rsr_tf.RSRModel(other.inputs, other.outputs)
-    model.load_weights(tmp_path / "plain.weights.h5")
-    for old, new in zip(noisy_model.weights, model.weights, strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
-# Mistakes
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"clean_weight": 1.5}, r"`clean_weight` must be in \[0, 1\]. Received: clean_weight=1.5"),
-        ({"attack_labels": "soft"}, "`attack_labels` must be one of .* Received: attack_labels='soft'"),
-        ({"warmup_steps": -1}, "`warmup_steps` must not be negative. Received: warmup_steps=-1"),
-    ],
-)
-def test_wrong_arguments_are_refused(noisy_model, options, message):
-    with pytest.raises(ValueError, match=message):
-        rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs, **options)
-
-
-def test_two_outputs_are_refused():
-    inputs = keras.Input((3,))
-    with pytest.raises(ValueError, match=r"takes one input and one output. Received: 1 inputs and 2 outputs"):
-        rsr_tf.RSRModel(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)])
-
-
-@pytest.mark.parametrize("as_dataset", [True, False])
-def test_fit_refuses_pixels_outside_the_unit_interval(images, labels, as_dataset):
-    data = (255 * images, labels)
-    data = (tf.data.Dataset.from_tensor_slices(data).batch(4),) if as_dataset else data
-    with pytest.raises(ValueError, match=r"pixels must be in \[0, 1\]. Received: images from .* to 25\d"):
-        rsr_model().fit(*data)
-
-
-def test_fit_refuses_labels_that_have_no_logit(images, labels):
-    with pytest.raises(ValueError, match=r"labels must be in \[0, 9\], .* Received: labels from .* to 1\d"):
-        rsr_model().fit(images, labels + 5)
-
-
-def test_fit_refuses_a_data_set_without_labels(images):
-    with pytest.raises(ValueError, match=r"must give \(images, labels, ...\). Received: TensorSpec"):
-        rsr_model().fit(tf.data.Dataset.from_tensor_slices(images).batch(4))
-
-
-def test_not_a_number_is_no_pixel(labels):
-    with pytest.raises(ValueError, match="images from nan to nan"):
-        check_batch(np.full((4, 8, 8, 1), np.nan), labels[:4], classes=10)

@@ -83,7 +83,7 @@ def test_gathered_gradients_are_one_update(images, labels):
 
 
 def test_skipped_update_shrinks_nothing(images, labels):
-    """A loss scale that is too large makes gradients infinite, and the optimizer leaves the weights alone."""
+    """A loss scale that is too large makes gradients infinite, and the optimizer skips the update."""
     keras.config.set_dtype_policy("mixed_float16")
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=1e38)
     model = rsr_model(optimizer)
@@ -109,7 +109,7 @@ def test_zeros_are_counted_saved_and_made_a_mask(images, labels, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert rsr_tf.sparsity(loaded) == share
-    assert all(np.all(found.mask) for found in prunable_kernels(loaded).values()), "noise goes on until it is pruned"
+    assert all(np.all(found.mask) for found in prunable_kernels(loaded).values()), "noise stays on until pruning"
     rsr_tf.prune(loaded, gamma=0.0)
     for found in prunable_kernels(loaded).values():
         np.testing.assert_array_equal(found.mask, np.array(found.kernel) != 0)

@@ -1,1 +1,94 @@
-"""Is a robustness number to be trusted? Checks for known ways in which an evaluation flatters."""
+"""Checks for known ways in which an evaluation overestimates robustness (Athalye et al. 2018).
+
+Each check is a function of measured numbers in `network_checks` or `attack_checks`, and a row of `CHECKS`, which takes
+these numbers from the `Evidence`.
+"""
+
+import numpy as np
+
+from rsr_tf.evaluation.checks.attack_checks import (
+    COMPARISONS,
+    accuracy_by_epsilon,
+    accuracy_falls_with_epsilon,
+    accuracy_reaches_zero,
+    broken_by_scores,
+    random_noise_does_little,
+    scores_find_little_more,
+    stays_in_the_ball,
+)
+from rsr_tf.evaluation.checks.base import Check, Evidence
+from rsr_tf.evaluation.checks.network_checks import (
+    gradients_are_not_zero,
+    noise_does_not_depend_on_batch_size,
+    noise_is_on,
+    returns_logits,
+    stripped_is_not_random,
+)
+from rsr_tf.evaluation.suites import CLEAN, NETWORK, RANDOM_NOISE, SHORT_PGD, STRIPPED
+
+__all__ = ["CHECKS", "Check", "Evidence", "run_checks"]
+
+
+def _noise(evidence):
+    return noise_is_on(evidence.noise[NETWORK], expected=True if STRIPPED in evidence.noise else None)
+
+
+def _stripped(evidence):
+    return stripped_is_not_random(evidence.noise[STRIPPED]) if STRIPPED in evidence.noise else None
+
+
+def _scores(evidence):
+    broken = broken_by_scores(evidence.results)
+    return scores_find_little_more(broken, len(evidence.results[0].index)) if broken else None
+
+
+def _random_noise(evidence):
+    return random_noise_does_little(*(evidence.shares(attack) for attack in (CLEAN, RANDOM_NOISE, SHORT_PGD)))
+
+
+def _falls(evidence):
+    curve = accuracy_by_epsilon(evidence)
+    return accuracy_falls_with_epsilon(list(curve), [score.hits / score.draws for score in curve.values()])
+
+
+def _reaches_zero(evidence):
+    radius, score = list(accuracy_by_epsilon(evidence).items())[-1]
+    return accuracy_reaches_zero(radius, score.robust)
+
+
+def _in_the_ball(evidence):
+    results = evidence.results
+    return stays_in_the_ball(
+        np.concatenate([result.distance - result.parameters.get("epsilon", 0.0) for result in results]),
+        np.concatenate([result.low for result in results]),
+        np.concatenate([result.high for result in results]),
+    )
+
+
+CHECKS = (
+    _noise,
+    lambda evidence: noise_does_not_depend_on_batch_size(evidence.noise[NETWORK]),
+    _stripped,
+    lambda evidence: returns_logits(evidence.logits),
+    lambda evidence: gradients_are_not_zero(evidence.zero_gradients),
+    *COMPARISONS,
+    _scores,
+    _random_noise,
+    _falls,
+    _reaches_zero,
+    _in_the_ball,
+)
+"""Functions from `Evidence` to a `Check`, or to `None` if a check does not apply; in the order of the report."""
+
+
+def run_checks(evidence):
+    """Run all checks that apply.
+
+    Args:
+        evidence: an `Evidence`.
+
+    Returns:
+        A list of `Check`, in the order of `CHECKS`.
+    """
+    checks = [check(evidence) for check in CHECKS]
+    return [check for check in checks if check is not None]

@@ -1,181 +1,178 @@
-"""Is a robustness number to be trusted? Checks for known ways in which an evaluation flatters (Athalye et al. 2018).
+"""Checks that compare attacks with each other.
 
-Every check is a function of measured numbers alone. What an attack leaves is given as the share of right draws of each
-image, in the same order for both sides of a comparison, so that the images' own differences cancel.
+The result of an attack is given as the share of correct predictions of each image, in the same order for both sides of
+a comparison, so that differences between the images cancel.
 """
 
 import itertools
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-SIGMAS = 3.0
-"""How far beyond chance a comparison must be to fail: one in 700 where there is no difference."""
-NOISE_FLOOR = 1e-4
-"""Differences between calls below this, in units of the logits' own spread, are rounding and not noise."""
+from rsr_tf.evaluation.checks.base import Check, not_stronger, paired_difference
+from rsr_tf.evaluation.suites import (
+    CLEAN,
+    FEW_STEPS_PGD,
+    NETWORK,
+    ONE_DRAW_PGD,
+    RESCALED,
+    RESTARTED_PGD,
+    SHORT_PGD,
+    SHORT_SQUARE,
+    SINGLE_STEP,
+    STILL_ROBUST,
+    STRIPPED,
+    other_radii,
+    sweep_name,
+)
 
 
 @dataclass(frozen=True)
-class Check:
-    """One check and its outcome.
+class Side:
+    """One side of a comparison: an attack, the network it is crafted on, and the network that is scored.
 
     Args:
-        name: what was checked, in a few words.
-        passed: whether it holds.
-        value: the number that decides.
-        threshold: what it is compared with.
-        sentence: what was seen, and, for a failed check, what that suggests.
-        wanted: what the value should be against the threshold: `"at most"`, the default, `"at least"` or `"any"`.
+        title: how the sentence of the check calls the attack.
+        attack: identifier of the attack, see `rsr_tf.evaluation.suites`.
+        source, target: networks.
+    """
+
+    title: str
+    attack: str
+    source: str = NETWORK
+    target: str = NETWORK
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A check that one attack is not stronger than another, as a function of `Evidence`.
+
+    Args:
+        name: name of the check.
+        weak, strong: the `Side` that should be weaker, and the one that should be stronger.
+        suggests: what a failure suggests, as the end of a sentence.
     """
 
     name: str
-    passed: bool
-    value: float
-    threshold: float
-    sentence: str
-    wanted: str = "at most"
+    weak: Side
+    strong: Side
+    suggests: str
 
-    def as_dict(self):
-        return asdict(self)
+    def __call__(self, evidence):
+        """Return the `Check`, or `None` for an evaluation without the stripped network, if it is compared."""
+        sides = self.weak, self.strong
+        compared = {network for side in sides for network in (side.source, side.target)}
+        if STRIPPED in compared and STRIPPED not in evidence.noise:
+            return None
+        weak, strong = (
+            (side.title, evidence.shares(side.attack, source=side.source, target=side.target)) for side in sides
+        )
+        return not_stronger(self.name, weak, strong, suggests=self.suggests)
 
 
-def paired_difference(first, second):
-    """Mean of `first - second` over the images, and how large it can be by chance.
+_MASKING = "this suggests gradient masking"
+_PGD = Side("PGD", SHORT_PGD)
+_ONE_DRAW = Side("PGD with one draw per step", ONE_DRAW_PGD)
 
-    Under chance alone each image's difference is as likely as its negative; the sum over images then has the variance
-    of the sum of their squares.
+COMPARISONS = (
+    Comparison("FGSM not stronger than PGD", Side("FGSM", SINGLE_STEP), _PGD, _MASKING),
+    Comparison(
+        "black-box not stronger than white-box",
+        Side("Square, which uses scores only,", SHORT_SQUARE),
+        _PGD,
+        "the gradients are masked, and the white-box numbers are too high",
+    ),
+    Comparison(
+        "loss not saturated",
+        Side("PGD on the same logits, rescaled,", ONE_DRAW_PGD, source=RESCALED),
+        _ONE_DRAW,
+        "the logits are so large or small that the loss is flat, and attacks by cross-entropy are too weak",
+    ),
+    Comparison(
+        "more steps do not help the defender",
+        Side("PGD with few steps", FEW_STEPS_PGD),
+        _ONE_DRAW,
+        _MASKING,
+    ),
+    Comparison(
+        "restarts do not help the defender",
+        _ONE_DRAW,
+        Side("PGD with restarts", RESTARTED_PGD),
+        "the restart that is kept is not the worst one, so the loss that the attack maximizes is misleading",
+    ),
+    Comparison(
+        "more draws do not help the defender",
+        _ONE_DRAW,
+        Side("PGD over more draws", SHORT_PGD),
+        "averaged gradients mislead, so the mean of the noise is not what defends",
+    ),
+    Comparison(
+        "transfer from the stripped network not stronger",
+        Side("PGD crafted without the noise", SHORT_PGD, source=STRIPPED),
+        _PGD,
+        "the noise weakens the attack more than it defends; the attack needs more draws",
+    ),
+    Comparison(
+        "transfer to the stripped network not stronger",
+        Side("PGD crafted with the noise", SHORT_PGD, target=STRIPPED),
+        Side("PGD crafted on the stripped network itself", SHORT_PGD, source=STRIPPED, target=STRIPPED),
+        "the gradients of the stripped network are masked",
+    ),
+)
+"""Pairs of attacks, one row for each check."""
+
+
+def scores_find_little_more(broken, n, *, limit=0.02):
+    """Check that an attack by scores breaks next to nothing that the attacks by gradients left robust.
 
     Args:
-        first, second: floats `(n,)`, in the same order.
+        broken: floats, for each network the share of all images that the attack broke after the others.
+        n: number of all images.
+        limit: the largest such share, or two images if that is more. Defaults to 0.02: under noise some images are
+            broken by any further attack, by chance.
 
     Returns:
-        `(difference, limit)`; the limit is `SIGMAS` standard deviations.
+        A `Check`.
     """
-    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    return float(differences.mean()), SIGMAS * math.sqrt(float(np.sum(differences**2))) / len(differences)
-
-
-def not_stronger(name, weak, strong, *, suggests):
-    """An attack that should be the weaker one leaves no fewer images right than the one that should be stronger.
-
-    Args:
-        name: of the check.
-        weak: `(title, shares)` of the attack that should be the weaker one; shares are floats `(n,)`.
-        strong: likewise, on the same images.
-        suggests: what a failure suggests, as the end of a sentence.
-
-    Returns:
-        A `Check`; its value is how much more the stronger attack leaves.
-    """
-    (weak_title, weak_shares), (strong_title, strong_shares) = weak, strong
-    difference, limit = paired_difference(strong_shares, weak_shares)
-    passed = difference <= limit
-    seen = (
-        f"{weak_title} leaves {np.mean(weak_shares):.1%} right, {strong_title} {np.mean(strong_shares):.1%} "
-        f"(n = {len(weak_shares)})"
-    )
-    return Check(name, passed, difference, limit, f"{seen}." if passed else f"{seen}, more than by chance: {suggests}.")
-
-
-def noise_is_on(spreads, *, expected):
-    """The network is random exactly if it should be.
-
-    Args:
-        spreads: dict from batch size to spread, of `rsr_tf.evaluation.probes.noise_by_batch_size`.
-        expected: `True`, `False`, or `None` where nothing is known.
-    """
-    value = max(spreads.values())
-    random = is_random(spreads)
-    passed = expected is None or random == expected
-    if random:
-        sentence = f"The network is random: between calls its logits move by {value:.2g} of their spread."
-        if not passed:
-            sentence += " It should not be, so one draw cannot speak for it."
-    else:
-        sentence = "The network is not random: every call gives the same logits."
-        if not passed:
-            sentence += " It should be: its noise is off, and what is measured is another network than the one in use."
-    wanted = {True: "at least", False: "at most", None: "any"}[expected]
-    return Check("noise on", passed, value, NOISE_FLOOR, sentence, wanted)
-
-
-def noise_does_not_depend_on_batch_size(spreads, *, least_ratio=1 / 3):
-    """A network that is random is equally random for every number of images in a call.
-
-    Args:
-        spreads: as for `noise_is_on`.
-        least_ratio: of the smallest spread to the largest. Defaults to a third, which leaves room for chance.
-    """
-    smallest, largest = min(spreads, key=spreads.get), max(spreads, key=spreads.get)
-    ratio = spreads[smallest] / spreads[largest] if is_random(spreads) else 1.0
-    passed = ratio >= least_ratio
-    sentence = f"The noise is alike in calls of {', '.join(map(str, sorted(spreads)))} images."
-    if not passed:
-        sentence = (
-            f"In calls of {smallest} images the noise is {ratio:.2g} of what it is in calls of {largest}: the network "
-            "knows when it is looked at, and an attack in such calls meets another network than the one in use."
-        )
-    return Check("noise alike in calls of every size", passed, ratio, least_ratio, sentence, "at least")
-
-
-def is_random(spreads):
-    return max(spreads.values()) > NOISE_FLOOR
-
-
-def stripped_is_not_random(spreads):
-    """The network without noise has none."""
-    value = max(spreads.values())
-    passed = not is_random(spreads)
-    sentence = "The stripped network gives the same logits at every call."
-    if not passed:
-        sentence = "The stripped network is still random: what is called noise off is not."
-    return Check("no noise in the stripped network", passed, value, NOISE_FLOOR, sentence)
-
-
-def returns_logits(outputs, *, tolerance=1e-3):
-    """The network returns logits and not probabilities.
-
-    Args:
-        outputs: floats `(n, classes)`.
-        tolerance: how far a row may sum from 1 and still be taken for probabilities.
-    """
-    value = float(np.abs(np.sum(outputs, axis=1) - 1).max())
-    passed = value > tolerance or np.min(outputs) < -tolerance  # what sums to 1 and is not negative is at most 1
-    sentence = "The outputs are logits."
-    if not passed:
-        sentence = (
-            "Every row of the outputs lies in [0,1] and sums to 1: these are probabilities. Cross-entropy then applies "
-            "the softmax twice, which flattens the gradients and weakens an attack; hand over the logits."
-        )
-    return Check("logits and not probabilities", bool(passed), value, tolerance, sentence, "at least")
-
-
-def gradients_are_not_zero(shares, *, limit=0.01):
-    """Hardly any image has a gradient that is exactly zero everywhere.
-
-    Args:
-        shares: floats `(n,)`: the share of zeros in the gradient of each image.
-        limit: share of images that may have nothing but zeros. Defaults to 1 %.
-    """
-    value = float(np.mean(np.asarray(shares) == 1))
-    passed = value <= limit
-    sentence = f"{value:.1%} of the images have a gradient of exactly zero; of all entries {np.mean(shares):.1%} are."
+    value, threshold = float(max(broken)), max(limit, 2 / n)
+    passed = value <= threshold + 1e-9  # for the rounding of a difference
+    sentence = f"The attack by scores broke {value:.1%} of all images after the attacks by gradients (n = {n})."
     if not passed:
         sentence += (
-            " An attack by gradients does not see them: suspect rounding in the network, or logits so large that the "
-            "loss is flat; only attacks by scores or with another loss count."
+            " That suggests gradient masking: a longer attack by scores would break more, and the claim is too high."
         )
-    return Check("gradients not zero", passed, value, limit, sentence)
+    return Check("scores find little that gradients left", passed, value, threshold, sentence)
+
+
+def broken_by_scores(results):
+    """Return what the claim's attacks by scores broke on the network that they were crafted on.
+
+    Only attacks on images that were still robust count: on the images of the checks a short attack by scores came
+    before, so this is about the others.
+
+    Args:
+        results: list of `AttackResult`; on each network the attacks by scores come after those by gradients.
+
+    Returns:
+        A list with the share of all images for each of these attacks; empty if there was none, or no image was left.
+    """
+    return [
+        before.robust_accuracy[result.source] - result.robust_accuracy[result.source]
+        for before, result in itertools.pairwise(results)
+        if not result.uses_gradients and result.subset == STILL_ROBUST
+    ]
 
 
 def random_noise_does_little(clean, noisy, attacked, *, limit=0.5):
-    """Random noise of the size of the attack does less than half of its harm.
+    """Check that random noise as large as epsilon does less than half of the harm of the attack.
 
     Args:
-        clean, noisy, attacked: floats `(n,)`: share of right draws of each image as it is, under random noise, and
-            under the attack.
-        limit: the largest share of the attack's harm. Defaults to a half.
+        clean, noisy, attacked: floats `(n,)`: share of correct predictions of each image without an attack, under
+            random noise, and under the attack.
+        limit: the largest share of the attack's harm. Defaults to 0.5.
+
+    Returns:
+        A `Check`.
     """
     harm, chance = paired_difference(clean, noisy)
     attack_harm = float(np.mean(clean) - np.mean(attacked))
@@ -188,45 +185,44 @@ def random_noise_does_little(clean, noisy, attacked, *, limit=0.5):
     if passed and value > limit:
         sentence += " That is no more than chance."
     if not passed:
-        sentence += " An attack that hardly beats chance does not find the direction that hurts: suspect its gradients."
+        sentence += (
+            " An attack that is hardly better than random noise does not find the harmful direction: its gradients may "
+            "be masked."
+        )
     return Check("random noise does little", passed, float(value), limit, sentence)
 
 
-def scores_find_little_more(found, n, *, limit=0.02):
-    """An attack that sees scores alone breaks next to nothing that those by gradients have left.
+def accuracy_by_epsilon(evidence):
+    """Return the accuracy of the network under the same PGD at several radii.
 
     Args:
-        found: floats, for each network the share of all images that it broke after the others.
-        n: number of all images.
-        limit: the largest such share, or two images where that is more. Defaults to 2 %: under noise some images fall
-            by luck to any further attack.
+        evidence: an `Evidence`.
+
+    Returns:
+        A dict from radius, 0 and ascending, to the `MajorityScore` of the images of the checks.
     """
-    value, threshold = float(max(found)), max(limit, 2 / n)
-    passed = value <= threshold + 1e-9  # for the rounding of a difference
-    sentence = (
-        f"Of what the attacks by gradients left, the one by scores alone broke {value:.1%} of all images (n = {n})."
-    )
-    if not passed:
-        sentence += (
-            " That suggests masked gradients: a longer attack by scores would find more, and the claim is too high."
-        )
-    return Check("scores find little that gradients left", passed, value, threshold, sentence)
+    names = {0.0: CLEAN, evidence.epsilon: ONE_DRAW_PGD}
+    names |= {radius: sweep_name(radius) for radius in other_radii(evidence.epsilon)}
+    return {radius: evidence.score(name) for radius, name in sorted(names.items())}
 
 
 def accuracy_falls_with_epsilon(radii, shares):
-    """A wider ball never helps the defender.
+    """Check that a larger epsilon never helps the defender.
 
     Args:
         radii: floats in ascending order.
-        shares: for each of them, floats `(n,)`, on the same images.
+        shares: for each radius, floats `(n,)`: share of correct predictions of each image, of the same images.
+
+    Returns:
+        A `Check`.
     """
     rises = [paired_difference(wider, narrower) for narrower, wider in itertools.pairwise(shares)]
     place = max(range(len(rises)), key=lambda index: rises[index][0] - rises[index][1])
     value, threshold = rises[place]
     passed = value <= threshold
     points = zip(radii, shares, strict=True)
-    curve = ", ".join(f"{np.mean(share):.1%} at {255 * radius:.3g}/255" for radius, share in points)
-    sentence = f"Accuracy by epsilon: {curve}."
+    accuracies = ", ".join(f"{np.mean(share):.1%} at {255 * radius:.3g}/255" for radius, share in points)
+    sentence = f"Accuracy by epsilon: {accuracies}."
     if not passed:
         sentence += (
             f" From {255 * radii[place]:.3g}/255 to {255 * radii[place + 1]:.3g}/255 it rises: the attack gets stuck, "
@@ -236,35 +232,41 @@ def accuracy_falls_with_epsilon(radii, shares):
 
 
 def accuracy_reaches_zero(radius, robust, *, limit=0.02):
-    """With an epsilon of a half or more, at which every image can become a grey one, nothing is right any more.
+    """Check that no image is still correct at an epsilon of 0.5 or more, where every image can become a grey one.
 
     Args:
         radius: the largest epsilon of the sweep.
-        robust: boolean `(n,)`: which images are still right there.
-        limit: share of images that may be. Defaults to 2 %.
+        robust: boolean `(n,)`: which images are still correct there.
+        limit: share of images that may be. Defaults to 0.02.
+
+    Returns:
+        A `Check`.
     """
     value = float(np.mean(robust))
     passed = value <= limit
-    sentence = f"At epsilon {255 * radius:.3g}/255 {value:.1%} of the images are still right (n = {len(robust)})."
+    sentence = f"At epsilon {255 * radius:.3g}/255 {value:.1%} of the images are still correct (n = {len(robust)})."
     if not passed:
-        sentence += " No network can be right there: the attack does not find what is there to be found."
+        sentence += " No network can be correct there: the attack misses adversarial examples that exist."
     return Check("accuracy reaches zero", passed, value, limit, sentence)
 
 
 def stays_in_the_ball(excess, low, high, *, tolerance=1e-6):
-    """What was scored lies within epsilon of the clean images and within [0,1].
+    """Check that adversarial images lie within epsilon of the clean images and within [0,1].
 
     Args:
-        excess: floats: for every image, its linf distance less the epsilon of its attack.
+        excess: floats: for every image, its linf distance minus the epsilon of its attack.
         low, high: floats: the smallest and the largest pixel of every image.
-        tolerance: for the rounding of float32.
+        tolerance: allowance for the rounding of float32. Defaults to 1e-6.
+
+    Returns:
+        A `Check`.
     """
     value = float(np.max([np.max(excess), -np.min(low), np.max(high) - 1]))
     passed = value <= tolerance  # not for a NaN
     sentence = f"Every image lies within its epsilon; pixels from {np.min(low):.3g} to {np.max(high):.3g}."
     if not passed:
         sentence = (
-            f"An image left its ball or [0,1] by {value:.3g}: such images were scored, but broke nothing. Mind that "
+            f"Some images exceed epsilon or [0,1] by up to {value:.3g}; they are not counted as successful. Check that "
             "pixels are in [0,1] and not in [0,255], and that the attack projects."
         )
     return Check("within epsilon and the pixel range", passed, value, tolerance, sentence)

@@ -1,0 +1,28 @@
+"""FGSM and PGD of cleverhans, the reference implementations that the accuracies of Table 1 are measured with."""
+
+import numpy as np
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+
+PIXEL_RANGE = {"clip_min": 0.0, "clip_max": 1.0}
+
+
+def build_attacks(model_fn, *, epsilon, step_size, steps):
+    """Build cleverhans' attacks on a network in the linf ball, with true labels.
+
+    Args:
+        model_fn: function from float32 `(n, h, w, c)` in [0,1] to logits; see `rsr_tf.as_model_fn`.
+        epsilon: radius of the linf ball, in units of pixels in [0,1].
+        step_size: length of a PGD step, at most `epsilon`.
+        steps: number of PGD steps, from a random start.
+
+    Returns:
+        A dict of functions `(images, labels) -> x_adv`: `"clean"`, which returns the images, `"fgsm"` and `"pgd"`.
+    """
+    return {
+        "clean": lambda x, y: x,
+        "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXEL_RANGE),
+        "pgd": lambda x, y: projected_gradient_descent(
+            model_fn, x, epsilon, step_size, steps, np.inf, y=y, rand_init=True, **PIXEL_RANGE
+        ),
+    }

@@ -1,0 +1,125 @@
+"""Checks that need no attack: is the network random as it should be, and does it return what an attack needs?"""
+
+import numpy as np
+
+from rsr_tf.evaluation.checks.base import Check
+
+NOISE_FLOOR = 1e-4
+"""Differences between calls below this, relative to the spread of the logits, are rounding and not noise."""
+
+
+def is_random(spreads):
+    """Return whether a network is random.
+
+    Args:
+        spreads: dict from batch size to spread, see `rsr_tf.evaluation.probes.noise_by_batch_size`.
+    """
+    return max(spreads.values()) > NOISE_FLOOR
+
+
+def noise_is_on(spreads, *, expected):
+    """Check that the network is random exactly if it should be.
+
+    Args:
+        spreads: as for `is_random`.
+        expected: `True`, `False`, or `None` if nothing is known.
+
+    Returns:
+        A `Check`.
+    """
+    value = max(spreads.values())
+    random = is_random(spreads)
+    passed = expected is None or random == expected
+    if random:
+        sentence = f"The network is random: its logits differ between calls by {value:.2g} of their spread."
+        if not passed:
+            sentence += " It should not be, so one prediction per image is not enough."
+    else:
+        sentence = "The network is not random: every call gives the same logits."
+        if not passed:
+            sentence += " It should be: its noise is off, so this is not the network that is in use."
+    wanted = {True: "at least", False: "at most", None: "any"}[expected]
+    return Check("noise on", passed, value, NOISE_FLOOR, sentence, wanted)
+
+
+def noise_does_not_depend_on_batch_size(spreads, *, least_ratio=1 / 3):
+    """Check that a random network is equally random for every number of images in a call.
+
+    Args:
+        spreads: as for `is_random`.
+        least_ratio: of the smallest spread to the largest. Defaults to 1/3, which leaves room for chance.
+
+    Returns:
+        A `Check`.
+    """
+    smallest, largest = min(spreads, key=spreads.get), max(spreads, key=spreads.get)
+    ratio = spreads[smallest] / spreads[largest] if is_random(spreads) else 1.0
+    passed = ratio >= least_ratio
+    sentence = f"The noise is similar in calls of {', '.join(map(str, sorted(spreads)))} images."
+    if not passed:
+        sentence = (
+            f"In calls of {smallest} images the noise is {ratio:.2g} of what it is in calls of {largest}: it depends "
+            "on the batch size, so an attack with such calls does not attack the network that is in use."
+        )
+    return Check("noise alike in calls of every size", passed, ratio, least_ratio, sentence, "at least")
+
+
+def stripped_is_not_random(spreads):
+    """Check that the network without noise is not random.
+
+    Args:
+        spreads: as for `is_random`, of the stripped network.
+
+    Returns:
+        A `Check`.
+    """
+    value = max(spreads.values())
+    passed = not is_random(spreads)
+    sentence = "The stripped network gives the same logits at every call."
+    if not passed:
+        sentence = "The stripped network is still random: its noise was not removed."
+    return Check("no noise in the stripped network", passed, value, NOISE_FLOOR, sentence)
+
+
+def returns_logits(outputs, *, tolerance=1e-3):
+    """Check that the network returns logits and not probabilities.
+
+    Args:
+        outputs: floats `(n, classes)`.
+        tolerance: how far the sum of a row of probabilities may be from 1. Defaults to 1e-3.
+
+    Returns:
+        A `Check`.
+    """
+    value = float(np.abs(np.sum(outputs, axis=1) - 1).max())
+    passed = value > tolerance or np.min(outputs) < -tolerance  # what sums to 1 and is not negative is at most 1
+    sentence = "The outputs are logits."
+    if not passed:
+        sentence = (
+            "Every row of the outputs lies in [0,1] and sums to 1: these are probabilities. Cross-entropy then applies "
+            "the softmax twice, which flattens the gradients and weakens an attack. Pass a network that returns logits."
+        )
+    return Check("logits and not probabilities", bool(passed), value, tolerance, sentence, "at least")
+
+
+def gradients_are_not_zero(shares, *, limit=0.01):
+    """Check that hardly any image has a gradient that is exactly zero everywhere.
+
+    Args:
+        shares: floats `(n,)`: the share of zeros in the gradient of each image.
+        limit: share of images whose gradient may be all zeros. Defaults to 0.01.
+
+    Returns:
+        A `Check`.
+    """
+    value = float(np.mean(np.asarray(shares) == 1))
+    passed = value <= limit
+    sentence = (
+        f"{value:.1%} of the images have a gradient of exactly zero, as have {np.mean(shares):.1%} of all entries."
+    )
+    if not passed:
+        sentence += (
+            " Attacks that use gradients cannot break these images. Look for rounding in the network, or for logits so "
+            "large that the loss is flat; only attacks by scores or with another loss count."
+        )
+    return Check("gradients not zero", passed, value, limit, sentence)

@@ -1,0 +1,20 @@
+"""Choose the test images of an evaluation."""
+
+import numpy as np
+
+
+def draw_test_images(total, count=200, *, seed=0, ascending=True):
+    """Draw which test images are attacked (Section 4.2).
+
+    Args:
+        total: number of test images.
+        count: number of images to draw, without repetition. Defaults to 200, as in the paper.
+        seed: integer. Defaults to 0.
+        ascending: sort the indices. Otherwise they are in the order of the draw, in which a smaller `count` with the
+            same seed is the beginning of a larger one. Defaults to `True`.
+
+    Returns:
+        An integer array `(count,)`; all indices if `total` is not larger.
+    """
+    drawn = np.random.default_rng(seed).permutation(total)[:count]
+    return np.sort(drawn) if ascending else drawn

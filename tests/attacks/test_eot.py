@@ -1,0 +1,138 @@
+"""Averages over the noise of a network against what each sample gives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from linear_networks import linear_classifier, random_images
+
+from rsr_tf.attacks.eot import BestSoFar, LossAndGradient, average_over_draws, eot_gradient
+from rsr_tf.attacks.losses import cross_entropy
+from rsr_tf.attacks.pgd import input_gradient
+
+
+def noisy_classifier():
+    model_fn, weights, _ = linear_classifier(3)
+    return lambda x: model_fn(x) + tf.reshape(x, (-1, 36)) @ (tf.random.normal(weights.shape) * 2.0)
+
+
+def test_the_variance_of_the_gradient_falls_with_the_number_of_draws():
+    """Sixteen draws have a sixteenth of the variance; the bounds are far outside chance for 60 repeats of 36 pixels."""
+    model_fn, x, labels = noisy_classifier(), tf.constant(random_images(1)), tf.constant([0])
+
+    def loss_fn(labels, logits):  # linear, so that draws are independent and alike
+        return logits[:, 0]
+
+    def spread(draws):
+        gradient = tf.function(lambda: eot_gradient(model_fn, loss_fn, x, labels, eot_samples=draws).gradient)
+        return np.var([gradient().numpy() for _ in range(60)], axis=0, ddof=1).mean()
+
+    assert 16 / 1.5 < spread(1) / spread(16) < 16 * 1.5
+
+
+def test_eot_gradient_is_the_mean_over_the_samples():
+    """A network that gives the first, second and third of three answers in turn."""
+    calls = []
+    answers = [[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]
+
+    def model_fn(x):
+        calls.append(1)
+        return x[:, 0, 0] * tf.constant([answers[len(calls) - 1]])
+
+    def loss_fn(labels, logits):
+        return logits[:, 1] - logits[:, 0]
+
+    seen = eot_gradient(model_fn, loss_fn, tf.ones((1, 1, 1, 1)), tf.constant([0]), eot_samples=3)
+    assert seen.loss.numpy() == pytest.approx([(-2 + 1 + 3) / 3])
+    assert seen.gradient.numpy().ravel() == pytest.approx([(-2 + 1 + 3) / 3])
+    assert seen.broken.numpy().tolist() == [True]  # wrong in two of three
+
+
+def test_an_image_correct_in_half_of_the_draws_is_broken():
+    """The scores require a majority of correct draws as well."""
+    answers = iter([[1.0, 0.0], [0.0, 1.0]])
+    seen = eot_gradient(
+        lambda x: x[:, 0, 0] * tf.constant([next(answers)]),
+        lambda labels, logits: logits[:, 0],
+        tf.ones((1, 1, 1, 1)),
+        tf.constant([0]),
+        eot_samples=2,
+    )
+    assert seen.broken.numpy().tolist() == [True]
+
+
+def test_eot_gradient_of_one_sample_is_the_input_gradient(noisy_model, images, labels):
+    """On one draw of the noise, whose seeds both begin with."""
+    x, labels = tf.constant(images), tf.constant(labels)
+    seeds = [variable for variable in noisy_model.variables if "seed_generator_state" in variable.path]
+    before = [np.array(variable) for variable in seeds]
+    expected = input_gradient(noisy_model, cross_entropy, x, labels)
+    for variable, value in zip(seeds, before, strict=True):
+        variable.assign(value)
+    gradient = eot_gradient(noisy_model, cross_entropy, x, labels, eot_samples=1).gradient
+    assert len(seeds) == 3
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_eot_gradient_computes_no_gradient_of_a_weight(noisy_model, images, labels):
+    """No operation that the results of the loop over draws depend on is the weight gradient of a convolution."""
+    traced = tf.function(lambda x: eot_gradient(noisy_model, cross_entropy, x, tf.constant(labels), eot_samples=2))
+    library = traced.get_concrete_function(tf.constant(images)).graph.as_graph_def().library.function
+    (body,) = (function for function in library if "while_body" in function.signature.name)
+    nodes = {node.name: node for node in body.node_def}
+    needed, waiting = set(), list(body.ret.values())
+    while waiting:
+        name = waiting.pop().lstrip("^").split(":")[0]
+        if name in nodes and name not in needed:
+            needed.add(name)
+            waiting += nodes[name].input
+    kinds = {nodes[name].op for name in needed}
+    assert "Conv2DBackpropInput" in kinds
+    assert "Conv2DBackpropFilter" not in kinds
+
+
+def test_best_prefers_broken_images_and_then_the_higher_loss():
+    x = tf.zeros((4, 1, 1, 1))
+    best = BestSoFar(x, tf.constant([False, True, False, True]), tf.constant([5.0, 1.0, 1.0, 1.0]))
+    other = LossAndGradient(tf.constant([1.0, 9.0, 2.0, 2.0]), x, tf.constant([True, False, False, True]))
+    best = best.updated(x + 1, other)
+    assert best.x.numpy().ravel().tolist() == [1, 0, 1, 1]
+    assert best.loss.numpy().tolist() == [1, 1, 2, 2]
+    assert best.broken.numpy().tolist() == [True, True, False, True]
+
+
+def test_average_over_draws_changes_no_loss_of_a_network_without_noise():
+    model_fn, _, _ = linear_classifier(4)
+    x = random_images(5)
+    np.testing.assert_allclose(
+        tf.nn.log_softmax(average_over_draws(model_fn, 3)(x)), tf.nn.log_softmax(model_fn(x)), atol=1e-5
+    )
+
+
+def test_gradient_of_average_over_draws_has_a_normalizer():
+    """Two answers in turn, so that both see the same two draws."""
+    networks = [linear_classifier(3, seed)[0] for seed in (0, 1)]
+
+    def model_fn(x):
+        networks.reverse()
+        return networks[0](x)
+
+    x, labels = tf.constant(random_images(4)), tf.constant([0, 1, 2, 0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        mean = (tf.nn.log_softmax(networks[0](x)) + tf.nn.log_softmax(networks[1](x))) / 2
+        normalizer = tf.reduce_logsumexp(mean, axis=1)
+    expected = eot_gradient(model_fn, cross_entropy, x, labels, eot_samples=2).gradient + tape.gradient(normalizer, x)
+    assert normalizer.numpy().max() < -0.01
+    gradient = input_gradient(average_over_draws(model_fn, 2), cross_entropy, x, labels)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)
+
+
+def test_average_over_draws_calls_the_network_so_often():
+    calls = []
+    average_over_draws(lambda x: calls.append(1) or linear_classifier(3)[0](x), 6)(random_images(2))
+    assert len(calls) == 6
+
+
+def test_average_over_no_draws_is_refused():
+    with pytest.raises(ValueError, match=r"`draws` must be an integer of at least 1. Received: draws=0"):
+        average_over_draws(lambda x: x, 0)

@@ -1,0 +1,65 @@
+"""Losses and margins, by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rsr_tf.attacks.losses import cross_entropy, difference_of_logits_ratio, is_correct, logit_margin
+
+
+def test_dlr_by_hand():
+    logits = tf.constant([[4.0, 1.0, 3.0, 0.0], [4.0, 1.0, 3.0, 0.0]])
+    loss = difference_of_logits_ratio(tf.constant([0, 1]), logits)
+    assert loss.numpy() == pytest.approx([-(4 - 3) / (4 - 1), -(1 - 4) / (4 - 1)])
+
+
+def test_dlr_does_not_change_when_logits_are_scaled_and_shifted():
+    logits = tf.constant(np.random.default_rng(0).normal(size=(20, 5)).astype("float32"))
+    labels = tf.constant(np.arange(20) % 5)
+    np.testing.assert_allclose(
+        difference_of_logits_ratio(labels, logits),
+        difference_of_logits_ratio(labels, 1e4 * logits + 7),
+        rtol=1e-2,
+        atol=1e-5,
+    )
+
+
+def test_dlr_of_two_classes_has_a_gradient():
+    logits = tf.constant([[1.0, 3.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = difference_of_logits_ratio(tf.constant([0]), logits)
+    assert loss.numpy() == [2.0]
+    assert tape.gradient(loss, logits).numpy().tolist() == [[-1.0, 1.0]]
+
+
+def test_dlr_of_three_classes_by_hand():
+    loss = difference_of_logits_ratio(tf.constant([0, 2]), tf.constant([[5.0, 2.0, 1.0], [5.0, 2.0, 1.0]]))
+    assert loss.numpy() == pytest.approx([-(5 - 2) / (5 - 1), -(1 - 5) / (5 - 1)])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_dlr_of_equal_logits_is_finite_and_so_is_its_gradient(classes):
+    logits = tf.ones((2, classes))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = difference_of_logits_ratio(tf.constant([0, 1]), logits)
+    assert loss.numpy().tolist() == [0, 0]
+    assert np.isfinite(tape.gradient(loss, logits)).all()
+
+
+def test_margin_by_hand():
+    logits = [[1.0, 3.0, 2.5], [1.0, 3.0, 2.5], [-1.0, -1.0, -4.0]]
+    np.testing.assert_allclose(logit_margin(logits, tf.constant([1, 2, 0])), [0.5, -0.5, 0.0])
+
+
+def test_a_prediction_with_nan_is_never_correct():
+    logits = tf.constant([[2.0, 1.0], [2.0, 1.0], [float("nan"), 1.0], [2.0, float("nan")]])
+    assert is_correct(logits, tf.constant([0, 1, 0, 0])).numpy().tolist() == [True, False, False, False]
+
+
+def test_cross_entropy_of_numbers_columns_and_probabilities_by_hand():
+    logits = tf.constant([[np.log(3.0), 0.0]])
+    for label in ([1], [[1]], [[0.0, 1.0]]):
+        assert cross_entropy(label, logits).numpy() == [pytest.approx(np.log(4))]
+    assert cross_entropy([[0.5, 0.5]], logits).numpy() == [pytest.approx(np.log(4) - np.log(3) / 2)]

@@ -1,0 +1,87 @@
+import pytest
+
+from rsr_tf.evaluation import SUITES
+from rsr_tf.evaluation.suites import claim_attacks, other_radii, plan
+
+
+def names(steps, **wanted):
+    return [step.name for step in steps if all(getattr(step, key) == value for key, value in wanted.items())]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_claim_attacks_run_with_and_without_noise_on_robust_images(suite):
+    steps = plan(suite, epsilon=0.1, random={"network": True, "stripped": False})
+    for source in ("network", "stripped"):
+        claims = names(steps, source=source, subset="left")
+        assert claims == list(claim_attacks(suite, epsilon=0.1, random=True))
+        assert {"APGD-CE", "APGD-DLR"} <= set(claims)
+        assert ("Square" in claims) == (suite != "standard-random")
+        assert {"FGSM", "short PGD"} <= set(names(steps, source=source, subset="checks"))
+    assert steps[0].name == "clean"
+    subsets = [step.subset for step in steps]
+    assert subsets == sorted(subsets, key=["all", "checks", "left"].index)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_step_has_a_unique_name_and_source(suite):
+    steps = plan(suite, epsilon=0.3, random={"network": True, "stripped": False})
+    assert len({(step.name, step.source) for step in steps}) == len(steps)
+
+
+def test_standard_attacks_have_100_iterations_and_20_draws():
+    attacks = claim_attacks("standard-random", epsilon=8 / 255, random=True)
+    assert list(attacks) == ["APGD-CE", "APGD-DLR"]
+    for name in attacks:
+        config = attacks[name].get_config()
+        assert (config["steps"], config["eot_samples"]) == (100, 20)
+        assert attacks[name].cost() == (2020, 0)
+    square = claim_attacks("full", epsilon=8 / 255, random=True)["Square"].get_config()
+    assert (square["queries"], square["eot_samples"]) == (5000, 8)
+
+
+def test_network_without_noise_is_attacked_with_one_draw():
+    for attack in claim_attacks("full", epsilon=8 / 255, random=False).values():
+        assert attack.get_config().get("eot_samples", 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "radii"),
+    [
+        (1 / 255, [0.25, 0.5, 2, 4, 64, 127.5]),
+        (8 / 255, [2, 4, 16, 32, 64, 127.5]),
+        (51 / 255, [12.75, 25.5, 64, 102, 127.5, 204]),
+        (255 / 255, [63.75, 64, 127.5]),
+    ],
+)
+def test_sweep_goes_from_epsilon_over_4_to_at_least_a_half_and_at_most_1(epsilon, radii):
+    assert other_radii(epsilon) == pytest.approx([radius / 255 for radius in radii])
+
+
+def test_identifiers_of_steps_are_those_of_stored_states():
+    """A changed value would make stored states unreadable and change the seeds of the attacks."""
+    steps = plan("full", epsilon=8 / 255, random={"network": True, "stripped": False})
+    assert [f"{step.name}, {step.source}, {step.subset}" for step in steps] == [
+        "clean, network, all",
+        "PGD-7, as in the paper, network, all",
+        "PGD-7, as in the paper, stripped, all",
+        *(f"{name}, {source}, checks" for source in ("network", "stripped") for name in ("FGSM", "short PGD")),
+        "random noise, network, checks",
+        "short Square, network, checks",
+        "PGD, one draw, network, checks",
+        "PGD, one draw, few steps, network, checks",
+        "PGD, one draw, restarts, network, checks",
+        *(f"PGD, one draw, epsilon {radius}/255, network, checks" for radius in (2, 4, 16, 32, 64, 127.5)),
+        "PGD, one draw, rescaled, checks",
+        *(
+            f"{name}, {source}, left"
+            for source in ("network", "stripped")
+            for name in (
+                "PGD-20",
+                "APGD-CE",
+                "APGD-DLR",
+                "PGD-100, 5 restarts, CE",
+                "PGD-100, 5 restarts, DLR",
+                "Square",
+            )
+        ),
+    ]
