@@ -521,7 +521,7 @@ def test_what_does_not_go_together_is_one_line_before_training(config, tmp_path,
 
 @pytest.mark.parametrize(
     ("pixels", "label", "message"),
-    [(255.0, 0, "`images` must be in [0, 1]. Received: pixels from 0 to 255"), (1.0, -1, "`labels` must be in [0, ")],
+    [(255.0, 0, "`images` must be in [0, 1]. Received: pixels from 0 to 255"), (1.0, -1, "labels must be in [0, ")],
 )
 def test_wrong_data_is_one_line(config, tmp_path, pixels, label, message):
     x, y = np.zeros((40, 8, 8, 1), "float32"), np.arange(40) % 4
