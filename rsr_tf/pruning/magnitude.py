@@ -12,15 +12,9 @@ import keras
 import numpy as np
 
 from rsr_tf.keras_internals import optimizer_slots
-from rsr_tf.layers import (
-    check_functional,
-    is_functional,
-    make_prunable,
-    prunable_kernels,
-    stock_class,
-    unpruned_layers,
-)
+from rsr_tf.layers import make_prunable, prunable_kernels, unpruned_layers
 from rsr_tf.layers.noise import masked_kernel
+from rsr_tf.layers.registry import check_functional, is_functional, stock_class
 from rsr_tf.pruning.thresholds import gamma_for_cap, gamma_for_sparsity, global_gammas, threshold_mask
 
 SCOPES = ("global", "layer")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.layers.proximal import soft_threshold
+from rsr_tf.layers.regularizers import soft_threshold
 
 LABEL_SOURCES = ("true", "predicted")
 

@@ -6,7 +6,8 @@ import pytest
 from helpers import silence
 
 import rsr_tf
-from rsr_tf.layers import layers_of, prunable_kernels
+from rsr_tf.layers import prunable_kernels
+from rsr_tf.layers.kernels import layers_of
 
 
 def mobile_net():

@@ -160,7 +160,7 @@ def test_what_gets_no_noise_is_copied_and_named(caplog):
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.LSTM(3, name="memory")(x)))
     noisy = rsr_tf.add_noise(model)
     assert caplog.messages == [
-        "without noise, and not to be pruned: words (Embedding), attention (MultiHeadAttention), "
+        "layers that stay without noise and cannot be pruned: words (Embedding), attention (MultiHeadAttention), "
         "each (TimeDistributed), memory (LSTM)"
     ]
     words = np.arange(12).reshape(2, 6)
@@ -186,7 +186,9 @@ def test_adapted_normalization_keeps_its_statistics(images):
 
 
 def test_noisy_model_is_refused_with_the_way_out(noisy_model):
-    with pytest.raises(ValueError, match=r"must not be noisy yet; `add_noise\(strip\(model\), ...\)`"):
+    with pytest.raises(
+        ValueError, match=r"`model` must be without noise.*`add_noise\(strip\(model\), ...\)`.*Received:"
+    ):
         rsr_tf.add_noise(noisy_model, kind="none")
 
 
@@ -222,7 +224,9 @@ def test_structure_of_inputs_and_outputs_is_kept_be_it_of_one(change):
 
 
 def test_lora_on_a_layer_with_a_mask_is_refused_with_the_way_out(noisy_model):
-    with pytest.raises(ValueError, match=r"LoRA is for layers without mask and noise; `rsr_tf.strip` makes a model"):
+    with pytest.raises(
+        ValueError, match=r"LoRA must be enabled on a layer without mask.*`rsr_tf.strip`.*Received: layer `"
+    ):
         noisy_model.layers[-1].enable_lora(2)
 
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 from helpers import compiled, silence
 
 import rsr_tf
-from rsr_tf.layers import NOISY_COUNTERPARTS, make_prunable, noisy_layers, prunable_kernels, stock_class
+from rsr_tf.layers import make_prunable, noisy_layers, prunable_kernels
+from rsr_tf.layers.registry import NOISY_COUNTERPARTS, stock_class
 
 layers = keras.layers
 STOCK = {

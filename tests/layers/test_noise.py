@@ -24,7 +24,7 @@ def test_alpha_shape_refuses_an_unknown_kind():
 
 def test_the_deviation_is_alpha_times_the_standard_deviation_of_the_whole_kernel():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])  # variance 3.5
-    deviation = noise.noise_deviation(kernel, tf.constant([0.25, -2.0]))
+    deviation = noise.noise_std(kernel, tf.constant([0.25, -2.0]))
     np.testing.assert_allclose(deviation, np.sqrt(3.5) * np.array([0.25, -2.0]), rtol=1e-6)
 
 
@@ -35,7 +35,7 @@ def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filte
     alpha = tf.constant([0.0, 0.25, 1.0, -2.0])
     mask = tf.ones(kernel.shape, tf.bool)
     draws = [
-        noise.noisy_kernel(kernel, noise.noise_deviation(kernel, alpha), mask, tf.random.normal(kernel.shape)) - kernel
+        noise.noisy_kernel(kernel, noise.noise_std(kernel, alpha), mask, tf.random.normal(kernel.shape)) - kernel
         for _ in range(4000)
     ]
     values = np.stack(draws).reshape(-1, 4)
@@ -64,7 +64,7 @@ def test_gradient_of_alpha_sums_over_all_weights_of_its_filter():
     alpha = tf.constant([0.1, 0.2])
     with tf.GradientTape() as tape:
         tape.watch(alpha)
-        deviation = noise.noise_deviation(kernel, alpha)
+        deviation = noise.noise_std(kernel, alpha)
         loss = tf.reduce_sum(noise.noisy_kernel(kernel, deviation, tf.ones((2, 2), tf.bool), normal))
     np.testing.assert_allclose(tape.gradient(loss, alpha), np.sqrt(3.5) * np.array([4.0, 6.0]), rtol=1e-6)
 
@@ -73,7 +73,7 @@ def test_no_gradient_flows_through_the_variance():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        deviation = noise.noise_deviation(kernel, tf.constant([0.25, 0.5]))
+        deviation = noise.noise_std(kernel, tf.constant([0.25, 0.5]))
     assert tape.gradient(deviation, kernel) is None
 
 
