@@ -8,7 +8,7 @@ from helpers import compiled, silence
 
 import rsr_tf
 from rsr_tf.layers import make_prunable, noisy_layers, prunable_kernels
-from rsr_tf.layers.registry import NOISY_COUNTERPARTS, stock_class
+from rsr_tf.layers.registry import stock_class
 
 layers = keras.layers
 STOCK = {
@@ -38,11 +38,6 @@ def stock(request):
 
 def inputs_for(model):
     return np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
-
-
-def test_all_convolutions_of_keras_and_dense_are_here():
-    convolutions = {cls for name, cls in vars(keras.layers).items() if "Conv" in name and "LSTM" not in name}
-    assert set(NOISY_COUNTERPARTS) == convolutions | {keras.layers.Dense}
 
 
 def test_noisy_layer_without_noise_is_the_stock_one(stock):
@@ -93,6 +88,19 @@ def test_masked_weights_are_zero_in_every_kernel_of_the_forward_pass(stock):
         assert not np.any(np.array(kernel.layer.sample_kernel(kernel.role))[~mask])
     np.testing.assert_allclose(silence(noisy)(x), reference(x), atol=1e-5)
     np.testing.assert_allclose(rsr_tf.strip(noisy)(x), reference(x), atol=1e-5)
+
+
+def test_sgd_step_without_noise_is_that_of_the_stock_layer(stock):
+    noisy = silence(rsr_tf.add_noise(stock))
+    x = inputs_for(stock)
+    target = np.random.default_rng(1).normal(size=(5, *stock.output_shape[1:]))
+    before = [np.array(variable) for variable in stock.trainable_variables]
+    for model in (stock, noisy):
+        compiled(model, keras.optimizers.SGD(1.0), loss="mse").train_on_batch(x, target)
+    updated = {variable.name: variable for variable in noisy.trainable_variables}
+    for old, variable in zip(before, stock.trainable_variables, strict=True):
+        assert np.abs(variable - old).max() > 1e-3
+        np.testing.assert_allclose(updated[variable.name], variable, atol=1e-5)
 
 
 def test_layer_trains_saves_and_loads(stock, tmp_path):
