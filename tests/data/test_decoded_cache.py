@@ -10,7 +10,7 @@ ARRAYS = {"images": np.arange(12, dtype="uint8").reshape(1, 2, 2, 3), "labels": 
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """A folder of encoded files, and a cache that is empty."""
+    """Create a folder of encoded files, and an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "source"
     (folder / "1.0").mkdir(parents=True)
