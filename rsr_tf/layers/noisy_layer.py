@@ -1,6 +1,5 @@
 """The mixin of all noisy and prunable layers: masks, noise scales and seed, and how they are saved."""
 
-import functools
 from typing import NamedTuple
 
 import keras
@@ -133,7 +132,7 @@ class WeightNoise:
             )
             setattr(self, role.attribute("alpha"), alpha)
         # the optimizer applies constraints after each update, so momentum and decay cannot revive a pruned weight
-        kernel.constraint = functools.partial(_constrain, mask=mask, original=kernel.constraint)
+        kernel.constraint = _MaskConstraint(mask, kernel.constraint)
 
     def add_weight(self, *args, name=None, **kwargs):
         if name in {role.name for role in self.kernel_roles}:  # noise and mask are computed in float32
@@ -215,6 +214,12 @@ class WeightNoise:
         return {**super().get_config(), "noise": self.noise, "noise_scale": self.noise_scale, "seed": self.seed}
 
 
-def _constrain(kernel, *, mask, original):
-    """Apply the kernel constraint set by the user, if any, and set pruned weights to zero."""
-    return masked_kernel(kernel if original is None else original(kernel), mask)
+class _MaskConstraint(keras.constraints.Constraint):
+    """Kernel constraint that applies the one set by the user, if any, and sets pruned weights to zero."""
+
+    def __init__(self, mask, original):
+        self.mask = mask
+        self.original = original
+
+    def __call__(self, kernel):
+        return masked_kernel(kernel if self.original is None else self.original(kernel), self.mask)

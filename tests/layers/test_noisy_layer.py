@@ -185,6 +185,16 @@ def test_masked_weights_are_zero_in_the_kernel_that_is_used(noisy_model):
         assert np.all(sampled[mask] != 0)
 
 
+def test_constraint_of_the_mask_is_a_keras_constraint_over_that_of_the_user():
+    """Keras before 3.15 takes no other callable for a constraint."""
+    layer = rsr_tf.NoisyDense(2, kernel_constraint="non_neg")
+    layer.build((None, 2))
+    layer.mask.assign([[True, False], [True, True]])
+    assert isinstance(layer.kernel.constraint, keras.constraints.Constraint)
+    constrained = layer.kernel.constraint(tf.constant([[1.0, 2.0], [-3.0, 4.0]]))
+    np.testing.assert_array_equal(constrained, [[1.0, 0.0], [0.0, 4.0]])
+
+
 def test_own_kernel_constraint_still_holds(images, labels):
     model = compiled(network_of(rsr_tf.NoisyConv2D(4, 3, kernel_constraint=keras.constraints.NonNeg())))
     model.fit(images, labels, verbose=0)
