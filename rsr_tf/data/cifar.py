@@ -13,7 +13,7 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 DATA_SETS = {"cifar10": ("CIFAR-10", CIFAR10_CLASSES)}
 """Name in TFDS -> title and class names."""
 JPEG_MARK = b"\xff\xd8"
-"""First bytes of a JPEG file. The title of a data set stored with JPEG's loss says so, and so does every report."""
+"""First bytes of a JPEG file. Images stored as JPEG are not the originals; the title of the data set states it."""
 TFDS_FOLDER = "~/tensorflow_datasets"
 """Default folder of TFDS for its downloads."""
 

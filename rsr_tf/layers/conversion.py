@@ -61,7 +61,7 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
     check_functional(model)
     if any(layer.noise != "none" for layer in noisy_layers(model)):
         raise ValueError(
-            f"`model` must be without noise; to change its noise, use `add_noise(strip(model), ...)`. "
+            "`model` must be without noise; to change its noise, use `add_noise(strip(model), ...)`. "
             f"Received: noisy model {model.name!r}"
         )
     changes = {"noise": kind, "noise_scale": noise_scale}

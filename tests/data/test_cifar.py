@@ -8,13 +8,13 @@ from rsr_tf.data import cifar, decoded_cache, load
 CIFAR10 = Path(__file__).parent.parent.parent.parent / "shared" / "tfds"
 
 
-def test_missing_cifar10_folder_says_how_to_get_it():
+def test_missing_cifar10_folder_is_refused_with_the_command_to_get_it():
     command = r"python -c \"import tensorflow_datasets as tfds; tfds\.load\('cifar10', data_dir='/nowhere'\)\""
     with pytest.raises(FileNotFoundError, match=f"Received: '/nowhere'. To get one: {command}"):
         load("cifar10", directory="/nowhere")
 
 
-def test_empty_cifar10_folder_says_that_tfds_could_not_load_it(tmp_path):
+def test_empty_cifar10_folder_is_refused_with_the_error_of_tfds(tmp_path):
     (tmp_path / "cifar10").mkdir()
     with pytest.raises(FileNotFoundError, match=r"could not be loaded by TFDS; set `directory`.*Received: \w+: "):
         load("cifar10", directory=tmp_path)
@@ -37,7 +37,7 @@ def test_another_data_set_is_one_row_of_the_table(tmp_path, monkeypatch, jpeg, t
 
 
 @pytest.mark.skipif(not (CIFAR10 / "cifar10").is_dir(), reason=f"no prepared CIFAR-10 in {CIFAR10}")
-def test_prepared_cifar10_is_whole_and_says_that_it_is_a_jpeg_copy():
+def test_prepared_cifar10_is_complete_and_titled_as_a_jpeg_copy():
     data_set = load("cifar10", directory=CIFAR10, validation=0.04)
     assert data_set.title == "CIFAR-10 (JPEG copy)"
     assert data_set.class_names[:3] == ("airplane", "automobile", "bird")

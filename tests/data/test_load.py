@@ -29,7 +29,7 @@ def test_other_seed_holds_out_other_images_but_keeps_the_test_split():
 
 
 @pytest.mark.parametrize(("share", "held_out"), [(0.5, 674), (0.1, 135), (1e-9, 1)])
-def test_validation_is_the_wanted_share_of_the_training_images(share, held_out):
+def test_validation_is_the_given_share_of_the_training_images(share, held_out):
     data_set = load("digits", validation=share)
     assert (len(data_set.validation), len(data_set.train)) == (held_out, 1347 - held_out)
 

@@ -68,6 +68,6 @@ def test_npz_of_something_else_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("directory", [None, "/nowhere/own.npz", "/"])
-def test_missing_npz_says_what_is_wanted(directory):
+def test_missing_npz_is_refused_with_the_required_arrays(directory):
     with pytest.raises(FileNotFoundError, match=r"`directory` must be the path of an \.npz file with x_train"):
         load("npz", directory=directory)

@@ -8,7 +8,7 @@ from helpers import silence, tiny_network
 
 
 def separate_layers(block):
-    """Convolution, normalization and activation with the variables of a block."""
+    """Build convolution, normalization and activation with the variables of a block."""
     inputs = keras.Input((8, 8, 1))
     layers = [
         keras.layers.Conv2D(4, 3, padding="same", use_bias=False),

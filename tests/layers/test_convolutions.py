@@ -1,4 +1,4 @@
-"""Every kind of convolution, noisy: the stock layer it extends, with Eq. 4 in its kernels."""
+"""Noisy layers of every kind equal their stock layers, but for Eq. 4 in the kernels."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ STOCK = {
 
 @pytest.fixture(params=STOCK)
 def stock(request):
-    """A stock model of one layer, with an activation and a bias that are seen."""
+    """Build a stock model of one layer, with an activation and a bias that affect the outputs."""
     layer, shape = STOCK[request.param]
     config = {**layer.get_config(), "name": "layer", "activation": "tanh", "bias_initializer": "normal"}
     return keras.Sequential([keras.Input(shape), type(layer).from_config(config)])
@@ -50,7 +50,7 @@ def test_noisy_layer_without_noise_is_the_stock_one(stock):
     np.testing.assert_allclose(rsr_tf.strip(noisy)(x), stock(x), atol=1e-5)
 
 
-def test_each_filter_has_a_noise_scale_of_its_own(stock):
+def test_each_filter_has_its_noise_scale(stock):
     noisy = silence(rsr_tf.add_noise(stock))
     x = inputs_for(noisy)
     kernel = list(prunable_kernels(noisy).values())[-1]
@@ -61,7 +61,7 @@ def test_each_filter_has_a_noise_scale_of_its_own(stock):
     np.testing.assert_array_equal(moved > 1e-4, np.arange(filters) == 2)
 
 
-def test_depthwise_kernel_of_a_separable_layer_has_noise_scales_of_its_own():
+def test_depthwise_kernel_of_a_separable_layer_has_its_noise_scales():
     model = keras.Sequential([keras.Input((8, 8, 6)), layers.SeparableConv2D(4, 3, depth_multiplier=2)])
     depthwise, pointwise = prunable_kernels(rsr_tf.add_noise(model)).values()
     assert (depthwise.alpha.shape, pointwise.alpha.shape) == ((6, 2), (4,))
@@ -75,7 +75,7 @@ def test_other_kinds_of_noise_for_a_transposed_kernel(kind, shape):
     assert layer.alpha.shape == shape
 
 
-def test_masked_weights_are_zero_in_every_kernel_of_the_forward_pass(stock):
+def test_masked_weights_are_zero_in_the_forward_pass(stock):
     noisy = rsr_tf.add_noise(stock)
     x = inputs_for(stock)
     reference = keras.models.clone_model(stock)

@@ -8,7 +8,7 @@ from rsr_tf.layers.kernels import by_path, layers_of
 
 
 def nested_network():
-    """A dense layer called `dense` in the model and in each of two models inside it."""
+    """Build a model with a layer called `dense` in it and in each of two nested models."""
 
     def inner(name):
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="dense")], name=name)
@@ -67,7 +67,7 @@ def test_value_of_a_kernel_is_zero_under_the_mask():
     np.testing.assert_array_equal(kernel.value(), np.where(mask, kernel.kernel, 0))
 
 
-def test_two_kernels_of_a_layer_are_told_apart_by_their_names():
+def test_two_kernels_of_a_layer_have_their_names_in_the_path():
     inputs = keras.Input((4, 4, 2))
     model = keras.Model(inputs, keras.layers.SeparableConv2D(3, 2, name="separable")(inputs))
     assert list(prunable_kernels(model)) == ["separable/depthwise_kernel", "separable/pointwise_kernel"]
@@ -82,7 +82,7 @@ def test_layers_without_kernels_or_of_other_classes_are_unpruned():
     assert [layer.name for layer in rsr_tf.unpruned_layers(model)] == ["words", "each"]
 
 
-def test_reseeded_noise_is_drawn_again_and_otherwise_under_another_seed(noisy_model, images):
+def test_reseeding_repeats_the_noise_and_another_seed_changes_it(noisy_model, images):
     def draws(seed):
         reseed_noise(noisy_model, seed)
         return [noisy_model(images).numpy() for _ in range(2)]

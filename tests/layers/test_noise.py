@@ -13,7 +13,7 @@ def test_alpha_has_one_entry_for_each_filter_layer_or_weight(kind, shape):
 
 
 @pytest.mark.parametrize(("filter_axes", "shape"), [((-1,), (2,)), ((-2,), (5, 1)), ((-2, -1), (5, 2))])
-def test_alpha_by_channel_broadcasts_over_the_axes_that_count_no_filters(filter_axes, shape):
+def test_channelwise_alpha_broadcasts_over_axes_that_index_no_filters(filter_axes, shape):
     assert noise.alpha_shape((3, 3, 5, 2), "channel", filter_axes) == shape
 
 
@@ -22,13 +22,13 @@ def test_alpha_shape_refuses_an_unknown_kind():
         noise.alpha_shape((3, 3), "gauss")
 
 
-def test_the_deviation_is_alpha_times_the_standard_deviation_of_the_whole_kernel():
+def test_noise_std_is_alpha_times_the_std_of_the_whole_kernel():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])  # variance 3.5
     deviation = noise.noise_std(kernel, tf.constant([0.25, -2.0]))
     np.testing.assert_allclose(deviation, np.sqrt(3.5) * np.array([0.25, -2.0]), rtol=1e-6)
 
 
-def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filter():
+def test_noise_has_mean_zero_and_std_alpha_times_kernel_std_per_filter():
     """Eq. 4, statistically: 4,000 draws of 90 weights a filter; bounds are five standard errors."""
     random = np.random.default_rng(0)
     kernel = tf.constant(random.normal(size=(3, 3, 10, 4)), tf.float32)

@@ -26,7 +26,7 @@ def make_layer(request):
     return LAYERS[request.param]
 
 
-# The contract that every layer keeps
+# Contract of every layer
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -39,7 +39,7 @@ def test_layer_survives_its_config(make_layer, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_keras_file_keeps_every_variable_the_seed_included(make_layer, kind, images, tmp_path):
     model = network_of(make_layer(noise=kind))
-    model(images)  # moves the seeds on
+    model(images)  # advances the seeds
     for layer in noisy_layers(model):
         layer.mask.assign(np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5)
     model.save(tmp_path / "model.keras")
@@ -72,7 +72,7 @@ def test_one_sgd_step_is_the_gradient_by_hand():
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_computes_in_half_and_keeps_variables_in_float32(make_layer, policy, images, labels):
+def test_mixed_precision_keeps_variables_in_float32(make_layer, policy, images, labels):
     keras.config.set_dtype_policy(policy)
     layer = make_layer()
     model = compiled(network_of(layer))
@@ -185,7 +185,7 @@ def test_masked_weights_are_zero_in_the_kernel_that_is_used(noisy_model):
         assert np.all(sampled[mask] != 0)
 
 
-def test_constraint_of_the_mask_is_a_keras_constraint_over_that_of_the_user():
+def test_mask_constraint_is_a_keras_constraint_and_keeps_that_of_the_user():
     """Keras before 3.15 takes no other callable for a constraint."""
     layer = rsr_tf.NoisyDense(2, kernel_constraint="non_neg")
     layer.build((None, 2))
