@@ -1,6 +1,6 @@
-"""The only door to private names of Keras, each function tested with Keras 3.12 to 3.15.
+"""Every use of private names of Keras. All functions are tested with Keras 3.12 to 3.15.
 
-A test keeps these names out of every other module, so that a new version of Keras is adapted to here.
+Other modules must not use such names (there is a test for it), so a new version of Keras requires changes here only.
 """
 
 import contextlib
@@ -9,27 +9,27 @@ import keras
 
 
 def nested_layers(layer, *, include_self=True, recursive=True):
-    """List the layers inside a layer, in the order in which Keras saves them.
+    """List the layers inside a layer, in the order of Keras.
 
     Args:
         layer: a Keras layer or model.
-        include_self: start with the layer itself. Defaults to `True`.
-        recursive: go all the way down, instead of one level. Defaults to `True`.
+        include_self: bool, whether the list starts with the layer itself. Defaults to `True`.
+        recursive: bool, whether to list all levels of nesting instead of one. Defaults to `True`.
 
     Returns:
-        A list of layers; one that is reached twice is in it twice.
+        A list of layers. Layers that can be reached in two ways are listed twice.
     """
     return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
 
 
 def own_variables(layer):
-    """List the variables that a layer holds itself, without those of the layers inside it."""
+    """List the variables of a layer, without those of the layers inside it; trainable ones first."""
     return layer._trainable_variables + layer._non_trainable_variables
 
 
 @contextlib.contextmanager
 def unlocked(layer):
-    """Allow a built layer to get new variables within the block, as Keras' own `enable_lora` does."""
+    """Allow new variables in a built layer within the `with` block, as Keras does in `enable_lora`."""
     layer._tracker.unlock()
     try:
         yield
@@ -38,38 +38,39 @@ def unlocked(layer):
 
 
 def nodes_in_order(inputs, outputs):
-    """List the calls of layers and operations between symbolic tensors, each after those that it depends on.
+    """List the calls of layers and operations between symbolic tensors in topological order.
 
     Args:
         inputs, outputs: lists of `keras.KerasTensor`.
 
     Returns:
-        A list of nodes, with `operation`, `arguments`, `input_tensors` and `outputs`.
+        A list of nodes with the attributes `operation`, `arguments`, `input_tensors` and `outputs`, each after the
+        nodes that it depends on. Inputs are not listed.
     """
     nodes = keras.Function(inputs, outputs)._nodes_by_depth
     return [node for depth in sorted(nodes, reverse=True) for node in nodes[depth] if not node.is_input]
 
 
 def input_name(tensor):
-    """Return the name of the input layer that a symbolic input tensor comes from."""
+    """Return the name of the input layer of a symbolic input tensor."""
     return tensor._keras_history.operation.name
 
 
 def causal_padding(layer):
-    """Return the padding that a `Conv1D` with `padding="causal"` puts before its inputs, as for `keras.ops.pad`."""
+    """Return the padding of the inputs of a `Conv1D` with `padding="causal"`, in the format of `keras.ops.pad`."""
     return layer._compute_causal_padding()
 
 
 def optimizer_slots(optimizer, variable):
-    """List the variables in which an optimizer remembers something of one weight: momentum, averages, gradients.
+    """List the variables in which an optimizer stores state of one weight: momentum, averages, gradients.
 
     Args:
-        optimizer: a Keras optimizer, not inside a `LossScaleOptimizer`.
+        optimizer: a Keras optimizer; of a `LossScaleOptimizer`, the inner one.
         variable: the weight.
 
     Returns:
-        A list of variables of the weight's shape; empty for an optimizer that is not built or does not train it. The
-        accumulators of Adagrad and Ftrl are left out, as they divide by these.
+        A list of variables of the weight's shape; empty if the optimizer is not built or does not train the weight. The
+        accumulators of Adagrad and Ftrl are omitted, because these optimizers divide by them.
     """
     if not optimizer.built:
         return []
@@ -83,4 +84,4 @@ def optimizer_slots(optimizer, variable):
         if name != "_accumulators" and isinstance(entries, list) and len(entries) == count
     ]
     slots = [entries[index] for entries in lists if isinstance(entries[index], keras.Variable)]
-    return [slot for slot in slots if slot.shape == variable.shape]
+    return [slot for slot in slots if slot is not variable and slot.shape == variable.shape]

@@ -1,6 +1,6 @@
-"""Decoded images kept as uint8 between runs: decoding a data set takes longer than reading it back.
+"""Cache of decoded images as uint8 arrays, which is faster than decoding a data set in every run.
 
-One file for each source folder, in `$XDG_CACHE_HOME/rsr_tf` or `~/.cache/rsr_tf`. It may be removed at any time.
+There is one file per source folder, in `$XDG_CACHE_HOME/rsr_tf` or `~/.cache/rsr_tf`. It can be deleted at any time.
 """
 
 import hashlib
@@ -16,17 +16,17 @@ from rsr_tf.files import replacing
 log = logging.getLogger(__name__)
 
 FINGERPRINT = "fingerprint"
-"""Name of the array that tells which state of the source the others were decoded from."""
+"""Name of the array that identifies the state of the source from which the other arrays were decoded."""
 
 
 def read(source):
-    """The arrays decoded from a folder earlier.
+    """Read the cached arrays of a folder.
 
     Args:
         source: `Path` of the folder with the encoded files.
 
     Returns:
-        A dict of arrays, or `None` if there are none, the source has changed since, or the file is damaged.
+        A dict of arrays, or `None` if nothing is cached, the source has changed, or the file is damaged.
     """
     try:
         with open(_path(source), "rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -38,11 +38,11 @@ def read(source):
 
 
 def write(source, arrays):
-    """Keep arrays decoded from a folder; where that is not possible, say so and go on.
+    """Cache the arrays decoded from a folder. If the disk refuses, log the reason and return.
 
     Args:
         source: `Path` of the folder with the encoded files.
-        arrays: dict of arrays without objects.
+        arrays: dict from string to array, not of dtype object.
     """
     path = _path(source)
     try:
@@ -53,7 +53,14 @@ def write(source, arrays):
 
 
 def fingerprint(source):
-    """Changes when a file below a folder does: from names, sizes and times of modification."""
+    """Hash the names, sizes and modification times of all files below a folder.
+
+    Args:
+        source: path of the folder.
+
+    Returns:
+        A hexadecimal string, which changes when a file is added, removed, renamed or modified.
+    """
     digest = hashlib.sha256()
     for path in sorted(path for path in Path(source).rglob("*") if path.is_file()):
         state = path.stat()

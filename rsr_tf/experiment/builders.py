@@ -80,7 +80,7 @@ def build_network(config, data_set, **changes):
     if options.pop("lasso_step") == "proximal":
         options["lasso"] = 0.0  # `build_rsr_model` takes it
     mean, std = data_set.pixel_statistics()
-    build = getattr(models, options.pop("name"))
+    build = models.MODELS[options.pop("name")]
     return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, **options)
 
 

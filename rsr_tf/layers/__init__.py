@@ -1,10 +1,15 @@
-"""Layers whose weights are noisy in training, in the attack and at inference (Eq. 4), and can be pruned (Eq. 7, 8).
+"""Keras layers with a pruning mask (Eq. 7, 8) and weight noise (Eq. 4) in training, under attack and at inference.
 
-`weight_noise` holds what they have in common, `convolutions` and `dense` the layers, `block` the fast block of a
-convolution and its normalization, `network` finds them in a model, and `prunable` gives a stock model its masks.
+- `noisy_layer`: the mixin that all of them share; `noise`: its functions.
+- `convolutions`, `dense`, `conv_block`: the layers.
+- `registry`: which stock layer has which noisy counterpart.
+- `kernels`: the noisy layers and prunable kernels of a model.
+- `prunable`, `conversion`: from stock layers to masked or noisy ones, and back.
+- `regularizers`: the group lasso.
 """
 
 from rsr_tf.layers.conv_block import NoisyConvBlock
+from rsr_tf.layers.conversion import add_noise, strip
 from rsr_tf.layers.convolutions import (
     NoisyConv1D,
     NoisyConv1DTranspose,
@@ -18,29 +23,12 @@ from rsr_tf.layers.convolutions import (
     NoisySeparableConv2D,
 )
 from rsr_tf.layers.dense import NoisyDense
-from rsr_tf.layers.kernels import (
-    NOISY_COUNTERPARTS,
-    PrunableKernel,
-    by_path,
-    check_functional,
-    copied,
-    inputs_and_outputs,
-    is_convertible,
-    is_functional,
-    layers_of,
-    noisy_layers,
-    prunable_kernels,
-    reseed_noise,
-    stock_class,
-    unpruned_layers,
-)
-from rsr_tf.layers.noisy_layer import FRESH, KernelRole, WeightNoise
+from rsr_tf.layers.kernels import PrunableKernel, noisy_layers, prunable_kernels, reseed_noise, unpruned_layers
 from rsr_tf.layers.prunable import make_prunable
+from rsr_tf.layers.regularizers import GroupLasso
 
 __all__ = [
-    "FRESH",
-    "NOISY_COUNTERPARTS",
-    "KernelRole",
+    "GroupLasso",
     "NoisyConv1D",
     "NoisyConv1DTranspose",
     "NoisyConv2D",
@@ -54,18 +42,11 @@ __all__ = [
     "NoisySeparableConv1D",
     "NoisySeparableConv2D",
     "PrunableKernel",
-    "WeightNoise",
-    "by_path",
-    "check_functional",
-    "copied",
-    "inputs_and_outputs",
-    "is_convertible",
-    "is_functional",
-    "layers_of",
+    "add_noise",
     "make_prunable",
     "noisy_layers",
     "prunable_kernels",
     "reseed_noise",
-    "stock_class",
+    "strip",
     "unpruned_layers",
 ]

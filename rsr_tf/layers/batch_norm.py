@@ -1,23 +1,23 @@
-"""Batch normalization as pure functions: fused where it trains, folded into the kernel where it does not.
+"""Batch normalization as pure functions: a fused operation for training, and folding into the kernel for inference.
 
-Both compute what `keras.layers.BatchNormalization` computes, over the last axis, in fewer passes over memory.
+Both are equivalent to `keras.layers.BatchNormalization` over the last axis, with fewer passes over memory.
 """
 
 import tensorflow as tf
 
 
 def normalize_batch(inputs, gamma, beta, epsilon):
-    """Normalize a batch by its own statistics.
+    """Normalize a batch by its statistics.
 
     Args:
-        inputs: tensor `(n, h, w, channels)` of any float type.
-        gamma: scale, float32 `(channels,)`.
-        beta: offset, float32 `(channels,)`.
-        epsilon: number added to the variance.
+        inputs: float tensor `(n, h, w, channels)` of any precision.
+        gamma: float32 tensor `(channels,)`, the scale.
+        beta: float32 tensor `(channels,)`, the offset.
+        epsilon: positive number added to the variance.
 
     Returns:
-        `(outputs, mean, variance)`: outputs in the type of `inputs`; float32 statistics `(channels,)`, the variance
-        without Bessel's correction, as Keras keeps it.
+        A tuple `(outputs, mean, variance)`: outputs in the dtype of `inputs`, and float32 statistics `(channels,)`.
+        The variance is without Bessel's correction, as in Keras.
     """
     unused = tf.zeros((0,), tf.float32)
     fused = tf.raw_ops.FusedBatchNormV3(
@@ -28,17 +28,17 @@ def normalize_batch(inputs, gamma, beta, epsilon):
 
 
 def fold(kernel, gamma, beta, mean, variance, epsilon):
-    """Move a normalization by fixed statistics into the kernel before it.
+    """Fold a normalization by fixed statistics into the kernel of the convolution before it.
 
-    `normalize(conv(x, kernel))` is the same function as `conv(x, folded_kernel) + bias`.
+    `normalize(conv(x, kernel))` is equal to `conv(x, folded_kernel) + bias`.
 
     Args:
-        kernel: float32 `(..., channels)`.
-        gamma, beta, mean, variance: float32 `(channels,)`.
-        epsilon: number added to the variance.
+        kernel: float32 tensor `(..., channels)`.
+        gamma, beta, mean, variance: float32 tensors `(channels,)`.
+        epsilon: positive number added to the variance.
 
     Returns:
-        `(folded_kernel, bias)` of shapes `(..., channels)` and `(channels,)`.
+        A tuple `(folded_kernel, bias)` of shapes `(..., channels)` and `(channels,)`.
     """
     scale = gamma * tf.math.rsqrt(variance + epsilon)
     return kernel * scale, beta - mean * scale

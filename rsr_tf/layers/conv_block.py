@@ -9,23 +9,28 @@ from rsr_tf.layers.convolutions import NoisyConv2D
 
 @keras.saving.register_keras_serializable("rsr_tf")
 class NoisyConvBlock(keras.layers.Layer):
-    """`NoisyConv2D`, `BatchNormalization` and an activation as one layer that computes the same function faster.
+    """`NoisyConv2D`, `BatchNormalization` and an activation as one layer: the same function, computed faster.
 
-    In training the normalization is one fused operation; at inference, which is also how the attack sees the network,
-    it is folded into the noisy kernel and a bias.
+    In training the normalization is one fused operation. At inference it is folded into the noisy kernel and a bias;
+    attacks see the network in this mode.
 
     Args:
-        filters, kernel_size, strides, padding: as for `keras.layers.Conv2D`; `padding` defaults to `"same"`.
-        activation: `None` or any Keras activation.
-        momentum, epsilon: of the batch normalization, in Keras' sense.
-        kernel_initializer, kernel_regularizer: of the convolution.
-        noise, noise_scale, seed: see `WeightNoise`.
+        filters, kernel_size, strides, padding: as in `keras.layers.Conv2D`, but `padding` defaults to `"same"`.
+        activation: a Keras activation, by name or as a function. Defaults to `None`.
+        momentum, epsilon: numbers, as in `keras.layers.BatchNormalization`. Default to 0.9 and 1.001e-5.
+        kernel_initializer, kernel_regularizer: of the convolution, as in `keras.layers.Conv2D`. Default to
+            `"he_normal"` and `None`.
+        noise: granularity of the noise scale `alpha`: `"channel"` (as in the paper), `"layer"`, `"element"`, or
+            `"none"`. Defaults to `"channel"`.
+        noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
+            Defaults to `None`.
 
     Raises:
-        ValueError: for an unknown `noise` or a negative `noise_scale`.
+        ValueError: if `noise` is unknown or `noise_scale` is negative.
 
     Example:
-        >>> block = NoisyConvBlock(16, 3, activation="relu")
+        >>> block = rsr_tf.NoisyConvBlock(16, 3, activation="relu")
         >>> block(tf.zeros((8, 32, 32, 3)), training=True).shape
         TensorShape([8, 32, 32, 16])
     """
@@ -78,11 +83,19 @@ class NoisyConvBlock(keras.layers.Layer):
         return self.activation(self.convolution.convolve(inputs, kernel, bias=bias))
 
     def fold(self, kernel):
-        """A kernel of the convolution with the normalization in it, and the bias beside it; both float32."""
+        """Fold the normalization into a kernel of the convolution.
+
+        Args:
+            kernel: float32 tensor, such as a result of `sample_kernel`.
+
+        Returns:
+            A tuple `(kernel, bias)` of float32 tensors.
+        """
         bn = self.normalization
         return batch_norm.fold(kernel, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.epsilon)
 
     def _normalize_batch(self, inputs):
+        """Normalize by the statistics of the batch, and update the moving statistics."""
         bn = self.normalization
         outputs, mean, variance = batch_norm.normalize_batch(
             inputs, tf.convert_to_tensor(bn.gamma), tf.convert_to_tensor(bn.beta), bn.epsilon
@@ -97,10 +110,10 @@ class NoisyConvBlock(keras.layers.Layer):
     def get_config(self):
         convolution = self.convolution.get_config()
         shared = ("filters", "kernel_size", "strides", "padding", "kernel_initializer", "kernel_regularizer")
-        own = ("noise", "noise_scale", "seed")
+        noise = ("noise", "noise_scale", "seed")
         return {
             **super().get_config(),
-            **{key: convolution[key] for key in shared + own},
+            **{key: convolution[key] for key in shared + noise},
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.normalization.momentum,
             "epsilon": self.normalization.epsilon,

@@ -1,57 +1,58 @@
-"""Between stock Keras layers and noisy ones: `add_noise` to a network of your own, `strip` the noise off again."""
+"""Convert a network between stock Keras layers and noisy ones."""
 
 import logging
 
 import keras
 
 from rsr_tf.keras_internals import nested_layers, own_variables
-from rsr_tf.layers import (
-    FRESH,
+from rsr_tf.layers.conv_block import NoisyConvBlock
+from rsr_tf.layers.kernels import noisy_layers, unpruned_layers
+from rsr_tf.layers.noise import check_kind, masked_kernel
+from rsr_tf.layers.noisy_layer import FRESH, WeightNoise
+from rsr_tf.layers.registry import (
     NOISY_COUNTERPARTS,
-    NoisyConvBlock,
-    WeightNoise,
     check_functional,
-    copied,
+    clone_layer,
     inputs_and_outputs,
     is_convertible,
-    noisy_layers,
     stock_class,
-    unpruned_layers,
 )
-from rsr_tf.layers.noise import check_kind, masked_kernel
 
 log = logging.getLogger(__name__)
 
 NOISY_ONLY = ("noise", "noise_scale", "seed")
 STOCK_ONLY = ("lora_rank", "lora_alpha", "quantization_config")
-"""Entries of a layer's config that the other side does not take."""
+"""Config keys that noisy layers have and stock layers do not, and the other way round."""
 
 
 def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
-    """A copy of a functional or Sequential model whose conv and dense layers are noisy (Eq. 4) and can be pruned.
+    """Copy a functional or Sequential model, with conv and dense layers that are noisy (Eq. 4) and can be pruned.
 
-    Every kind of convolution that Keras has is taken: plain, transposed, depthwise and separable, in 1, 2 and 3
-    dimensions, grouped or dilated. Weights and masks are kept; other layers are copied as they are, and those with
-    weights among them are named in the log (see `rsr_tf.unpruned_layers`). The result computes what `model` computes,
-    plus noise. A shared layer stays shared: it has one mask, and draws noise at each of its calls.
+    All convolutions of Keras are converted: plain, transposed, depthwise and separable, in 1, 2 and 3 dimensions,
+    grouped or dilated. Weights and masks are kept. Other layers are copied, and a warning is logged with the names of
+    those that have weights (see `rsr_tf.unpruned_layers`). The result computes the same function as `model`, plus
+    noise. A shared layer stays shared: it has one mask, and draws new noise at each call.
 
     Args:
         model: a built functional or Sequential Keras model, stock or pruned.
-        kind: granularity of the noise, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`; `"none"` makes a network
-            that can be pruned but draws no noise.
-        lasso: lambda of Eq. 6, as L1 regularizer on every converted kernel; replaces a regularizer that is there.
-            Defaults to `None`: regularizers stay as they are.
-        noise_scale: start value of `alpha`. Defaults to 0.25.
+        kind: granularity of the noise: `"channel"` (as in the paper), `"layer"`, `"element"`, or `"none"` for layers
+            that can be pruned but draw no noise. Defaults to `"channel"`.
+        lasso: non-negative number, lambda of Eq. 6: an L1 regularizer on every converted kernel, which replaces an
+            existing regularizer. Defaults to `None`, which keeps the regularizers.
+        noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        ValueError: for a subclassed or an already noisy model, an unknown `kind`, or a negative `lasso` or
-            `noise_scale`.
+        ValueError: if `model` is subclassed or already noisy, `kind` is unknown, or `lasso` or `noise_scale` is
+            negative.
 
     Example:
-        >>> noisy = add_noise(my_keras_model, kind="channel", lasso=5e-5)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> noisy = rsr_tf.add_noise(model, kind="channel", lasso=5e-5)
+        >>> type(noisy.layers[-1]).__name__, tuple(noisy.layers[-1].alpha.shape)
+        ('NoisyDense', (4,))
     """
     check_kind(kind, name="kind")
     for name, value in (("lasso", lasso or 0), ("noise_scale", noise_scale)):
@@ -60,7 +61,8 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
     check_functional(model)
     if any(layer.noise != "none" for layer in noisy_layers(model)):
         raise ValueError(
-            f"`model` must not be noisy yet; `add_noise(strip(model), ...)` changes its noise. Received: {model.name!r}"
+            "`model` must be without noise; to change its noise, use `add_noise(strip(model), ...)`. "
+            f"Received: noisy model {model.name!r}"
         )
     changes = {"noise": kind, "noise_scale": noise_scale}
 
@@ -71,37 +73,42 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
             cls = NOISY_COUNTERPARTS[type(layer)]
             roles = cls.kernel_roles
         else:
-            return [(layer, copied(layer))]
+            return [(layer, clone_layer(layer))]
         config = {key: value for key, value in layer.get_config().items() if key not in STOCK_ONLY}
         if lasso is not None:
             config.update((role.regularizer, keras.regularizers.L1(lasso) if lasso else None) for role in roles)
         return [(layer, cls.from_config({**config, **changes}))]
 
-    left = unpruned_layers(model)
-    if left:
-        names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in left)
-        log.warning("without noise, and not to be pruned: %s", names)
+    unchanged = unpruned_layers(model)
+    if unchanged:
+        names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in unchanged)
+        log.warning("layers that stay without noise and cannot be pruned: %s", names)
     return _rebuild(model, convert)
 
 
 def strip(model, *, fold=False):
-    """A copy of a network without noise, made of stock Keras layers alone: "without inference noise" of Table 5.
+    """Copy a network with stock Keras layers only and no noise ("without inference noise" in Table 5).
 
-    Pruned weights are zeros in it. It loads without this package, and it is what a deterministic export is made of.
+    Pruned weights are zero in the copy. It can be loaded without this package.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
-        fold: put the normalization of every `NoisyConvBlock` into the kernel and a bias, for inference alone: the same
-            function, about twice as fast on a CPU. Defaults to `False`, which keeps `BatchNormalization` layers.
+        fold: bool, whether to fold the normalization of every `NoisyConvBlock` into the kernel and a bias. This
+            computes the same function at inference, about twice as fast on a CPU. Defaults to `False`, which keeps
+            `BatchNormalization` layers.
 
     Returns:
         A functional `keras.Model` with the same inputs, outputs and names, not compiled.
 
     Raises:
-        ValueError: for a subclassed model.
+        ValueError: if `model` is subclassed.
 
     Example:
-        >>> strip(rsr_tf.models.resnet20()).save("deterministic.keras")
+        >>> stripped = rsr_tf.strip(rsr_tf.models.small_cnn(), fold=True)
+        >>> type(stripped.layers[-1]).__name__
+        'Dense'
+        >>> stripped.count_params()
+        28714
     """
 
     def convert(layer):
@@ -113,31 +120,18 @@ def strip(model, *, fold=False):
                 return [(layer, _stock(layer.convolution, layer.name, use_bias=True)), (None, activation)]
             return [
                 (layer.convolution, _stock(layer.convolution, layer.name)),
-                (layer.normalization, copied(layer.normalization, name=f"{layer.name}_normalization")),
+                (layer.normalization, clone_layer(layer.normalization, name=f"{layer.name}_normalization")),
                 (None, activation),
             ]
         if isinstance(layer, WeightNoise):
             return [(layer, _stock(layer, layer.name))]
-        return [(layer, copied(layer))]
+        return [(layer, clone_layer(layer))]
 
     return _rebuild(model, convert)
 
 
 def with_fresh_noise(model):
-    """A copy of a network whose noise is new in every process, whatever seed it was trained with; made for export."""
-
-    def convert(layer):
-        if isinstance(layer, NoisyConvBlock | WeightNoise):
-            return [(layer, copied(layer, seed=FRESH))]
-        return [(layer, copied(layer))]
-
-    return _rebuild(model, convert)
-
-
-def in_float32(model):
-    """A copy of a network that computes in float32, whatever policy it was made under.
-
-    bfloat16 rounds small differences between pixels away, and an attack that lives on them finds nothing.
+    """Copy a network with noise that differs in every process, whatever its seed was; for export.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
@@ -146,13 +140,36 @@ def in_float32(model):
         A functional `keras.Model`, not compiled.
 
     Raises:
-        ValueError: for a subclassed model.
+        ValueError: if `model` is subclassed.
     """
-    return _rebuild(model, lambda layer: [(layer, copied(layer, **_without_policies(layer.get_config())))])
+
+    def convert(layer):
+        if isinstance(layer, NoisyConvBlock | WeightNoise):
+            return [(layer, clone_layer(layer, seed=FRESH))]
+        return [(layer, clone_layer(layer))]
+
+    return _rebuild(model, convert)
+
+
+def in_float32(model):
+    """Copy a network so that it computes in float32, whatever its dtype policy is.
+
+    bfloat16 rounds away small differences between pixels, which black-box attacks depend on.
+
+    Args:
+        model: a built functional or Sequential model, `RSRModel` included.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: if `model` is subclassed.
+    """
+    return _rebuild(model, lambda layer: [(layer, clone_layer(layer, **_without_policies(layer.get_config())))])
 
 
 def _without_policies(config):
-    """A Keras config with every dtype policy replaced by float32."""
+    """Return a Keras config with every dtype policy replaced by float32."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return "float32"
@@ -163,27 +180,28 @@ def _without_policies(config):
 
 
 def _stock(layer, name, **changes):
-    """The Keras layer that a noisy one extends, with changes to its config."""
+    """Create the stock counterpart of a noisy layer, with changes to its config."""
     config = {key: value for key, value in layer.get_config().items() if key not in NOISY_ONLY}
     return stock_class(layer).from_config({**config, "name": name, **changes})
 
 
 def _rebuild(model, convert):
-    """Clone a model layer by layer, where one layer may become several in a row, and carry the weights over.
+    """Clone a model layer by layer and copy the weights; one layer may be replaced by several in a row.
 
     Args:
-        model: a functional or Sequential model, nested ones included.
-        convert: function from a layer to what stands in its place: a list of `(source of the weights, new layer)`.
+        model: a functional or Sequential model; models nested in it are cloned too.
+        convert: function from a layer to the list of its replacements, tuples
+            `(layer to copy weights from, or None, new layer)`.
 
     Returns:
-        A functional `keras.Model`.
+        A functional `keras.Model`, not compiled.
     """
     check_functional(model)
-    carried, rows = [], {}
+    pairs_to_copy, rows = [], {}
 
     def clone(layer):
         pairs = convert(layer)
-        carried.extend(pairs)
+        pairs_to_copy.extend(pairs)
         new_layers = [new for _, new in pairs]
         if len(new_layers) == 1:
             return new_layers[0]
@@ -192,7 +210,7 @@ def _rebuild(model, convert):
         return row
 
     def call(layer, *args, **kwargs):
-        """Lay the layers of a row side by side in a functional model; inside a Sequential one the row stays."""
+        """Call the layers of a row one by one, so that a functional model contains them without a `Sequential`."""
         first, *rest = rows.get(id(layer), [layer])
         outputs = first(*args, **kwargs)
         for next_layer in rest:
@@ -201,17 +219,18 @@ def _rebuild(model, convert):
 
     plain = keras.Model(*inputs_and_outputs(model), name=model.name)
     new_model = keras.models.clone_model(plain, clone_function=clone, call_function=call, recursive=True)
-    for source, new in carried:
-        _carry_weights(source, new)
+    for source, new in pairs_to_copy:
+        _copy_weights(source, new)
     return new_model
 
 
-def _carry_weights(source, new):
+def _copy_weights(source, new):
+    """Copy the variables of a layer to its replacement: all of them, folded ones, or those with the same name."""
     if not getattr(new, "weights", None):
         return
     if len(source.weights) == len(new.weights):
         new.set_weights(source.get_weights())
-        if hasattr(new, "finalize_state"):  # preprocessing layers compute with constants made from their weights
+        if hasattr(new, "finalize_state"):  # preprocessing layers derive constants from their weights
             new.finalize_state()
         return
     if isinstance(source, NoisyConvBlock) and isinstance(new, keras.layers.Conv2D):
@@ -219,10 +238,10 @@ def _carry_weights(source, new):
         new.kernel.assign(kernel)
         new.bias.assign(bias)
         return
-    for old, one in zip(nested_layers(source), nested_layers(new), strict=True):
+    for old, replacement in zip(nested_layers(source), nested_layers(new), strict=True):
         values = {variable.name: variable for variable in own_variables(old)}
         if isinstance(old, WeightNoise):
             values.update((kernel.name, masked_kernel(kernel, mask)) for kernel, mask, _ in old.pruning_vars)
-        for variable in own_variables(one):
+        for variable in own_variables(replacement):
             if variable.name in values:
                 variable.assign(values[variable.name])

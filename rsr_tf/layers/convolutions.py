@@ -1,4 +1,4 @@
-"""Every convolution of Keras as a noisy and prunable layer: plain, transposed, depthwise and separable."""
+"""Noisy and prunable counterparts of all Keras convolutions: plain, transposed, depthwise and separable."""
 
 import keras
 import tensorflow as tf
@@ -8,17 +8,26 @@ from rsr_tf.layers.noisy_layer import KernelRole, WeightNoise
 
 
 class NoisyConvolution(WeightNoise):
-    """A convolution of any kind, mixed in before the layer of Keras.
+    """Mixin for a convolution of any kind; it comes before the Keras layer in the list of base classes.
 
-    Draws one noisy kernel at every call, for the whole batch, in training and at inference. "Without noise" is another
-    model: see `rsr_tf.strip`.
+    Each call draws one noisy kernel for the whole batch, both in training and at inference. For a model without noise,
+    see `rsr_tf.strip`.
     """
 
     def call(self, inputs):
         return self.activation(self.convolve(inputs, *map(self.sample_kernel, self.kernel_roles), bias=self.bias))
 
     def convolve(self, inputs, *kernels, bias=None):
-        """This layer's convolution with other kernels and bias, in the type of `inputs`, without activation."""
+        """Apply this layer's convolution with given kernels and bias, without activation.
+
+        Args:
+            inputs: float tensor.
+            *kernels: tensors, one for each of `kernel_roles`; they are cast to the dtype of `inputs`.
+            bias: tensor `(filters,)`. Defaults to `None`.
+
+        Returns:
+            A tensor in the dtype of `inputs`.
+        """
         outputs = self.convolution_op(inputs, *(tf.cast(kernel, inputs.dtype) for kernel in kernels))
         if bias is None:
             return outputs
@@ -45,20 +54,24 @@ class NoisyConv1D(NoisyConvolution, keras.layers.Conv1D):
 
 @keras.saving.register_keras_serializable("rsr_tf")
 class NoisyConv2D(NoisyConvolution, keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with weight noise (Eq. 4, Section 3.2), for groups and dilation too.
+    """`keras.layers.Conv2D` with weight noise (Eq. 4, Section 3.2); groups and dilation are supported.
 
     Args:
-        *args, **kwargs: as for `keras.layers.Conv2D`.
-        noise, noise_scale, seed: see `WeightNoise`.
+        *args, **kwargs: as in `keras.layers.Conv2D`.
+        noise: granularity of the noise scale `alpha`: `"channel"` (as in the paper), `"layer"`, `"element"`, or
+            `"none"`. Defaults to `"channel"`.
+        noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
+            Defaults to `None`.
 
     Raises:
-        ValueError: for an unknown `noise` or a negative `noise_scale`.
+        ValueError: if `noise` is unknown or `noise_scale` is negative.
 
     Example:
-        >>> layer = NoisyConv2D(16, 3, padding="same", noise="channel")
+        >>> layer = rsr_tf.NoisyConv2D(16, 3, padding="same", noise="channel")
         >>> layer(tf.zeros((8, 32, 32, 3))).shape
         TensorShape([8, 32, 32, 16])
-        >>> layer.alpha.shape
+        >>> tuple(layer.alpha.shape)
         (16,)
     """
 
@@ -69,7 +82,7 @@ class NoisyConv3D(NoisyConvolution, keras.layers.Conv3D):
 
 
 class NoisyTransposedConvolution(NoisyConvolution):
-    """A transposed convolution, whose kernel is `(..., filters, channels)`; `alpha` is `(filters, 1)` by channel."""
+    """Transposed convolution with a kernel `(..., filters, channels)`; channel-wise `alpha` is `(filters, 1)`."""
 
     kernel_roles = (KernelRole(filter_axes=(-2,)),)
 
@@ -101,7 +114,10 @@ class NoisyConv3DTranspose(NoisyTransposedConvolution, keras.layers.Conv3DTransp
 
 
 class NoisyDepthwiseConvolution(NoisyConvolution):
-    """A depthwise convolution, whose kernel is `(..., channels, multiplier)`: each pair of these is a filter."""
+    """Depthwise convolution with a kernel `(..., channels, multiplier)`.
+
+    Each pair of a channel and a multiplier is a filter, so channel-wise `alpha` is `(channels, multiplier)`.
+    """
 
     kernel_roles = (KernelRole(filter_axes=(-2, -1), regularizer="depthwise_regularizer"),)
 
@@ -127,7 +143,7 @@ class NoisyDepthwiseConv2D(NoisyDepthwiseConvolution, keras.layers.DepthwiseConv
 
 
 class NoisySeparableConvolution(NoisyConvolution):
-    """A depthwise convolution and a pointwise one: two kernels, each with a mask, a noise scale and a variance."""
+    """Depthwise convolution followed by a pointwise one: two kernels, each with its mask, noise scale and variance."""
 
     kernel_roles = (
         KernelRole("depthwise_kernel", filter_axes=(-2, -1), regularizer="depthwise_regularizer"),

@@ -11,14 +11,18 @@ class NoisyDense(WeightNoise, keras.layers.Dense):
     """`keras.layers.Dense` with weight noise (Eq. 4, Section 3.2).
 
     Args:
-        *args, **kwargs: as for `keras.layers.Dense`.
-        noise, noise_scale, seed: see `WeightNoise`.
+        *args, **kwargs: as in `keras.layers.Dense`.
+        noise: granularity of the noise scale `alpha`: `"channel"` (as in the paper), `"layer"`, `"element"`, or
+            `"none"`. Defaults to `"channel"`.
+        noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
+            Defaults to `None`.
 
     Raises:
-        ValueError: for an unknown `noise` or a negative `noise_scale`.
+        ValueError: if `noise` is unknown or `noise_scale` is negative.
 
     Example:
-        >>> NoisyDense(10, noise="layer")(tf.zeros((8, 64))).shape
+        >>> rsr_tf.NoisyDense(10, noise="layer")(tf.zeros((8, 64))).shape
         TensorShape([8, 10])
     """
 

@@ -1,4 +1,4 @@
-"""What of a model is noisy, can be pruned, or is left as it is."""
+"""Find the kernels and layers of a model that are noisy, can be pruned, or neither."""
 
 import math
 from dataclasses import dataclass
@@ -8,34 +8,27 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.keras_internals import nested_layers
-from rsr_tf.layers import convolutions
-from rsr_tf.layers.dense import NoisyDense
 from rsr_tf.layers.noisy_layer import KernelRole, WeightNoise
-
-NOISY_COUNTERPARTS = {
-    keras.layers.Conv1D: convolutions.NoisyConv1D,
-    keras.layers.Conv2D: convolutions.NoisyConv2D,
-    keras.layers.Conv3D: convolutions.NoisyConv3D,
-    keras.layers.Conv1DTranspose: convolutions.NoisyConv1DTranspose,
-    keras.layers.Conv2DTranspose: convolutions.NoisyConv2DTranspose,
-    keras.layers.Conv3DTranspose: convolutions.NoisyConv3DTranspose,
-    keras.layers.DepthwiseConv1D: convolutions.NoisyDepthwiseConv1D,
-    keras.layers.DepthwiseConv2D: convolutions.NoisyDepthwiseConv2D,
-    keras.layers.SeparableConv1D: convolutions.NoisySeparableConv1D,
-    keras.layers.SeparableConv2D: convolutions.NoisySeparableConv2D,
-    keras.layers.Dense: NoisyDense,
-}
-"""The stock layers that can be noisy and pruned, and what they become."""
+from rsr_tf.layers.registry import is_convertible, is_functional, kernel_roles
 
 
 @dataclass(frozen=True, eq=False)
 class PrunableKernel:
-    """A kernel that is pruned or can be, with the variables that belong to it.
+    """A kernel that can be pruned, with its mask and noise scale.
+
+    Objects of this class come from `prunable_kernels`.
 
     Args:
-        path: name of it in the model: the path of its layer, and the name of the kernel if the layer has two.
-        layer: the layer that holds it; a stock one has no mask until `make_prunable`.
-        role: which kernel of the layer it is.
+        path: string, unique in the model: the path of the layer, followed by the name of the kernel if the layer has
+            two.
+        layer: the layer that holds the kernel. A stock layer has no mask before `make_prunable`.
+        role: `KernelRole`, which kernel of the layer it is.
+
+    Example:
+        >>> network = rsr_tf.models.small_cnn()
+        >>> kernel = rsr_tf.layers.prunable_kernels(network)["logits"]
+        >>> kernel.size, kernel.filter_axes, tuple(kernel.alpha.shape)
+        (640, (-1,), (10,))
     """
 
     path: str
@@ -44,28 +37,28 @@ class PrunableKernel:
 
     @property
     def kernel(self):
-        """The variable."""
+        """Variable of the layer's weights."""
         return getattr(self.layer, self.role.name)
 
     @property
     def mask(self):
         """Boolean variable of the kernel's shape, `False` where pruned; `None` for a stock layer."""
-        return getattr(self.layer, self.role.beside("mask"), None)
+        return getattr(self.layer, self.role.attribute("mask"), None)
 
     @property
     def threshold(self):
-        """float32 variable: gamma of the last pruning; `None` for a stock layer."""
-        return getattr(self.layer, self.role.beside("threshold"), None)
+        """float32 variable, gamma of the last pruning; `None` for a stock layer."""
+        return getattr(self.layer, self.role.attribute("threshold"), None)
 
     @property
     def pruning_step(self):
-        """int64 variable: optimizer steps at the last pruning, -1 before; `None` for a stock layer."""
+        """int64 variable, optimizer iterations at the last pruning, -1 before; `None` for a stock layer."""
         return getattr(self.layer, "pruning_step", None)
 
     @property
     def alpha(self):
-        """float32 variable: the noise scale; `None` without noise."""
-        return getattr(self.layer, self.role.beside("alpha"), None)
+        """float32 variable, the noise scale; `None` without noise."""
+        return getattr(self.layer, self.role.attribute("alpha"), None)
 
     @property
     def size(self):
@@ -74,58 +67,26 @@ class PrunableKernel:
 
     @property
     def filter_axes(self):
-        """The axes of the kernel that count filters, from the end: `(-1,)`, `(-2,)` if transposed, `(-2, -1)`."""
+        """Axes of the kernel that index filters: `(-1,)`; `(-2,)` if transposed; `(-2, -1)` if depthwise."""
         return self.role.filter_axes
 
     def value(self):
-        """The kernel as the network uses it, zero where pruned: a NumPy array for reading, made without a copy."""
+        """Return the kernel, zero where pruned, as a NumPy array to read from; no copy is made if nothing is pruned."""
         value = np.asarray(tf.convert_to_tensor(self.kernel))
         mask = None if self.mask is None else np.asarray(tf.convert_to_tensor(self.mask))
         return value if mask is None or mask.all() else np.where(mask, value, np.zeros((), value.dtype))
 
 
-def is_functional(model):
-    """Whether a model is a built functional or Sequential one, whose layers are known."""
-    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None) and getattr(model, "outputs", None))
-
-
-def check_functional(model):
-    """Raise `ValueError` unless `model` is a built functional or Sequential model."""
-    if not is_functional(model):
-        raise ValueError(
-            f"`model` must be a built functional or Sequential Keras model. Received: {type(model).__name__} {model}"
-        )
-
-
-def inputs_and_outputs(model):
-    """The symbolic tensors of a functional or Sequential model in their structure; a list of one is the tensor."""
-    ends = (model.inputs, model.outputs) if isinstance(model, keras.Sequential) else (model.input, model.output)
-    return tuple(end[0] if isinstance(end, list | tuple) and len(end) == 1 else end for end in ends)
-
-
-def is_convertible(layer):
-    """Whether a layer is a built stock layer that can be noisy and pruned; quantized and LoRA layers cannot."""
-    if type(layer) not in NOISY_COUNTERPARTS or not layer.built:
-        return False
-    kernels = [getattr(layer, role.name) for role in _roles(layer)]
-    return all(isinstance(kernel, keras.Variable) and "float" in kernel.dtype for kernel in kernels)
-
-
-def stock_class(layer):
-    """The Keras class that a noisy layer extends; that of a stock layer is its own."""
-    return next(stock for stock in NOISY_COUNTERPARTS if isinstance(layer, stock))
-
-
-def copied(layer, /, **changes):
-    """A new layer of the same class and settings, but for `changes` to its config; its weights are its own."""
-    config = {**layer.get_config(), **changes}
-    if isinstance(layer, keras.layers.Lambda):  # Keras refuses to load a Python lambda; this one runs here already
-        return type(layer).from_config(config, safe_mode=False)
-    return type(layer).from_config(config)
-
-
 def layers_of(model):
-    """The layers that a functional or Sequential model is made of, nested models opened, each once, in their order."""
+    """List the layers of a functional or Sequential model and of the models nested in it.
+
+    Args:
+        model: a built functional or Sequential model.
+
+    Returns:
+        A list of layers in the order of the model, each once. Nested models are replaced by their layers; layers inside
+        other layers are not listed.
+    """
     found = {}
     for layer in model.layers:
         inner = layers_of(layer) if is_functional(layer) else [layer]
@@ -134,36 +95,44 @@ def layers_of(model):
 
 
 def noisy_layers(model):
-    """Every layer of `model` that carries a mask, nested ones included, each once, in the order of the model.
+    """List the layers of a model that have a mask, nested ones included, each once.
 
     Args:
         model: a built Keras model or layer.
 
     Returns:
-        A list of layers such as `NoisyConv2D`; those without noise, `noise="none"`, are among them.
+        A list of layers such as `NoisyConv2D`, in the order of the model; layers with `noise="none"` are included.
+
+    Example:
+        >>> [layer.path for layer in rsr_tf.layers.noisy_layers(rsr_tf.models.small_cnn())]
+        ['conv1/convolution', 'conv2/convolution', 'conv3/convolution', 'logits']
     """
     return [layer for layer in _all_layers(model) if isinstance(layer, WeightNoise)]
 
 
 def prunable_kernels(model):
-    """Every kernel of a model that is pruned or can be, each once, in the order of the model.
+    """Return every kernel of a model that can be pruned, each once.
 
     Args:
-        model: a built Keras model or layer, noisy, stock or both. Of a stock layer, only one that is not inside
-            another layer is found.
+        model: a built Keras model or layer with noisy layers, stock layers or both. Stock layers are found only in a
+            functional or Sequential model, and only where they are not inside another layer.
 
     Returns:
-        A dict from path to `PrunableKernel`.
+        A dict from path to `PrunableKernel`, in the order of the model.
 
     Example:
-        >>> for path, kernel in prunable_kernels(model).items():
-        ...     print(path, kernel.kernel.shape, kernel.filter_axes)
+        >>> for path, kernel in rsr_tf.layers.prunable_kernels(rsr_tf.models.small_cnn()).items():
+        ...     print(path, kernel.kernel.shape)
+        conv1/convolution (3, 3, 1, 32)
+        conv2/convolution (3, 3, 32, 32)
+        conv3/convolution (3, 3, 32, 64)
+        logits (64, 10)
     """
     stock = {id(layer) for layer in layers_of(model) if is_convertible(layer)} if is_functional(model) else set()
     layers = [layer for layer in _all_layers(model) if isinstance(layer, WeightNoise) or id(layer) in stock]
     kernels = {}
     for path, layer in by_path(layers).items():
-        roles = _roles(layer)
+        roles = kernel_roles(layer)
         for role in roles:
             name = path if len(roles) == 1 else f"{path}/{role.name}"
             kernels[name] = PrunableKernel(name, layer, role)
@@ -171,10 +140,10 @@ def prunable_kernels(model):
 
 
 def unpruned_layers(model):
-    """The layers with weights of a model that noise and pruning leave as they are.
+    """List the layers with weights that `rsr_tf.add_noise` and `rsr_tf.prune` do not change.
 
-    These are layers of other kinds, such as `Embedding`, `LSTM` or one of your own, and what is inside other layers.
-    Weights with less than two axes do not count: biases and normalizations are never pruned.
+    These are layers of other classes, such as `Embedding`, `LSTM` or custom layers, and layers that contain others.
+    Layers whose weights all have fewer than two axes, such as normalizations, are not listed.
 
     Args:
         model: a built functional or Sequential model.
@@ -183,6 +152,9 @@ def unpruned_layers(model):
         A list of layers, in the order of the model.
 
     Example:
+        >>> words = keras.Input((6,))
+        >>> x = keras.layers.Embedding(20, 4, name="embedding")(words)
+        >>> model = keras.Model(words, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
         >>> [layer.name for layer in rsr_tf.unpruned_layers(model)]
         ['embedding']
     """
@@ -194,20 +166,36 @@ def unpruned_layers(model):
 
 
 def reseed_noise(model, seed):
-    """Restart the noise of a model, so that what is drawn from now on can be drawn again.
+    """Reset the noise generators of a model, to make its noise reproducible.
 
     Args:
-        model: a built Keras model or layer; layers whose seed is `"fresh"` are left alone.
-        seed: integer of at least 0; every layer gets a seed of its own from it.
+        model: a built Keras model or layer. Layers with the seed `"fresh"` are skipped.
+        seed: non-negative integer, from which a different seed for each layer is derived.
+
+    Example:
+        >>> network = rsr_tf.models.small_cnn()
+        >>> image = tf.ones((1, 8, 8, 1))
+        >>> rsr_tf.layers.reseed_noise(network, 0)
+        >>> first = network(image)
+        >>> rsr_tf.layers.reseed_noise(network, 0)
+        >>> bool(tf.reduce_all(network(image) == first))
+        True
     """
     layers = [layer for layer in noisy_layers(model) if layer.seed_generator is not None]
     seeds = np.random.SeedSequence(seed).generate_state(len(layers))
-    for layer, own in zip(layers, seeds, strict=True):
-        layer.seed_generator.state.assign(np.array([own, 0], layer.seed_generator.state.dtype))
+    for layer, layer_seed in zip(layers, seeds, strict=True):
+        layer.seed_generator.state.assign(np.array([layer_seed, 0], layer.seed_generator.state.dtype))
 
 
 def by_path(layers):
-    """Layers as a dict by path; where nested models repeat a path, the later ones get a number."""
+    """Return layers by path, with a number appended to paths that occur before, as in nested models.
+
+    Args:
+        layers: iterable of layers.
+
+    Returns:
+        A dict from path to layer, in the given order.
+    """
     named = {}
     for layer in layers:
         path, number = layer.path, 1
@@ -218,12 +206,11 @@ def by_path(layers):
     return named
 
 
-def _roles(layer):
-    return NOISY_COUNTERPARTS.get(type(layer), layer).kernel_roles
-
-
 def _all_layers(layer):
-    """A layer and all inside it, depth first, each once. (Keras' own way down turns the order of nested ones round.)"""
+    """List a layer and all layers inside it, depth first, each once.
+
+    (`nested_layers` with `recursive=True` would reverse the order of nested layers.)
+    """
     found = {id(layer): layer}
     for child in nested_layers(layer, include_self=False, recursive=False):
         found.update((id(one), one) for one in _all_layers(child))

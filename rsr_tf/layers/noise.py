@@ -1,31 +1,35 @@
-"""Weight noise (Eq. 4) and the mask that pruning puts over it (Eq. 7, 8), as pure functions.
+"""Weight noise (Eq. 4) and pruning mask (Eq. 7, 8) as pure functions.
 
     W~ = mask * (W + alpha * eta),    eta ~ N(0, var(W))
 
-Nothing here holds state: a layer owns `alpha`, `mask` and the source of random numbers.
+The state, that is `alpha`, `mask` and the source of random numbers, is held by `rsr_tf.layers.noisy_layer.WeightNoise`.
 """
 
 import numpy as np
 import tensorflow as tf
 
 KINDS = ("channel", "layer", "element", "none")
-"""Granularity of `alpha`: an entry per filter (the paper), per layer or per weight (PNI, He et al. 2019), or none."""
+"""Granularity of `alpha`: per filter (as in the paper), per layer, per weight (PNI, He et al. 2019), or no noise."""
 
 
 def alpha_shape(kernel_shape, kind, filter_axes=(-1,)):
-    """Shape of `alpha` for a kernel.
+    """Return the shape of `alpha` for a kernel.
 
     Args:
-        kernel_shape: tuple, for example `(kh, kw, in, out)` or `(in, out)`.
-        kind: one of `KINDS`.
-        filter_axes: the axes that count the filters, from the end. Defaults to the last; a transposed kernel
-            `(kh, kw, out, in)` has `(-2,)`, a depthwise one `(kh, kw, in, multiplier)` has `(-2, -1)`.
+        kernel_shape: tuple of integers, for example `(kh, kw, in, out)` or `(in, out)`.
+        kind: string, one of `KINDS`.
+        filter_axes: tuple of negative integers: the axes that index the filters. Defaults to `(-1,)`. It is `(-2,)`
+            for a transposed kernel `(kh, kw, out, in)`, and `(-2, -1)` for a depthwise one `(kh, kw, in, multiplier)`.
 
     Returns:
         A tuple that broadcasts against `kernel_shape`, or `None` for `"none"`.
 
     Raises:
-        ValueError: for an unknown `kind`.
+        ValueError: if `kind` is unknown.
+
+    Example:
+        >>> rsr_tf.noise.alpha_shape((3, 3, 8, 16), "channel")
+        (16,)
     """
     check_kind(kind)
     axes = range(min(filter_axes), 0)
@@ -38,22 +42,26 @@ def alpha_shape(kernel_shape, kind, filter_axes=(-1,)):
 
 
 def check_kind(kind, *, name="noise"):
-    """Raise `ValueError` unless `kind` is one of `KINDS`; `name` is that of the argument, for the message."""
+    """Raise `ValueError` unless `kind` is one of `KINDS`; `name` is the argument's name in the message."""
     if kind not in KINDS:
         raise ValueError(f"`{name}` must be one of {KINDS}. Received: {name}={kind!r}")
 
 
-def noise_deviation(kernel, alpha):
-    """Standard deviation of `alpha * eta` in Eq. 4, signed as `alpha` is.
+def noise_std(kernel, alpha):
+    """Compute the standard deviation of `alpha * eta` in Eq. 4, with the sign of `alpha`.
 
-    The variance is that of the whole kernel, computed now; no gradient flows through it.
+    The variance is that of the whole current kernel; no gradient flows through it.
 
     Args:
         kernel: float tensor of any shape.
-        alpha: trainable noise scale that broadcasts against `kernel`; the shape `(filters,)` is the paper's.
+        alpha: trainable noise scale that broadcasts against `kernel`. In the paper its shape is `(filters,)`.
 
     Returns:
         A tensor of the shape of `alpha`.
+
+    Example:
+        >>> rsr_tf.noise.noise_std(tf.constant([[1.0, 3.0]]), tf.constant([0.25, 0.5])).numpy()
+        array([0.25, 0.5 ], dtype=float32)
     """
     return alpha * tf.stop_gradient(tf.math.reduce_std(kernel))
 
@@ -72,31 +80,31 @@ def kernel_std(kernel):
     return np.std(kernel)
 
 
-def noisy_kernel(kernel, deviation, mask, standard_normal):
-    """Eq. 4 under the mask of Eq. 7 and 8.
+def noisy_kernel(kernel, std, mask, standard_normal):
+    """Apply noise (Eq. 4) and mask (Eq. 7, 8) to a kernel.
 
     Args:
         kernel: float tensor `(..., filters)`.
-        deviation: see `noise_deviation`.
+        std: result of `noise_std`.
         mask: boolean tensor of the kernel's shape; `False` marks a pruned weight.
         standard_normal: tensor of the kernel's shape, drawn from N(0, 1).
 
     Returns:
         A tensor of the kernel's shape: exactly zero, with no gradient, where `mask` is `False`.
     """
-    return masked_kernel(kernel + deviation * standard_normal, mask)
+    return masked_kernel(kernel + std * standard_normal, mask)
 
 
 def masked_kernel(kernel, mask):
-    """The kernel with its pruned weights at exactly zero (Eq. 7, 8)."""
+    """Set the pruned weights of a kernel to exactly zero (Eq. 7, 8)."""
     return tf.where(mask, kernel, tf.zeros((), kernel.dtype))
 
 
 def unseeded_normal(shape):
-    """Standard normal numbers that nobody can foresee or replay, for exported networks.
+    """Draw standard normal numbers that are different in every process, for exported networks.
 
-    A zero pair of seeds makes the operation seed itself from the operating system in every process, whatever the
-    seed of the program that exported it was; `tf.random.normal` would burn that seed into the graph.
+    With both seeds zero, the operation seeds itself from the operating system, regardless of any global seed at the
+    time of export. `tf.random.normal` would store that seed in the graph.
 
     Args:
         shape: tuple of static dimensions.

@@ -1,6 +1,5 @@
-"""What every noisy and prunable layer has in common: its masks, noise scales and seed, and how they are saved."""
+"""The mixin of all noisy and prunable layers: masks, noise scales and seed, and how they are saved."""
 
-import functools
 from typing import NamedTuple
 
 import keras
@@ -8,52 +7,56 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.keras_internals import unlocked
-from rsr_tf.layers.noise import alpha_shape, check_kind, masked_kernel, noise_deviation, noisy_kernel, unseeded_normal
+from rsr_tf.layers.noise import alpha_shape, check_kind, masked_kernel, noise_std, noisy_kernel, unseeded_normal
 
 FRESH = "fresh"
-"""Value of `seed` for noise that cannot be foreseen or replayed; made for export, not for training."""
+"""Value of `seed` for noise that differs in every process and cannot be reproduced; for export, not for training."""
 
 
 class KernelRole(NamedTuple):
-    """One of the kernels of a layer.
+    """Description of one kernel of a layer.
 
     Args:
-        name: attribute of the layer that holds it; the word before `kernel`, if any, is that of its mask too.
-        filter_axes: its axes that count filters, from the end.
-        regularizer: entry of the layer's config for its regularizer.
+        name: string, the attribute of the layer that holds the kernel. Anything before `kernel` is a prefix that the
+            kernel's mask, threshold and alpha share. Defaults to `"kernel"`.
+        filter_axes: tuple of negative integers, the axes of the kernel that index filters. Defaults to `(-1,)`.
+        regularizer: string, key of the kernel's regularizer in the layer's config. Defaults to
+            `"kernel_regularizer"`.
     """
 
     name: str = "kernel"
     filter_axes: tuple = (-1,)
     regularizer: str = "kernel_regularizer"
 
-    def beside(self, name):
-        """The attribute that belongs to this kernel: `mask`, or `depthwise_mask`."""
+    def attribute(self, name):
+        """Return the attribute of the layer for something of this kernel, such as `mask` or `depthwise_mask`."""
         return self.name.removesuffix("kernel") + name
 
 
 class WeightNoise:
-    """What a layer with a kernel needs for Eq. 4 and for pruning, mixed in before a Keras layer.
+    """Mixin that adds weight noise (Eq. 4) and a pruning mask to a Keras layer with kernels.
 
-    Noise and mask are computed in float32, whatever the compute type of the layer, and the pruned weights of `kernel`
-    are put back to zero after every optimizer update. Beside the variables of the Keras layer it has
+    It comes before the Keras layer in the list of base classes. Noise and mask are computed in float32, whatever the
+    compute dtype of the layer. Pruned weights of the kernel are reset to zero after every optimizer update. In addition
+    to the variables of the Keras layer it has
 
         alpha          noise scale, trainable; `None` without noise
         mask           bool, `False` marks a pruned weight
         threshold      gamma of the last pruning, float32; 0 before
-        pruning_step   optimizer steps at the last pruning, int64; -1 before
+        pruning_step   optimizer iterations at the last pruning, int64; -1 before
 
-    where `mask`, `threshold`, `pruning_step` and the list `pruning_vars` are named as in the wrapper of TensorFlow's
-    Model Optimization Toolkit. A layer with two kernels has `depthwise_mask`, `pointwise_mask` and so on, and no plain
-    `mask`: the mask of one kernel under that name would be taken for the whole.
+    where `mask`, `threshold`, `pruning_step` and the list `pruning_vars` have the names that they have in the pruning
+    wrapper of TensorFlow's Model Optimization Toolkit. A layer with two kernels has `depthwise_mask`, `pointwise_mask`
+    and so on, and deliberately no `mask`, which could be mistaken for the mask of the whole layer.
 
     Args:
-        noise: granularity of `alpha`, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`, the paper's.
-        noise_scale: start value of `alpha`. Defaults to 0.25.
-        seed: integer, `None` for a seed of the layer's own, or `"fresh"` for noise that is new in every process.
+        noise: granularity of `alpha`, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`, as in the paper.
+        noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
+            Defaults to `None`.
 
     Raises:
-        ValueError: for an unknown `noise` or a negative `noise_scale`.
+        ValueError: if `noise` is unknown or `noise_scale` is negative.
     """
 
     kernel_roles = (KernelRole(),)
@@ -64,10 +67,13 @@ class WeightNoise:
 
     @classmethod
     def adopt(cls, layer):
-        """Make a built stock layer one of this class, in place and without noise; its variables stay the same objects.
+        """Convert a built stock layer to this class, in place and without noise; its variables stay the same objects.
 
-        The way is that of Keras' own `enable_lora`. The class changes too, since a layer is loaded by its class, and
-        since the mask has to stand in the forward pass: only there does it stop the gradient of a pruned weight.
+        Variables are added as Keras does in `enable_lora`. The class has to change too: saving stores the class, and
+        only a mask in the forward pass stops the gradient of a pruned weight.
+
+        Args:
+            layer: a built layer of the Keras class that this class extends.
         """
         layer.__class__ = cls
         with unlocked(layer):
@@ -87,8 +93,8 @@ class WeightNoise:
         self.seed = seed
         self.seed_generator = None if seed == FRESH else keras.random.SeedGenerator(seed)
         for role in self.kernel_roles:
-            setattr(self, role.beside("alpha"), None)
-            setattr(self, role.beside("mask"), None)
+            setattr(self, role.attribute("alpha"), None)
+            setattr(self, role.attribute("mask"), None)
 
     def _add_masks_and_noise(self):
         for role in self.kernel_roles:
@@ -104,63 +110,68 @@ class WeightNoise:
     def _add_mask_and_noise(self, role):
         kernel = getattr(self, role.name)
         shape = tuple(kernel.shape)
-        mask = self.add_weight(name=role.beside("mask"), shape=shape, initializer="ones", dtype="bool", trainable=False)
+        mask = self.add_weight(
+            name=role.attribute("mask"), shape=shape, initializer="ones", dtype="bool", trainable=False
+        )
         threshold = self.add_weight(
-            name=role.beside("threshold"),
+            name=role.attribute("threshold"),
             shape=(),
             initializer="zeros",
             dtype="float32",
             trainable=False,
             autocast=False,
         )
-        setattr(self, role.beside("mask"), mask)
-        setattr(self, role.beside("threshold"), threshold)
+        setattr(self, role.attribute("mask"), mask)
+        setattr(self, role.attribute("threshold"), threshold)
         if self.noise != "none":
             alpha = self.add_weight(
-                name=role.beside("alpha"),
+                name=role.attribute("alpha"),
                 shape=alpha_shape(shape, self.noise, role.filter_axes),
                 initializer=keras.initializers.Constant(self.noise_scale),
                 autocast=False,
             )
-            setattr(self, role.beside("alpha"), alpha)
-        # applied by the optimizer after each update, so that momentum and decay cannot revive a pruned weight
-        kernel.constraint = functools.partial(_constrain, mask=mask, own=kernel.constraint)
+            setattr(self, role.attribute("alpha"), alpha)
+        # the optimizer applies constraints after each update, so momentum and decay cannot revive a pruned weight
+        kernel.constraint = _MaskConstraint(mask, kernel.constraint)
 
     def add_weight(self, *args, name=None, **kwargs):
-        if name in {role.name for role in self.kernel_roles}:  # noise and mask want its float32 value
+        if name in {role.name for role in self.kernel_roles}:  # noise and mask are computed in float32
             kwargs["autocast"] = False
         return super().add_weight(*args, name=name, **kwargs)
 
     def enable_lora(self, *args, **kwargs):
         raise ValueError(
-            "LoRA is for layers without mask and noise; `rsr_tf.strip` makes a model of them. "
+            "LoRA must be enabled on a layer without mask and noise; use the model that `rsr_tf.strip` returns. "
             f"Received: layer `{self.name}`"
         )
 
     @property
     def pruning_vars(self):
-        """A tuple `(kernel, mask, threshold)` of variables for every kernel."""
+        """List of tuples `(kernel, mask, threshold)` of variables, one for each kernel."""
         return [
-            (getattr(self, role.name), getattr(self, role.beside("mask")), getattr(self, role.beside("threshold")))
+            (
+                getattr(self, role.name),
+                getattr(self, role.attribute("mask")),
+                getattr(self, role.attribute("threshold")),
+            )
             for role in self.kernel_roles
         ]
 
     def sample_kernel(self, role=None):
-        """One draw of Eq. 4 for a whole batch.
+        """Draw one noisy kernel (Eq. 4), which serves a whole batch.
 
         Args:
-            role: which of `kernel_roles`. Defaults to the first.
+            role: `KernelRole`, one of `kernel_roles`. Defaults to the first.
 
         Returns:
             A float32 tensor of the kernel's shape; zero where pruned.
         """
         role = role or self.kernel_roles[0]
         kernel = tf.convert_to_tensor(getattr(self, role.name))
-        alpha, mask = getattr(self, role.beside("alpha")), getattr(self, role.beside("mask"))
+        alpha, mask = getattr(self, role.attribute("alpha")), getattr(self, role.attribute("mask"))
         if alpha is None:
             return masked_kernel(kernel, mask)
-        deviation = noise_deviation(kernel, alpha)
-        return noisy_kernel(kernel, deviation, mask, self._standard_normal(tuple(kernel.shape)))
+        return noisy_kernel(kernel, noise_std(kernel, alpha), mask, self._standard_normal(tuple(kernel.shape)))
 
     def _standard_normal(self, shape):
         if self.seed_generator is None:
@@ -168,9 +179,12 @@ class WeightNoise:
         return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
 
     def _named_state(self):
-        """Every variable that must survive saving, the state of the seed included: else a resumed run replays noise."""
+        """Return the variables to save, by name.
+
+        The state of the seed generator is among them; otherwise a resumed run would repeat its noise.
+        """
         names = [role.name for role in self.kernel_roles] + ["bias"]
-        names += [role.beside(name) for role in self.kernel_roles for name in ("alpha", "mask", "threshold")]
+        names += [role.attribute(name) for role in self.kernel_roles for name in ("alpha", "mask", "threshold")]
         state = {name: getattr(self, name) for name in (*names, "pruning_step")}
         if self.seed_generator is not None:
             state["seed"] = self.seed_generator.state
@@ -182,7 +196,7 @@ class WeightNoise:
 
     def load_own_variables(self, store):
         state = self._named_state()
-        defaults = {"threshold": 0.0, "pruning_step": -1}  # not in files of before version 0.2.0
+        defaults = {"threshold": 0.0, "pruning_step": -1}  # files from before version 0.2.0 lack these
         if not set(state) - set(defaults) <= set(store.keys()) <= set(state):
             raise ValueError(
                 f"The saved variables of layer `{self.name}` must be {sorted(state)}. Received: {sorted(store.keys())}"
@@ -200,6 +214,12 @@ class WeightNoise:
         return {**super().get_config(), "noise": self.noise, "noise_scale": self.noise_scale, "seed": self.seed}
 
 
-def _constrain(kernel, *, mask, own):
-    """The layer's own kernel constraint, if it has one, and zeros where pruned."""
-    return masked_kernel(kernel if own is None else own(kernel), mask)
+class _MaskConstraint(keras.constraints.Constraint):
+    """Kernel constraint that applies the one set by the user, if any, and sets pruned weights to zero."""
+
+    def __init__(self, mask, original):
+        self.mask = mask
+        self.original = original
+
+    def __call__(self, kernel):
+        return masked_kernel(kernel if self.original is None else self.original(kernel), self.mask)

@@ -1,32 +1,35 @@
-"""Masks for the layers of a stock model, in place."""
+"""Add pruning masks to a stock model."""
 
 import keras
 
 from rsr_tf.keras_internals import nested_layers
-from rsr_tf.layers.kernels import NOISY_COUNTERPARTS, check_functional, is_convertible, layers_of
+from rsr_tf.layers.kernels import layers_of
+from rsr_tf.layers.registry import NOISY_COUNTERPARTS, check_functional, is_convertible
 
 
 def make_prunable(model):
-    """Give every conv and dense layer of a stock model a mask, in place; `rsr_tf.prune` does it where it is needed.
+    """Add a pruning mask to every conv and dense layer of a stock model, in place; `rsr_tf.prune` does this itself.
 
-    The model computes what it did, with the same weights, optimizer and compilation. Each such layer becomes its noisy
-    counterpart with `noise="none"`: so the mask is saved with the model and is there again after loading, and no pruned
-    weight gets a gradient. `rsr_tf.strip` makes a model of stock layers again.
+    Each of these layers becomes its noisy counterpart with `noise="none"`. The function of the model, its weights,
+    optimizer and compilation stay the same; the mask is saved with the model, and pruned weights get no gradient.
+    `rsr_tf.strip` converts the model back to stock layers.
 
-    Weights saved by a pruned model fit a stock one only after this call. Another model over the same layers, such as a
-    classifier on top of this one, that was trained or traced before knows nothing of the masks until it is compiled or
-    traced anew: prune the model that you fit.
+    Call this before `load_weights` with weights saved from a pruned model. If another model contains these layers, such
+    as a classifier on top of this model, and has been trained or traced before, it ignores the masks until it is
+    compiled or traced again. Therefore prune the model that you fit.
 
     Args:
-        model: a built functional or Sequential model. Layers inside other layers, and those of other kinds, are left
-            as they are; see `rsr_tf.unpruned_layers`.
+        model: a built functional or Sequential model. Layers inside other layers and layers of other classes stay
+            unchanged; see `rsr_tf.unpruned_layers`.
 
     Raises:
-        ValueError: for a subclassed or unbuilt model.
+        ValueError: if `model` is subclassed or not built.
 
     Example:
-        >>> make_prunable(model)
-        >>> model.load_weights("pruned.weights.h5")
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> rsr_tf.make_prunable(model)
+        >>> tuple(model.layers[0].mask.shape)
+        (8, 4)
     """
     check_functional(model)
     stock = [layer for layer in layers_of(model) if is_convertible(layer)]
@@ -41,7 +44,7 @@ def make_prunable(model):
 
 
 def _forget_traces(model):
-    """What `fit`, `evaluate` and `predict` have traced knows no masks; a running `fit` wants a new function now."""
+    """Discard the traced functions, which lack the masks; a running `fit` needs a new train function at once."""
     if model.train_function is not None:
         model.make_train_function(force=True)
     model.test_function = model.predict_function = None

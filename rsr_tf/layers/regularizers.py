@@ -1,31 +1,34 @@
-"""The lasso over whole filters, as a kernel regularizer."""
+"""Group lasso as a kernel regularizer, and the proximal step of the lasso."""
 
 import math
 
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("rsr_tf")
 class GroupLasso(keras.regularizers.Regularizer):
-    """Group lasso over the filters of a kernel (Yuan and Lin 2006; on networks, Wen et al. 2016).
+    """Group lasso over the filters of a kernel (Yuan and Lin 2006; for networks, Wen et al. 2016).
 
         group * sum over filters f of sqrt(p) * ||w_f||_2  +  l1 * sum |w|
 
-    where p is the number of weights of a filter. The lasso of Eq. 6 makes single weights small; this one makes whole
-    filters small, which `rsr_tf.prune_filters` can then remove. Both together are the sparse group lasso (Simon et al.
-    2013). The gradient of a filter that is all zero is taken as zero.
+    where p is the number of weights of a filter. The lasso of Eq. 6 shrinks single weights; the group lasso shrinks
+    whole filters, which `rsr_tf.prune_filters` can then remove. Both together are the sparse group lasso (Simon et al.
+    2013). The gradient of a filter that is all zero is defined as zero.
 
     Args:
-        group: lambda of the lasso over filters, at least 0. Defaults to 1e-4.
-        l1: lambda of the lasso over single weights (Eq. 6), at least 0. Defaults to 0.
-        axis: axis of the kernel that counts its filters: -1, the default, or -2 for transposed convolutions.
+        group: non-negative number, lambda of the lasso over filters. Defaults to 1e-4.
+        l1: non-negative number, lambda of the lasso over single weights (Eq. 6). Defaults to 0.
+        axis: axis of the kernel that indexes its filters: -1 or, for transposed convolutions, -2. Defaults to -1.
 
     Raises:
-        ValueError: for a negative `group` or `l1`, or another `axis`.
+        ValueError: if `group` or `l1` is negative, or `axis` is neither -1 nor -2.
 
     Example:
-        >>> keras.layers.Dense(10, kernel_regularizer=GroupLasso(1e-3))
-        >>> rsr_tf.NoisyConv2D(16, 3, kernel_regularizer=GroupLasso(1e-3, l1=5e-5))
+        >>> layer = rsr_tf.NoisyConv2D(16, 3, kernel_regularizer=rsr_tf.GroupLasso(1e-3, l1=5e-5))
+        >>> penalty = rsr_tf.GroupLasso(0.1)(tf.constant([[3.0, 0.0], [4.0, 0.0]]))
+        >>> round(float(penalty), 4)  # 0.1 * sqrt(2) * 5
+        0.7071
     """
 
     def __init__(self, group=1e-4, *, l1=0.0, axis=-1):
@@ -47,10 +50,32 @@ class GroupLasso(keras.regularizers.Regularizer):
 
 
 def _group_norm(kernel, axis):
-    """Sum of `sqrt(p) * ||w_f||_2` over the filters, which `axis` counts."""
+    """Compute the sum of `sqrt(p) * ||w_f||_2` over the filters that `axis` indexes."""
     others = [other for other in range(len(kernel.shape)) if other != axis % len(kernel.shape)]
     squares = keras.ops.sum(keras.ops.square(kernel), axis=others)
-    # the root has no gradient at zero: there it is taken of one, and left out
+    # the square root has no gradient at zero: use the root of one there, and discard it
     positive = squares > 0
     norms = keras.ops.where(positive, keras.ops.sqrt(keras.ops.where(positive, squares, 1.0)), 0.0)
     return math.sqrt(math.prod(kernel.shape[other] for other in others)) * keras.ops.sum(norms)
+
+
+def soft_threshold(kernel, threshold):
+    """Apply the proximal operator of `threshold * sum |W|` (Parikh and Boyd 2014, Section 6.5.2).
+
+        sign(w) * max(|w| - threshold, 0)
+
+    The proximal step of the lasso makes weights exactly zero, whereas its gradient only makes them small.
+
+    Args:
+        kernel: float tensor of any shape.
+        threshold: non-negative number, or a tensor that broadcasts against the kernel.
+
+    Returns:
+        A tensor of the kernel's shape: every weight moved towards zero by `threshold`, but not past zero.
+
+    Example:
+        >>> from rsr_tf.layers.regularizers import soft_threshold
+        >>> soft_threshold(tf.constant([1.0, -1.0, 0.25]), 0.5).numpy()
+        array([ 0.5, -0.5,  0. ], dtype=float32)
+    """
+    return tf.sign(kernel) * tf.nn.relu(tf.abs(kernel) - threshold)

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.layers import is_functional, make_prunable
+from rsr_tf.layers import make_prunable
+from rsr_tf.layers.registry import is_functional
 from rsr_tf.pruning.magnitude import check_target, prune, select_kernels
 from rsr_tf.pruning.tables import sparsity
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsr_tf.layers import is_functional, prunable_kernels, unpruned_layers
+from rsr_tf.layers import prunable_kernels, unpruned_layers
+from rsr_tf.layers.registry import is_functional
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.layers.proximal import soft_threshold
+from rsr_tf.layers.regularizers import soft_threshold
 from rsr_tf.training.batches import class_indices, first_batch
 from rsr_tf.training.objectives import AdversarialTraining, ForwardPass
 from rsr_tf.validation import check_batch

@@ -10,7 +10,7 @@ ARRAYS = {"images": np.arange(12, dtype="uint8").reshape(1, 2, 2, 3), "labels": 
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """A folder of encoded files, and a cache that is empty."""
+    """Create a folder of encoded files, and an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "source"
     (folder / "1.0").mkdir(parents=True)
@@ -77,7 +77,7 @@ def test_a_damaged_file_counts_as_none(source, tmp_path, damage):
     assert decoded_cache.read(source) is None
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_survived(source, tmp_path, caplog):
+def test_failure_to_write_the_cache_is_logged_and_not_raised(source, tmp_path, caplog):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with caplog.at_level("INFO"):
         decoded_cache.write(source, ARRAYS)

@@ -1,4 +1,4 @@
-"""Whole networks of other people's making: noise, masks, training, stripping, saving and loading."""
+"""Complete stock networks: noise, masks, training, stripping, saving and loading."""
 
 import keras
 import numpy as np
@@ -6,7 +6,8 @@ import pytest
 from helpers import silence
 
 import rsr_tf
-from rsr_tf.layers import layers_of, prunable_kernels
+from rsr_tf.layers import prunable_kernels
+from rsr_tf.layers.kernels import layers_of
 
 
 def mobile_net():
@@ -50,7 +51,7 @@ def with_a_python_lambda():
 
 
 def batch_for(model):
-    """Inputs and targets, as lists where the model has several."""
+    """Create inputs and targets, as lists if the model has several."""
     rng = np.random.default_rng(0)
     x = [rng.uniform(size=(4, *tensor.shape[1:])).astype("float32") for tensor in model.inputs]
     y = [rng.integers(0, 4, 4) for _ in model.outputs]
@@ -63,7 +64,7 @@ def outputs_of(model, x):
 
 
 def normalize_by_one_batch(model):
-    """Let training mode set the statistics for inference: with their first values a deep network outputs nothing."""
+    """Set moving statistics from one batch; with the initial ones the outputs of a deep network are near zero."""
     for layer in layers_of(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -102,7 +103,7 @@ def test_network_keeps_its_function_from_noise_to_the_loaded_file(build, tmp_pat
 
 
 @pytest.mark.parametrize("build", [shared_layers, nested, two_inputs_and_outputs])
-def test_stock_network_is_pruned_in_place_and_trained_on(build, tmp_path):
+def test_stock_network_is_pruned_in_place_and_trained_further(build, tmp_path):
     model = build()
     x, y = batch_for(model)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -124,8 +125,8 @@ def test_shared_layer_has_one_mask():
     assert rsr_tf.sparsity_table(model).weights == 81 + 768
 
 
-def test_python_lambda_of_the_user_is_carried_along():
-    """Keras loads none, for fear of a stranger's code; here nothing is loaded."""
+def test_python_lambda_of_the_user_is_kept():
+    """Keras refuses to load lambdas from files; here nothing is loaded."""
     stock = with_a_python_lambda()
     x, _ = batch_for(stock)
     assert_equal_outputs(silence(rsr_tf.add_noise(stock)), stock, x)

@@ -8,7 +8,7 @@ from rsr_tf.layers import batch_norm
 
 @pytest.fixture
 def reference():
-    """A Keras layer with statistics and parameters that are not the initial ones."""
+    """Build a Keras layer with statistics and parameters that differ from the initial ones."""
     layer = keras.layers.BatchNormalization(momentum=0.0, epsilon=1e-3)
     layer.build((None, 6, 6, 3))
     random = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def test_normalizing_a_batch_equals_keras_statistics_included(reference):
     np.testing.assert_allclose(variance, reference.moving_variance, rtol=1e-5)
 
 
-def test_folding_equals_convolution_and_normalization_apart(reference):
+def test_folding_equals_separate_convolution_and_normalization(reference):
     random = np.random.default_rng(1)
     x = tf.constant(random.normal(size=(2, 6, 6, 4)), tf.float32)
     kernel = tf.constant(random.normal(size=(3, 3, 4, 3)), tf.float32)

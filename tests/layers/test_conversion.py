@@ -10,7 +10,7 @@ from rsr_tf.layers.conversion import in_float32, with_fresh_noise
 
 
 def stock_network():
-    """Convolution, normalization, a branch, a nested model and a shared dense layer, all of Keras' own."""
+    """Build a stock network with normalization, a branch, a nested model and a shared layer."""
     inputs = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer="l2")(inputs)
     x = keras.layers.Add()([x, keras.layers.BatchNormalization()(x)])
@@ -82,7 +82,7 @@ def test_folded_network_has_no_normalization_left():
 
 
 def test_mask_alone_makes_zeros_in_the_stripped_network(noisy_model, images):
-    """A mask may come from elsewhere than `prune`, with the kernel as it was."""
+    """A mask may be set without `prune`, which would also change the kernel."""
     for layer in noisy_layers(noisy_model):
         layer.mask.assign(np.random.default_rng(0).uniform(size=layer.mask.shape) < 0.5)
     stripped = rsr_tf.strip(noisy_model)
@@ -152,7 +152,7 @@ def test_block_without_noise_gets_noise_and_keeps_its_mask(images):
     np.testing.assert_allclose(silence(noisy)(images), model(images), atol=1e-5)
 
 
-def test_what_gets_no_noise_is_copied_and_named(caplog):
+def test_layers_without_noise_are_copied_and_logged(caplog):
     inputs = keras.Input((6,), dtype="int32")
     x = keras.layers.Embedding(20, 4, name="words")(inputs)
     x = keras.layers.MultiHeadAttention(2, 2, name="attention")(x, x)
@@ -160,7 +160,7 @@ def test_what_gets_no_noise_is_copied_and_named(caplog):
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.LSTM(3, name="memory")(x)))
     noisy = rsr_tf.add_noise(model)
     assert caplog.messages == [
-        "without noise, and not to be pruned: words (Embedding), attention (MultiHeadAttention), "
+        "layers that stay without noise and cannot be pruned: words (Embedding), attention (MultiHeadAttention), "
         "each (TimeDistributed), memory (LSTM)"
     ]
     words = np.arange(12).reshape(2, 6)
@@ -168,7 +168,7 @@ def test_what_gets_no_noise_is_copied_and_named(caplog):
 
 
 @pytest.mark.parametrize("change", [lambda layer: layer.enable_lora(2), lambda layer: layer.quantize("int8")])
-def test_lora_and_quantized_layers_are_left_and_named(change):
+def test_lora_and_quantized_layers_stay_unchanged(change):
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6, name="changed"), keras.layers.Dense(4)])
     change(model.layers[0])
     assert [layer.name for layer in rsr_tf.unpruned_layers(model)] == ["changed"]
@@ -186,7 +186,9 @@ def test_adapted_normalization_keeps_its_statistics(images):
 
 
 def test_noisy_model_is_refused_with_the_way_out(noisy_model):
-    with pytest.raises(ValueError, match=r"must not be noisy yet; `add_noise\(strip\(model\), ...\)`"):
+    with pytest.raises(
+        ValueError, match=r"`model` must be without noise.*`add_noise\(strip\(model\), ...\)`.*Received:"
+    ):
         rsr_tf.add_noise(noisy_model, kind="none")
 
 
@@ -215,14 +217,16 @@ def test_impossible_noise_is_refused_by_the_name_of_its_argument(options, messag
 
 
 @pytest.mark.parametrize("change", [rsr_tf.add_noise, rsr_tf.strip])
-def test_structure_of_inputs_and_outputs_is_kept_be_it_of_one(change):
+def test_structure_of_inputs_and_outputs_is_kept_even_with_one_tensor(change):
     inputs = keras.Input((4,), name="x")
     model = keras.Model({"x": inputs}, {"logits": keras.layers.Dense(3)(inputs)})
     assert change(model)({"x": np.ones((2, 4))})["logits"].shape == (2, 3)
 
 
 def test_lora_on_a_layer_with_a_mask_is_refused_with_the_way_out(noisy_model):
-    with pytest.raises(ValueError, match=r"LoRA is for layers without mask and noise; `rsr_tf.strip` makes a model"):
+    with pytest.raises(
+        ValueError, match=r"LoRA must be enabled on a layer without mask.*`rsr_tf.strip`.*Received: layer `"
+    ):
         noisy_model.layers[-1].enable_lora(2)
 
 

@@ -1,4 +1,4 @@
-"""Every kind of convolution, noisy: the stock layer it extends, with Eq. 4 in its kernels."""
+"""Noisy layers of every kind equal their stock layers, but for Eq. 4 in the kernels."""
 
 import keras
 import numpy as np
@@ -7,7 +7,8 @@ import tensorflow as tf
 from helpers import compiled, silence
 
 import rsr_tf
-from rsr_tf.layers import NOISY_COUNTERPARTS, make_prunable, noisy_layers, prunable_kernels, stock_class
+from rsr_tf.layers import make_prunable, noisy_layers, prunable_kernels
+from rsr_tf.layers.registry import stock_class
 
 layers = keras.layers
 STOCK = {
@@ -29,7 +30,7 @@ STOCK = {
 
 @pytest.fixture(params=STOCK)
 def stock(request):
-    """A stock model of one layer, with an activation and a bias that are seen."""
+    """Build a stock model of one layer, with an activation and a bias that affect the outputs."""
     layer, shape = STOCK[request.param]
     config = {**layer.get_config(), "name": "layer", "activation": "tanh", "bias_initializer": "normal"}
     return keras.Sequential([keras.Input(shape), type(layer).from_config(config)])
@@ -37,11 +38,6 @@ def stock(request):
 
 def inputs_for(model):
     return np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
-
-
-def test_all_convolutions_of_keras_and_dense_are_here():
-    convolutions = {cls for name, cls in vars(keras.layers).items() if "Conv" in name and "LSTM" not in name}
-    assert set(NOISY_COUNTERPARTS) == convolutions | {keras.layers.Dense}
 
 
 def test_noisy_layer_without_noise_is_the_stock_one(stock):
@@ -54,7 +50,7 @@ def test_noisy_layer_without_noise_is_the_stock_one(stock):
     np.testing.assert_allclose(rsr_tf.strip(noisy)(x), stock(x), atol=1e-5)
 
 
-def test_each_filter_has_a_noise_scale_of_its_own(stock):
+def test_each_filter_has_its_noise_scale(stock):
     noisy = silence(rsr_tf.add_noise(stock))
     x = inputs_for(noisy)
     kernel = list(prunable_kernels(noisy).values())[-1]
@@ -65,7 +61,7 @@ def test_each_filter_has_a_noise_scale_of_its_own(stock):
     np.testing.assert_array_equal(moved > 1e-4, np.arange(filters) == 2)
 
 
-def test_depthwise_kernel_of_a_separable_layer_has_noise_scales_of_its_own():
+def test_depthwise_kernel_of_a_separable_layer_has_its_noise_scales():
     model = keras.Sequential([keras.Input((8, 8, 6)), layers.SeparableConv2D(4, 3, depth_multiplier=2)])
     depthwise, pointwise = prunable_kernels(rsr_tf.add_noise(model)).values()
     assert (depthwise.alpha.shape, pointwise.alpha.shape) == ((6, 2), (4,))
@@ -79,7 +75,7 @@ def test_other_kinds_of_noise_for_a_transposed_kernel(kind, shape):
     assert layer.alpha.shape == shape
 
 
-def test_masked_weights_are_zero_in_every_kernel_of_the_forward_pass(stock):
+def test_masked_weights_are_zero_in_the_forward_pass(stock):
     noisy = rsr_tf.add_noise(stock)
     x = inputs_for(stock)
     reference = keras.models.clone_model(stock)
@@ -92,6 +88,19 @@ def test_masked_weights_are_zero_in_every_kernel_of_the_forward_pass(stock):
         assert not np.any(np.array(kernel.layer.sample_kernel(kernel.role))[~mask])
     np.testing.assert_allclose(silence(noisy)(x), reference(x), atol=1e-5)
     np.testing.assert_allclose(rsr_tf.strip(noisy)(x), reference(x), atol=1e-5)
+
+
+def test_sgd_step_without_noise_is_that_of_the_stock_layer(stock):
+    noisy = silence(rsr_tf.add_noise(stock))
+    x = inputs_for(stock)
+    target = np.random.default_rng(1).normal(size=(5, *stock.output_shape[1:]))
+    before = [np.array(variable) for variable in stock.trainable_variables]
+    for model in (stock, noisy):
+        compiled(model, keras.optimizers.SGD(1.0), loss="mse").train_on_batch(x, target)
+    updated = {variable.name: variable for variable in noisy.trainable_variables}
+    for old, variable in zip(before, stock.trainable_variables, strict=True):
+        assert np.abs(variable - old).max() > 1e-3
+        np.testing.assert_allclose(updated[variable.name], variable, atol=1e-5)
 
 
 def test_layer_trains_saves_and_loads(stock, tmp_path):

@@ -13,7 +13,7 @@ def test_alpha_has_one_entry_for_each_filter_layer_or_weight(kind, shape):
 
 
 @pytest.mark.parametrize(("filter_axes", "shape"), [((-1,), (2,)), ((-2,), (5, 1)), ((-2, -1), (5, 2))])
-def test_alpha_by_channel_broadcasts_over_the_axes_that_count_no_filters(filter_axes, shape):
+def test_channelwise_alpha_broadcasts_over_axes_that_index_no_filters(filter_axes, shape):
     assert noise.alpha_shape((3, 3, 5, 2), "channel", filter_axes) == shape
 
 
@@ -22,25 +22,25 @@ def test_alpha_shape_refuses_an_unknown_kind():
         noise.alpha_shape((3, 3), "gauss")
 
 
-def test_the_deviation_is_alpha_times_the_standard_deviation_of_the_whole_kernel():
+def test_noise_std_is_alpha_times_the_std_of_the_whole_kernel():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])  # variance 3.5
-    deviation = noise.noise_deviation(kernel, tf.constant([0.25, -2.0]))
+    deviation = noise.noise_std(kernel, tf.constant([0.25, -2.0]))
     np.testing.assert_allclose(deviation, np.sqrt(3.5) * np.array([0.25, -2.0]), rtol=1e-6)
 
 
 def test_kernel_std_in_numpy_agrees_with_the_noise_in_tensorflow():
     kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 8, 4)), tf.float32)
-    np.testing.assert_allclose(noise.kernel_std(kernel), noise.noise_deviation(kernel, tf.constant(1.0)), rtol=1e-6)
+    np.testing.assert_allclose(noise.kernel_std(kernel), noise.noise_std(kernel, tf.constant(1.0)), rtol=1e-6)
 
 
-def test_noise_is_centred_with_standard_deviation_alpha_times_std_for_each_filter():
+def test_noise_has_mean_zero_and_std_alpha_times_kernel_std_per_filter():
     """Eq. 4, statistically: 4,000 draws of 90 weights a filter; bounds are five standard errors."""
     random = np.random.default_rng(0)
     kernel = tf.constant(random.normal(size=(3, 3, 10, 4)), tf.float32)
     alpha = tf.constant([0.0, 0.25, 1.0, -2.0])
     mask = tf.ones(kernel.shape, tf.bool)
     draws = [
-        noise.noisy_kernel(kernel, noise.noise_deviation(kernel, alpha), mask, tf.random.normal(kernel.shape)) - kernel
+        noise.noisy_kernel(kernel, noise.noise_std(kernel, alpha), mask, tf.random.normal(kernel.shape)) - kernel
         for _ in range(4000)
     ]
     values = np.stack(draws).reshape(-1, 4)
@@ -69,7 +69,7 @@ def test_gradient_of_alpha_sums_over_all_weights_of_its_filter():
     alpha = tf.constant([0.1, 0.2])
     with tf.GradientTape() as tape:
         tape.watch(alpha)
-        deviation = noise.noise_deviation(kernel, alpha)
+        deviation = noise.noise_std(kernel, alpha)
         loss = tf.reduce_sum(noise.noisy_kernel(kernel, deviation, tf.ones((2, 2), tf.bool), normal))
     np.testing.assert_allclose(tape.gradient(loss, alpha), np.sqrt(3.5) * np.array([4.0, 6.0]), rtol=1e-6)
 
@@ -78,7 +78,7 @@ def test_no_gradient_flows_through_the_variance():
     kernel = tf.constant([[1.0, 2.0], [3.0, 6.0]])
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        deviation = noise.noise_deviation(kernel, tf.constant([0.25, 0.5]))
+        deviation = noise.noise_std(kernel, tf.constant([0.25, 0.5]))
     assert tape.gradient(deviation, kernel) is None
 
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rsr_tf import models
 from rsr_tf.layers import noisy_layers
+from rsr_tf.models.resnet import subsample
 
 SMALL = {
     "small_cnn": lambda **options: models.small_cnn(**options),
@@ -15,7 +16,7 @@ SMALL = {
 
 
 def capacity(model):
-    """Trainable parameters, the noise scales aside."""
+    """Count the trainable parameters without the noise scales."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights if weight.name != "alpha")
 
 
@@ -30,6 +31,12 @@ def capacity(model):
 )
 def test_capacity_is_that_of_table_1(build, count):
     assert capacity(build()) == count
+
+
+def test_registry_names_every_network():
+    assert models.MODELS.keys() == SMALL.keys()
+    for name, build in models.MODELS.items():
+        assert build is getattr(models, name)
 
 
 @pytest.mark.parametrize("width", [0.5, 0.25])
@@ -58,7 +65,7 @@ def test_lasso_is_on_every_kernel_and_on_nothing_else(build):
 
 
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
-def test_group_lasso_is_on_the_filters_of_convolutions_beside_the_lasso(build):
+def test_group_lasso_is_on_filters_of_convolutions_beside_the_lasso(build):
     model = build(lasso=1e-3, group_lasso=1e-2)
     kernels = [np.array(layer.kernel) for layer in noisy_layers(model)]
     filters = [kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels if kernel.ndim == 4]
@@ -69,7 +76,7 @@ def test_group_lasso_is_on_the_filters_of_convolutions_beside_the_lasso(build):
 
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("kind", ["channel", "layer", "element", "none"])
-def test_every_kernel_carries_the_noise_that_was_asked_for(build, kind):
+def test_every_kernel_has_the_chosen_noise(build, kind):
     assert {layer.noise for layer in noisy_layers(build(noise=kind))} == {kind}
 
 
@@ -80,9 +87,9 @@ def test_pixels_are_normalized_inside_without_weights():
     assert normalize.weights == []
 
 
-def test_resnet20_shortcut_takes_every_other_pixel_and_adds_empty_channels():
+def test_resnet20_shortcut_takes_every_other_pixel_and_pads_channels():
     x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype("float32")
-    shortcut = models._subsample(tf.constant(x), filters=6, strides=2)
+    shortcut = subsample(tf.constant(x), filters=6, strides=2)
     np.testing.assert_array_equal(shortcut[..., 2:4], x[:, ::2, ::2])
     assert np.all(np.array(shortcut)[..., [0, 1, 4, 5]] == 0)
 

@@ -10,7 +10,7 @@ import rsr_tf
 from rsr_tf.config.schema import parse_config
 from rsr_tf.experiment import builders as build
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.layers.proximal import soft_threshold
+from rsr_tf.layers.regularizers import soft_threshold
 
 LASSO = 0.5
 

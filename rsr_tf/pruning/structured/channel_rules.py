@@ -8,7 +8,9 @@ apply to this call. Channels are always on the last axis.
 import keras
 import numpy as np
 
-from rsr_tf.layers import NoisyConvBlock, WeightNoise, stock_class
+from rsr_tf.layers import NoisyConvBlock
+from rsr_tf.layers.noisy_layer import WeightNoise
+from rsr_tf.layers.registry import stock_class
 
 MIXING_ACTIVATIONS = ("softmax", "log_softmax", "sparsemax", "glu")
 """Keras activations in which the output of a channel depends on other channels."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsr_tf.keras_internals import nodes_in_order
-from rsr_tf.layers import PrunableKernel, check_functional, is_functional, prunable_kernels
+from rsr_tf.layers import PrunableKernel, prunable_kernels
+from rsr_tf.layers.registry import check_functional, is_functional
 from rsr_tf.pruning.structured.channel_rules import rule_for
 
 

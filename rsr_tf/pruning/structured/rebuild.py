@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from rsr_tf.keras_internals import input_name
-from rsr_tf.layers import copied, inputs_and_outputs, is_functional, prunable_kernels
+from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.noise import kernel_std
+from rsr_tf.layers.registry import clone_layer, inputs_and_outputs, is_functional
 from rsr_tf.pruning.structured.channels import ChannelMap, traverse
 from rsr_tf.pruning.structured.filters import preserve_noise_std
 
@@ -101,7 +102,7 @@ class _Rebuilder:
         if is_functional(old):
             return self.rebuilt(old)
         change = self.channels.changes.get(id(old))
-        return copied(old, **(change(self._count) if change else {}))
+        return clone_layer(old, **(change(self._count) if change else {}))
 
     def _copy_weights(self, old, new):
         for source, target in zip(_variables(old), _variables(new), strict=True):

@@ -6,7 +6,7 @@ import pytest
 from pruning_networks import L, Reversed, conv, depthwise, filters_of, functional, head, outputs_of, residual, shrunk
 
 import rsr_tf
-from rsr_tf.layers import layers_of
+from rsr_tf.layers.kernels import layers_of
 
 
 def plain(x):

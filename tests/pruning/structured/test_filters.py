@@ -20,7 +20,7 @@ from pruning_networks import (
 
 import rsr_tf
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.layers.noise import noise_deviation
+from rsr_tf.layers.noise import noise_std
 
 
 def test_network_is_zeroed_in_place_in_filters_and_readers():
@@ -142,11 +142,11 @@ def test_noise_of_the_weights_that_stay_is_what_it_was(kind):
     kernels = list(prunable_kernels(model).values())
     for kernel in kernels:
         kernel.alpha.assign(np.random.default_rng(2).uniform(0.1, 0.5, kernel.alpha.shape))
-    before = [np.broadcast_to(noise_deviation(k.kernel, k.alpha), k.kernel.shape) for k in kernels]
+    before = [np.broadcast_to(noise_std(k.kernel, k.alpha), k.kernel.shape) for k in kernels]
     rsr_tf.prune_filters(model)
-    zeroed = [np.broadcast_to(noise_deviation(k.kernel, k.alpha), k.kernel.shape) for k in kernels]
+    zeroed = [np.broadcast_to(noise_std(k.kernel, k.alpha), k.kernel.shape) for k in kernels]
     small = prunable_kernels(rsr_tf.rebuild(model)).values()
-    rebuilt = [np.broadcast_to(noise_deviation(k.kernel, k.alpha), k.kernel.shape) for k in small]
+    rebuilt = [np.broadcast_to(noise_std(k.kernel, k.alpha), k.kernel.shape) for k in small]
     for places, one, two, three in zip([np.s_[:, [0, 2]], np.s_[[0, 2]]], before, zeroed, rebuilt, strict=True):
         np.testing.assert_allclose(two[places], one[places], rtol=1e-5)
         np.testing.assert_allclose(three, one[places], rtol=1e-5)

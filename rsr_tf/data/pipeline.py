@@ -1,0 +1,109 @@
+"""`tf.data` pipelines of float32 pixels in [0,1] and int32 labels.
+
+A training batch is a pure function of the seed and the step number, so a resumed run gets the same batches as an
+uninterrupted one.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from rsr_tf.data.base import as_pixels
+
+CROP_PADDING = 4
+"""Pixels of zero padding around an image before it is cropped (He et al. 2016)."""
+
+
+def training_batches(split, *, batch_size, seed, crop_and_flip=False, start_step=0):
+    """Create an infinite stream of training batches of a fixed shape; every epoch is a new permutation of the images.
+
+    An epoch has `steps_per_epoch(split, batch_size)` steps. Images that do not fill a last batch are skipped; they
+    differ from epoch to epoch.
+
+    Args:
+        split: `Split` to draw from.
+        batch_size: integer, number of images in a batch.
+        seed: integer; batch t is a function of `seed` and t only.
+        crop_and_flip: bool, whether to crop the zero-padded images at random and mirror each with probability 1/2
+            (He et al. 2016). Defaults to `False`.
+        start_step: integer, the number t of the first batch. Defaults to 0.
+
+    Returns:
+        A `tf.data.Dataset` of tuples: float32 pixels `(batch_size, h, w, c)` in [0,1] and int32 labels `(batch_size,)`.
+
+    Raises:
+        ValueError: if `batch_size` is larger than the split.
+
+    Example:
+        >>> train = rsr_tf.data.load("digits").train
+        >>> x, y = next(iter(rsr_tf.data.training_batches(train, batch_size=4, seed=0)))
+        >>> tuple(x.shape), tuple(y.shape)
+        ((4, 8, 8, 1), (4,))
+    """
+    steps = steps_per_epoch(split, batch_size)
+    images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
+
+    def batch(step):
+        epoch, position = step // steps, step % steps
+        places = tf.range(batch_size, dtype=tf.int64) + position * batch_size
+        shuffle_seed = tf.cast([seed, epoch], tf.int64)
+        chosen = tf.random.experimental.index_shuffle(places, shuffle_seed, tf.constant(len(split) - 1, tf.int64))
+        x = tf.gather(images, chosen)
+        if crop_and_flip:
+            x = _crop_and_flip(x, tf.cast([seed, step], tf.int64))
+        return as_pixels(x), tf.gather(labels, chosen)
+
+    numbers = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    return numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def steps_per_epoch(split, batch_size):
+    """Return the number of full batches in an epoch.
+
+    Args:
+        split: a `Split`.
+        batch_size: integer, number of images in a batch.
+
+    Returns:
+        A positive integer.
+
+    Raises:
+        ValueError: if `batch_size` is larger than the split.
+
+    Example:
+        >>> rsr_tf.data.steps_per_epoch(rsr_tf.data.load("digits").train, 128)
+        9
+    """
+    if batch_size > len(split):
+        raise ValueError(f"`batch_size` must be at most the {len(split)} training images. Received: {batch_size}")
+    return len(split) // batch_size
+
+
+def batches(split, *, batch_size):
+    """Create batches of a split in order, for validation.
+
+    Args:
+        split: a `Split`.
+        batch_size: integer, number of images in a batch; the last batch may have fewer.
+
+    Returns:
+        A `tf.data.Dataset` of tuples: float32 pixels `(n, h, w, c)` in [0,1] and int32 labels `(n,)`.
+
+    Example:
+        >>> len(rsr_tf.data.batches(rsr_tf.data.load("digits").validation, batch_size=50))
+        3
+    """
+    pairs = tf.data.Dataset.from_tensor_slices((split.images, split.labels.astype(np.int32))).batch(batch_size)
+    return pairs.map(lambda x, y: (as_pixels(x), y)).prefetch(2)
+
+
+def _crop_and_flip(images, seed):
+    """Crop zero-padded images at random and mirror half of them (He et al. 2016); one draw per image."""
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    offsets = tf.random.stateless_uniform((2, count), seed, 0, 2 * CROP_PADDING + 1, tf.int32)
+    flips = tf.random.stateless_uniform((count, 1, 1, 1), seed + tf.constant([1, 0], tf.int64), 0, 2, tf.int32)
+    padding = [CROP_PADDING, CROP_PADDING]
+    padded = tf.pad(images, [[0, 0], padding, padding, [0, 0]])
+    rows = offsets[0][:, tf.newaxis] + tf.range(height)
+    columns = offsets[1][:, tf.newaxis] + tf.range(width)
+    cropped = tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+    return tf.where(flips == 1, tf.reverse(cropped, [2]), cropped)

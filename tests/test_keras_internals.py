@@ -1,0 +1,168 @@
+"""Every function on private names of Keras, with small networks and expectations by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from rsr_tf.keras_internals import (
+    causal_padding,
+    input_name,
+    nested_layers,
+    nodes_in_order,
+    optimizer_slots,
+    own_variables,
+    unlocked,
+)
+
+
+class Pair(keras.layers.Layer):
+    """A layer with a weight and a statistic, and two layers inside."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = keras.layers.Dense(2, name="first")
+        self.second = keras.layers.Dense(3, name="second")
+
+    def build(self, input_shape):
+        self.statistic = self.add_weight(name="statistic", shape=(), trainable=False)
+        self.weight = self.add_weight(name="weight", shape=())
+        self.first.build(input_shape)
+        self.second.build((None, 2))
+
+    def call(self, inputs):
+        return self.second(self.first(inputs)) * self.weight + self.statistic
+
+
+def names(layers):
+    return [layer.name for layer in layers]
+
+
+@pytest.fixture
+def pair():
+    layer = Pair(name="pair")
+    layer.build((None, 4))
+    return layer
+
+
+def test_nested_layers_of_a_layer_follow_it(pair):
+    assert names(nested_layers(pair)) == ["pair", "first", "second"]
+    assert names(nested_layers(pair, include_self=False)) == ["first", "second"]
+
+
+def test_nested_layers_of_a_model_are_its_layers_and_what_is_inside(pair):
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.ReLU(name="relu")], name="inner")
+    inputs = keras.Input((4,), name="inputs")
+    model = keras.Model(inputs, inner(pair(inputs)), name="model")
+    assert names(nested_layers(model, include_self=False, recursive=False)) == ["inputs", "pair", "inner"]
+    everything = names(nested_layers(model))
+    assert everything[0] == "model"
+    assert set(everything) >= {"inputs", "pair", "first", "second", "inner", "relu"}
+
+
+def test_own_variables_are_those_of_the_layer_itself(pair):
+    assert [variable.name for variable in own_variables(pair)] == ["weight", "statistic"]
+    assert own_variables(keras.Sequential([pair])) == []
+    frozen = keras.layers.Dense(2)
+    frozen.build((None, 3))
+    frozen.trainable = False
+    assert {id(variable) for variable in own_variables(frozen)} == {id(frozen.kernel), id(frozen.bias)}
+
+
+def test_unlocked_layer_takes_a_variable_after_its_build():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    with unlocked(layer):
+        added = layer.add_weight(name="added", shape=(5,))
+    assert any(variable is added for variable in layer.trainable_variables)
+
+
+def test_layer_is_locked_before_and_after_the_block():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        layer.add_weight(name="before", shape=())
+    with pytest.raises(RuntimeError, match="inside"), unlocked(layer):
+        raise RuntimeError("inside the block")
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        layer.add_weight(name="after", shape=())
+
+
+def test_nodes_come_after_those_they_depend_on():
+    inputs = keras.Input((4,))
+    shared = keras.layers.Dense(4, name="shared")
+    short = shared(inputs)
+    long = keras.layers.ReLU(name="relu")(shared(short))
+    outputs = keras.layers.Dense(2, name="last")(keras.layers.Add(name="add")([short, long]))
+    nodes = nodes_in_order([inputs], [outputs])
+    assert [node.operation.name for node in nodes] == ["shared", "shared", "relu", "add", "last"]
+    known = {id(inputs)}
+    for node in nodes:
+        assert {id(tensor) for tensor in node.input_tensors} <= known
+        known |= {id(tensor) for tensor in node.outputs}
+    assert nodes[3].arguments.args == ([short, long],)
+    assert nodes[-1].outputs == [outputs]
+
+
+def test_input_name_is_that_of_the_input_layer():
+    image, vector = keras.Input((4,), name="image"), keras.Input((4,), name="vector")
+    model = keras.Model([image, vector], keras.layers.Add()([image, vector]))
+    assert [input_name(tensor) for tensor in model.inputs] == ["image", "vector"]
+
+
+@pytest.mark.parametrize(("kernel_size", "dilation", "padding"), [(1, 1, 0), (3, 1, 2), (3, 2, 4), (5, 3, 12)])
+def test_causal_padding_comes_before_the_first_step(kernel_size, dilation, padding):
+    layer = keras.layers.Conv1D(2, kernel_size, dilation_rate=dilation, padding="causal")
+    np.testing.assert_array_equal(causal_padding(layer), [[0, 0], [padding, 0], [0, 0]])
+    first = keras.layers.Conv1D(2, kernel_size, dilation_rate=dilation, padding="causal", data_format="channels_first")
+    np.testing.assert_array_equal(causal_padding(first), [[0, 0], [0, 0], [padding, 0]])
+
+
+def weights():
+    """Return two weights of one shape, to notice a wrong index, and one of another."""
+    return [keras.Variable(np.ones(shape), name=name) for name, shape in (("a", (2, 3)), ("b", (2, 3)), ("c", (4,)))]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "slots"),
+    [
+        (lambda: keras.optimizers.SGD(0.1), 0),
+        (lambda: keras.optimizers.SGD(0.1, momentum=0.9), 1),
+        (lambda: keras.optimizers.Adam(0.1), 2),
+        (lambda: keras.optimizers.Adam(0.1, amsgrad=True), 3),
+        (lambda: keras.optimizers.RMSprop(0.1, momentum=0.9, centered=True), 3),
+        (lambda: keras.optimizers.Adagrad(0.1), 0),
+        (lambda: keras.optimizers.Ftrl(0.1), 1),
+        (lambda: keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True), 2),
+        (lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2), 2),
+    ],
+)
+def test_optimizer_has_its_number_of_slots_for_each_weight(optimizer, slots):
+    optimizer, variables = optimizer(), weights()
+    optimizer.build(variables)
+    found = [optimizer_slots(optimizer, variable) for variable in variables]
+    assert [len(each) for each in found] == [slots] * 3
+    assert all(slot.shape == variable.shape for each, variable in zip(found, variables, strict=True) for slot in each)
+    assert len({id(slot) for each in found for slot in each}) == 3 * slots
+
+
+def test_slot_of_a_weight_is_the_one_that_its_gradient_moves():
+    optimizer, (a, b, c) = keras.optimizers.SGD(0.1, momentum=0.5), weights()
+    optimizer.build([a, b, c])
+    optimizer.apply([keras.ops.zeros((2, 3)), keras.ops.ones((2, 3)), keras.ops.zeros((4,))])
+    (of_a,), (of_b,) = optimizer_slots(optimizer, a), optimizer_slots(optimizer, b)
+    np.testing.assert_array_equal(of_a, np.zeros((2, 3)))
+    np.testing.assert_allclose(of_b, np.full((2, 3), -0.1), rtol=1e-6)
+
+
+def test_unbuilt_optimizer_has_no_slots():
+    assert optimizer_slots(keras.optimizers.Adam(), weights()[0]) == []
+
+
+def test_frozen_weight_has_no_slots():
+    layer, frozen = (keras.layers.Dense(2) for _ in range(2))
+    model = keras.Sequential([keras.Input((2,)), frozen, layer])
+    frozen.trainable = False
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    assert optimizer_slots(optimizer, frozen.kernel) == []
+    assert len(optimizer_slots(optimizer, layer.kernel)) == 2
