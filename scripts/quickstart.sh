@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 make_environment requirements.txt
-rsr run configs/quickstart.toml "$@"
+rsr run quickstart "$@"

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.data import decoded_cache
-from rsr_tf.errors import first_line
+from rsr_tf.errors import first_line, require
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 JPEG_MARK = b"\xff\xd8"
@@ -126,10 +126,8 @@ def load(name, *, directory=None, validation=0.1, seed=0):
 
 def _digits(directory):
     """1,797 images of 8x8, a quarter of each class for the test; the data set itself names no test split."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
+    train_test_split = require("sklearn.model_selection", extra="data").train_test_split
+    digits = require("sklearn.datasets", extra="data").load_digits()
     images = (digits.images[..., np.newaxis] / 16).astype(np.float32)
     labels = digits.target.astype(np.int32)
     x_train, x_test, y_train, y_test = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
@@ -159,8 +157,7 @@ def _cifar10(directory):
 
 def _decode_cifar10(directory):
     """All images and labels as a dict of arrays, and whether the images were stored with loss."""
-    import tensorflow_datasets as tfds
-
+    tfds = require("tensorflow_datasets", extra="data")
     try:
         options = {"data_dir": directory or None, "download": not directory}
         splits = tfds.load("cifar10", **options, batch_size=-1)

@@ -6,10 +6,9 @@ Every attack is one graph over batches of one fixed shape: traced once, whatever
 import keras
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
 from rsr_tf.attacks.margin import is_right
+from rsr_tf.errors import require
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.validation import checked
@@ -78,6 +77,11 @@ def build_attacks(model_fn, *, epsilon, step_size, steps):
     Returns:
         A dict with `"clean"`, which changes nothing, `"fgsm"` and `"pgd"`.
     """
+    attacks = "cleverhans.tf2.attacks"
+    fast_gradient_method = require(f"{attacks}.fast_gradient_method", extra="evaluation").fast_gradient_method
+    projected_gradient_descent = require(
+        f"{attacks}.projected_gradient_descent", extra="evaluation"
+    ).projected_gradient_descent
     return {
         "clean": lambda x, y: x,
         "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXELS),
