@@ -16,7 +16,7 @@ find_python() {
 make_environment() {
     local requirements=$1 python stamp wanted
     stamp=.venv/installed-$requirements
-    wanted=$(cat requirements*.txt setup.py | cksum)
+    wanted=$(cat requirements*.txt pyproject.toml | cksum)
     if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
         python=$(find_python)
         echo "== installing the packages of $requirements into .venv"
