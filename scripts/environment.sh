@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it: makes .venv with the pinned packages, or leaves it as it is when it is up to date.
-# Takes the name of a requirements file.
+# Sourced by the other scripts. `make_environment FILE` creates .venv with the packages of a requirements file, unless it
+# is up to date.
 
 find_python() {
     local candidate
@@ -9,7 +9,7 @@ find_python() {
             return
         fi
     done
-    echo "Python 3.11, 3.12 or 3.13 is needed, as TensorFlow 2.21 does; none was found on the PATH" >&2
+    echo "TensorFlow 2.21 needs Python 3.11, 3.12 or 3.13; none was found on the PATH" >&2
     return 1
 }
 

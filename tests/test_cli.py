@@ -455,7 +455,7 @@ def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(fin
 def test_saved_model_that_was_not_exported_here_is_called_by_its_folder(
     finished_run, suite_calls, config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rsr_tf.export.saved_model.read_metadata", lambda path: {})
+    monkeypatch.setattr("rsr_tf.experiment.load.read_metadata", lambda path: {})
     judged(finished_run[0] / "saved_model", "--config", config, "--output", tmp_path / "out")
     verdict = json.loads((tmp_path / "out" / "verdict_quick.json").read_text())
     assert (verdict["model"], verdict["scheme"], verdict["sparsity"]) == ("saved_model", "SavedModel", None)

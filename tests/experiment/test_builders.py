@@ -70,3 +70,59 @@ def test_cosine_schedule_takes_very_short_trainings(steps):
 
 def test_constant_schedule_is_the_peak_itself():
     assert builders.build_learning_rate("constant", peak=0.1, steps=100) == 0.1
+
+
+def watched(kind, **attack):
+    """Return a config with a monitor of catastrophic overfitting."""
+    attack = {"epsilon": 0.2, "step_size": 0.2, "steps": 1, **attack, "overfitting_watch": kind}
+    values = {"data": {"name": "digits"}, "model": {"name": "small_cnn", "width": 0.125}, "attack": attack}
+    return parse_config(values, source="run.toml")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return builders.load_data(watched("off"))
+
+
+def rsr_model(config, data_set):
+    network = builders.build_network(config, data_set)
+    return builders.build_rsr_model(config, network, warmup_steps=0)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("off", 1), ("warn", 0)])
+def test_no_watch_is_built_if_it_is_off_or_nothing_attacks(digits, kind, steps):
+    config = watched(kind, steps=steps)
+    assert builders.build_overfitting_watch(config, digits, rsr_model(config, digits), []) == []
+
+
+def test_watch_that_warns_has_no_fallback(digits):
+    config = watched("warn")
+    model = rsr_model(config, digits)
+    (watch,) = builders.build_overfitting_watch(config, digits, model, [])
+    assert watch.fallback is None
+    assert len(watch.images) == min(256, len(digits.validation.labels))
+    assert model.attack.steps == 1
+
+
+def row(fgsm, pgd, multi_step=None):
+    """Return a row of the history file."""
+    values = {"watch_fgsm_accuracy": fgsm, "watch_pgd_accuracy": pgd, "multi_step": multi_step}
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def test_resumed_watch_knows_the_accuracies_of_earlier_epochs(digits):
+    config = watched("multi-step")
+    model = rsr_model(config, digits)
+    history = [row(0.4, 0.5, 0.0), row(0.6, 0.3, 0.0)]
+    (watch,) = builders.build_overfitting_watch(config, digits, model, history)
+    assert (watch.best_pgd, watch.last_fgsm) == (0.5, 0.6)
+    assert model.attack.steps == 1
+
+
+def test_resumed_training_keeps_the_fallback_attack(digits):
+    config = watched("multi-step")
+    model = rsr_model(config, digits)
+    history = [row(0.4, 0.5, 0.0), row(0.6, 0.1, 1.0)]
+    (watch,) = builders.build_overfitting_watch(config, digits, model, history)
+    assert model.attack is watch.fallback
+    assert (model.attack.epsilon, model.attack.step_size, model.attack.steps) == (0.2, 0.05, 7)
