@@ -1,5 +1,5 @@
-# Sourced by the other scripts. `make_environment FILE` creates .venv with the packages of a requirements file, unless it
-# is up to date.
+# Sourced by the other scripts. `make_environment FILE` creates .venv with the packages of a requirements file,
+# unless it is up to date.
 
 find_python() {
     local candidate
