@@ -7,31 +7,47 @@ from typing import get_args
 import keras
 import pytest
 
+import rsr_tf
 from rsr_tf import choices, data, evaluation, models
 from rsr_tf.cli import main
 from rsr_tf.config.schema import Config
 from rsr_tf.experiment.builders import build_learning_rate
 from rsr_tf.layers import noise
-from rsr_tf.pruning import magnitude
-from rsr_tf.training import model
+
+
+def listed_in_error(function, *arguments, **options):
+    """Return the choices that the error about an unknown one lists."""
+    with pytest.raises(ValueError, match=r"must be one of .* Received: ") as caught:
+        function(*arguments, **options)
+    return re.findall(r"'([\w-]+)'", str(caught.value).partition("Received")[0])
 
 
 def test_models_are_those_of_the_library():
-    built = set(models.__all__) - {"MODELS"}
-    assert {name for name in built if inspect.isfunction(getattr(models, name))} == set(choices.MODELS)
+    functions = {name for name in models.__all__ if inspect.isfunction(getattr(models, name))}
+    assert functions == set(choices.MODELS)
 
 
 def test_data_sets_are_those_of_the_library():
-    with pytest.raises(ValueError, match="`name` must be one of") as caught:
-        data.load("none")
-    listed = str(caught.value).partition("Received")[0]
-    assert set(re.findall(r"'(\w+)'", listed)) == set(choices.DATA_SETS)
+    assert set(listed_in_error(data.load, "none")) == set(choices.DATA_SETS)
 
 
-def test_noise_kinds_scopes_and_label_sources_are_those_of_the_library():
+def test_noise_kinds_are_those_of_the_layers():
     assert noise.KINDS == choices.NOISE_KINDS
-    assert magnitude.SCOPES == choices.SCOPES
-    assert model.LABEL_SOURCES == choices.LABEL_SOURCES
+
+
+def test_scopes_are_those_of_both_kinds_of_pruning(noisy_model):
+    options = {"exclude": (), "scope": "none"}
+    for found in (
+        listed_in_error(rsr_tf.prune, noisy_model, sparsity=0.5, **options),
+        listed_in_error(rsr_tf.prune_filters, noisy_model, share=0.5, **options),
+    ):
+        assert set(found) == set(choices.SCOPES)
+
+
+def test_label_sources_are_those_of_the_training(noisy_model):
+    options = {"attack_labels": "none"}
+    found = listed_in_error(rsr_tf.RSRModel, noisy_model.inputs, noisy_model.outputs, **options)
+    assert tuple(found) == choices.LABEL_SOURCES
 
 
 def test_suites_are_those_of_the_evaluation_in_the_other_order():

@@ -228,7 +228,7 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_filters_go_before_the_weights_and_the_smaller_network_is_fine_tuned(config, tmp_path, monkeypatch):
+def test_filters_are_removed_first_and_the_smaller_network_is_fine_tuned(config, tmp_path, monkeypatch):
     folder = tmp_path / "out"
     overrides = ("training.epochs=1", "model.group_lasso=1e-4", "pruning.filters=0.5", "pruning.finetune_epochs=2")
     arguments = ["train", str(config), "--output", str(folder), *settings(*overrides)]
@@ -326,7 +326,7 @@ def test_suite_takes_the_folder_of_a_run(finished_run, suite_calls, tmp_path):
 
 
 @pytest.mark.parametrize(("network", "file"), [("trained", "model.keras"), ("undefended", "undefended.keras")])
-def test_suite_attacks_another_network_and_number_of_images_under_their_own_name(
+def test_suite_names_its_files_by_another_network_and_number_of_images(
     finished_run, suite_calls, tmp_path, network, file
 ):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
@@ -340,7 +340,7 @@ def test_suite_attacks_another_network_and_number_of_images_under_their_own_name
     (call,) = suite_calls
     assert (call["n"], call["state"]) == (30, folder / "suites" / f"quick_{network}_30")
     stripped = rsr_tf.strip(keras.models.load_model(folder / file))
-    name = "noise off" if network == "trained" else "noise on"  # the twin has no noise to be taken out
+    name = "noise off" if network == "trained" else "noise on"  # the baseline has no noise
     pixels = rsr_tf.data.load("digits").test.pixels()[:2]
     np.testing.assert_allclose(call["logits"][name], stripped(pixels), atol=1e-5)
 
@@ -418,7 +418,7 @@ def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_pat
     assert "Plain attacks" not in page
 
 
-def test_verdict_of_an_earlier_version_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):
+def test_old_verdict_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
     shutil.copytree(finished_run[0], folder)
     (folder / "verdict_quick.json").write_text('{"claim": {}}')
@@ -432,7 +432,7 @@ def test_verdict_of_an_earlier_version_is_left_out_and_a_broken_one_is_one_line(
     assert "verdict_quick.json" in message
 
 
-def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(finished_run, suite_calls, tmp_path):
+def test_suite_on_a_saved_model_keeps_everything_in_the_output(finished_run, suite_calls, tmp_path):
     served, folder = tmp_path / "served", tmp_path / "out"
     shutil.copytree(finished_run[0] / "saved_model", served)
     judged(served, "--output", folder)
@@ -622,7 +622,7 @@ def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     assert "cannot read the checkpoint" in stopped_with_one_line(["train", config, "--output", folder])
 
 
-def test_loss_that_is_no_number_stops_the_run_with_the_last_good_checkpoint(config, tmp_path):
+def test_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     folder = tmp_path / "out"
     arguments = ["train", config, "--output", folder, "--set", "training.schedule=constant"]
     message = stopped_with_one_line([*arguments, "--set", "training.learning_rate=1e30"])

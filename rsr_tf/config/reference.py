@@ -1,5 +1,7 @@
 """The table of all config keys. `python -m rsr_tf.config.reference > docs/config.md` writes the page."""
 
+from typing import Literal, get_args, get_origin
+
 from rsr_tf.config.schema import Config
 
 INTRODUCTION = """\
@@ -15,24 +17,35 @@ out of range is an error before anything starts. The run folder keeps the whole 
 
 def key_table():
     """Return a list of `(key, default, description)` for every config key."""
-    seed, *sections = Config.model_fields.items()
-    keys = [seed] + [
-        (f"{section}.{key}", entry)
-        for section, field in sections
-        for key, entry in field.annotation.model_fields.items()
-    ]
-    return [(key, _show_default(entry), entry.description) for key, entry in keys]
+    return [(key, _show_default(entry), entry.description) for key, entry in _fields()]
 
 
 def markdown_table():
     """Return the table of all config keys as Markdown."""
-    rows = "\n".join(f"| `{key}` | {default} | {description} |" for key, default, description in key_table())
-    return f"| key | default | meaning |\n|---|---|---|\n{rows}\n"
+    rows = "\n".join(
+        f"| `{key}` | {_show_default(entry)} | {_show_choices(entry)} | {entry.description} |"
+        for key, entry in _fields()
+    )
+    return f"| key | default | choices | meaning |\n|---|---|---|---|\n{rows}\n"
 
 
 def page():
     """Return the contents of `docs/config.md`."""
     return f"{INTRODUCTION}\n{markdown_table()}"
+
+
+def _fields():
+    """Return a list of key and pydantic field of every config key."""
+    seed, *sections = Config.model_fields.items()
+    return [seed] + [
+        (f"{section}.{key}", entry)
+        for section, field in sections
+        for key, entry in field.annotation.model_fields.items()
+    ]
+
+
+def _show_choices(entry):
+    return ", ".join(get_args(entry.annotation)) if get_origin(entry.annotation) is Literal else ""
 
 
 def _show_default(entry):

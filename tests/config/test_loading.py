@@ -129,7 +129,7 @@ def test_list_of_numbers_is_sorted_and_distinct():
     assert parse_numbers(None, Share, source="--sparsities") == []
 
 
-def test_folder_without_a_config_is_one_line_with_the_path_of_what_is_missing(tmp_path):
+def test_folder_without_a_config_is_one_line_with_its_path(tmp_path):
     with pytest.raises(UserError, match=whole_line(f"{tmp_path} is not a run folder: it has no config.toml")):
         load_config(tmp_path)
 

@@ -126,6 +126,6 @@ def test_wrong_value_is_one_line_with_key_expectation_and_finding(text, message)
         'pruning.schedule = "rounds"\npruning.rounds = 3\npruning.finetune_epochs = 2',
     ],
 )
-def test_every_schedule_takes_its_keys_and_is_stored_with_those_of_the_others(text):
+def test_every_schedule_takes_its_keys_and_survives_storing(text):
     config = parse(text)
     assert parse_config(config.model_dump(), source="stored") == config

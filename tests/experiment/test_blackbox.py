@@ -28,7 +28,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder with a noisy network, its SavedModel and an undefended twin; trained for a moment, to be right."""
+    """A run folder with a noisy network, its SavedModel and an undefended network, all trained briefly."""
     config = parse_config(CONFIG, source="test")
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "noisy")
     folder.claim(config.model_dump(), {"rsr_tf": "0"})

@@ -48,7 +48,7 @@ def test_rounds_are_as_long_as_their_epochs_of_fine_tuning():
     assert builders.build_pruning_rounds(config, steps_per_epoch=10) == Rounds((0.5, 0.75), steps_per_round=30)
 
 
-def test_steps_schedule_is_a_tenth_at_half_and_a_hundredth_at_three_quarters():
+def test_steps_schedule_drops_at_half_and_at_three_quarters():
     rate = builders.build_learning_rate("steps", peak=0.1, steps=160)
     found = [float(rate(step)) for step in (0, 80, 81, 120, 121, 160)]
     assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])

@@ -38,7 +38,7 @@ def test_statistics_count_the_weights_that_the_network_computes_with(noisy_model
     }
 
 
-def test_histogram_has_zero_in_the_middle_and_large_weights_in_its_last_bins(noisy_model):
+def test_histogram_has_zero_in_the_middle_and_outliers_at_its_ends(noisy_model):
     kernels = list(rsr_tf.layers.prunable_kernels(noisy_model).values())
     for kernel in kernels:
         kernel.kernel.assign(tf.zeros_like(kernel.kernel))

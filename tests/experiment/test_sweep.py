@@ -1,4 +1,4 @@
-"""`rsr sweep` on small networks for digits; what it makes of its numbers is tested in test_report_sweep.py."""
+"""`rsr sweep` on small networks for digits; the page is tested in tests/report/test_sweep_page.py."""
 
 import hashlib
 import json
@@ -204,7 +204,7 @@ def test_another_network_is_attacked_anew(trained, tmp_path, attacks):
     assert after["network"] == hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
 
 
-def test_undefended_twin_is_in_the_figure_of_small_weights(tmp_path, attacks):
+def test_undefended_baseline_is_in_the_figure_of_small_weights(tmp_path, attacks):
     config = settings(undefended={"epochs": 1})
     write_trained(config, tmp_path / "run")
     (tmp_path / "run" / "undefended.keras").write_bytes((tmp_path / "run" / "model.keras").read_bytes())
@@ -213,7 +213,7 @@ def test_undefended_twin_is_in_the_figure_of_small_weights(tmp_path, attacks):
     assert ">undefended</text>" in (tmp_path / "run" / "sweep" / "sweep.html").read_text()
 
 
-def test_lambdas_are_runs_of_their_own_and_that_of_the_config_the_run_itself(trained, tmp_path, attacks):
+def test_each_lambda_is_a_run_and_that_of_the_config_is_the_run_itself(trained, tmp_path, attacks):
     folder, config = copied(trained, tmp_path / "run"), settings()
     content = sweep(folder, lambdas=[0.0, LASSO])
     assert [(entry["lambda"], set(entry["networks"])) for entry in content["lambdas"]] == [
@@ -240,7 +240,7 @@ def test_lambdas_are_runs_of_their_own_and_that_of_the_config_the_run_itself(tra
     assert files_of(folder) == before
 
 
-def test_lambdas_need_no_trained_network_and_no_twin(tmp_path, attacks):
+def test_lambdas_need_no_trained_network_and_no_baseline(tmp_path, attacks):
     config = settings(undefended={"epochs": 1})
     sweep(tmp_path / "run", config, lambdas=[0.01])
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["model"]["lasso"] == LASSO
