@@ -1,11 +1,49 @@
-"""Robust Sparse Regularization for TensorFlow and Keras 3: networks that are robust to attack, and sparse.
+"""Robust Sparse Regularization for TensorFlow and Keras 3: image classifiers that are robust to attack, and sparse.
 
-Names are imported when they are first used, so that `rsr --help` and reading a config need no TensorFlow. Import
-`rsr_tf` after `keras`, or touch any name of it, before `keras.models.load_model` is to know its layers.
+Names are imported when they are first used, so that `rsr --help` and reading a config need no TensorFlow. For
+`keras.models.load_model` to know the layers of this package, import `rsr_tf` after `keras`, or use any of its names.
 """
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for IDEs and type checkers
+    from rsr_tf import attacks, data, evaluation, export, layers, models, pruning, training
+    from rsr_tf.evaluation import as_model_fn
+    from rsr_tf.export import benchmark as artefacts
+    from rsr_tf.export import compact, export_saved_model, export_tflite, load_compact, save_compact, tflite
+    from rsr_tf.layers import (
+        NoisyConv1D,
+        NoisyConv1DTranspose,
+        NoisyConv2D,
+        NoisyConv2DTranspose,
+        NoisyConv3D,
+        NoisyConv3DTranspose,
+        NoisyConvBlock,
+        NoisyDense,
+        NoisyDepthwiseConv1D,
+        NoisyDepthwiseConv2D,
+        NoisySeparableConv1D,
+        NoisySeparableConv2D,
+        make_prunable,
+        noise,
+        unpruned_layers,
+    )
+    from rsr_tf.layers import conversion as convert
+    from rsr_tf.layers.conversion import add_noise, strip
+    from rsr_tf.layers.regularizers import GroupLasso
+    from rsr_tf.pruning import (
+        PruningCallback,
+        prune,
+        prune_filters,
+        rebuild,
+        schedules,
+        sparsity,
+        sparsity_table,
+        structured,
+    )
+    from rsr_tf.training import RSRModel
 
 __version__ = "0.2.0"
 
@@ -40,6 +78,7 @@ _HOMES = {
     "prune_filters": "pruning",
     "rebuild": "pruning",
 }
+"""Public names and the modules that define them."""
 _MODULES = ("attacks", "data", "evaluation", "export", "layers", "models", "pruning", "training")
 _MOVED = {
     "artefacts": "export.benchmark",
@@ -50,9 +89,9 @@ _MOVED = {
     "structured": "pruning.structured",
     "tflite": "export.tflite",
 }
-"""Attributes that were modules of their own in version 0.2.0, and where these are now."""
+"""Attributes that were modules of the package root in version 0.2.0, and their new names."""
 _SERIALIZED = ("attacks", "layers.regularizers", "layers", "pruning.schedules", "training")
-"""Modules with classes that a `.keras` file may name, or a config of `keras.saving`."""
+"""Modules with classes that Keras must know to load a `.keras` file."""
 
 __all__ = ["__version__", *_HOMES, *_MODULES, *_MOVED]
 

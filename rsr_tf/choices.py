@@ -1,4 +1,46 @@
-"""The names that a user chooses from; here once, and without an import."""
+"""The names that a user can choose from, in the config or on the command line. Imports nothing."""
+
+MODELS = ("small_cnn", "resnet20", "resnet18", "vgg16")
+"""Values of `model.name`: functions of `rsr_tf.models`."""
+
+DATA_SETS = ("digits", "cifar10", "npz")
+"""Values of `data.name`, see `rsr_tf.data.load`."""
+
+NOISE_KINDS = ("channel", "layer", "element", "none")
+"""Values of `model.noise`: one noise scale per filter, layer or weight, or no noise."""
+
+LASSO_STEPS = ("gradient", "proximal")
+"""Values of `model.lasso_step`."""
+
+LABEL_SOURCES = ("true", "predicted")
+"""Values of `attack.labels`."""
+
+OVERFITTING_WATCHES = ("off", "warn", "multi-step")
+"""Values of `attack.overfitting_watch`."""
+
+OPTIMIZERS = ("sgd", "adam")
+"""Values of `training.optimizer`."""
+
+LEARNING_RATE_SCHEDULES = ("constant", "steps", "cosine")
+"""Values of `training.schedule`."""
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""Values of `training.precision`: Keras dtype policies."""
+
+SCOPES = ("global", "layer")
+"""Values of `pruning.scope`."""
+
+PRUNING_SCHEDULES = ("one-shot", "constant", "polynomial", "rounds")
+"""Values of `pruning.schedule`."""
 
 SUITES = ("full", "paper", "standard-random", "quick")
-"""Suites of attacks, the strongest first."""
+"""Suites of attacks, strongest first."""
+
+NETWORKS = ("pruned", "trained", "undefended")
+"""Networks of a run that a suite can attack."""
+
+ZOO_TIERS = ("1", "2")
+"""Settings of ZOO: one trade-off constant, or a binary search for it."""
+
+ZOO_NOISES = ("shared", "per_image", "averaged", "off")
+"""How ZOO handles the noise of its target, see `rsr_tf.evaluation.ZOOSettings`; `"off"` attacks without noise."""

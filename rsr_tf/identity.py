@@ -1,8 +1,15 @@
-"""Where two dicts of plain values differ, for whoever goes on with what an earlier process left."""
+"""Tell whether stored work belongs to the current call: differences of settings, hashes of files."""
+
+import hashlib
 
 
 def first_difference(found, wanted, prefix=""):
-    """Where two nested dicts of plain values differ first, in words; `None` where they do not."""
+    """Return the first difference between two nested dicts in words, or `None` if they are equal.
+
+    Args:
+        found, wanted: nested dicts of JSON-serializable values: what is stored, and what is expected.
+        prefix: what precedes the key in the message. Defaults to `""`.
+    """
     for key in sorted(found.keys() | wanted.keys()):
         old, new = found.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
@@ -12,3 +19,18 @@ def first_difference(found, wanted, prefix=""):
         elif old != new:
             return f"`{prefix}{key}` is {old} there and {new} here"
     return None
+
+
+def content_hash(path):
+    """Return the SHA-256 hash of a file, or of all files of a folder and their names, as a hexadecimal string.
+
+    Args:
+        path: `Path` of the file or folder.
+    """
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        total.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size} ".encode())
+        total.update(file.read_bytes())
+    return total.hexdigest()

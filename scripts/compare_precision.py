@@ -17,9 +17,8 @@ from rsr_tf import evaluation
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import wilson_interval
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment import evaluate as assess
-from rsr_tf.experiment.load import open_finished
+from rsr_tf.experiment.builders import load_data
+from rsr_tf.experiment.load import load_network, open_finished, variants
 
 BATCH = 100
 
@@ -41,11 +40,11 @@ def main():
 def compare(path, n, overrides):
     """A row for each attack and each precision that it was crafted in."""
     finished = open_finished(path, overrides)
-    config, data_set = finished.config, build.load_data(finished.config)
+    config, data_set = finished.config, load_data(finished.config)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), n, seed=config.seed)
     images, labels = data_set.test.pixels()[chosen], data_set.test.labels[chosen]
     networks = {
-        "as trained": assess.variants(build.load_network(path))["stripped"],
+        "as trained": variants(load_network(path))["stripped"],
         "float32": finished.networks["stripped"],
     }
     epsilon = config.evaluation.epsilon

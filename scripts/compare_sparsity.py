@@ -1,8 +1,8 @@
 """Three ways to the same sparsity: a threshold after training, the proximal step, a schedule in training.
 
-    python scripts/compare_sparsity.py configs/quickstart.toml --seeds 3 --lambdas 0.0001,0.001,0.01 \\
+    python scripts/compare_sparsity.py quickstart --seeds 3 --lambdas 0.0001,0.001,0.01 \\
         --proximal-lambdas 0.1,0.3,1 --json docs/results/sparsity_digits.json
-    python scripts/compare_sparsity.py configs/cifar10/resnet20_rsr.toml --set training.epochs=2 --sparsities 0.8,0.9 \\
+    python scripts/compare_sparsity.py cifar10/resnet20_rsr --set training.epochs=2 --sparsities 0.8,0.9 \\
         --proximal-lambdas 0.003,0.01 --json docs/results/sparsity_cifar10.json
 
 threshold   the lasso as a gradient (Eq. 6), then the smallest weights go, once
@@ -24,11 +24,12 @@ from pathlib import Path
 import keras
 
 import rsr_tf
-from rsr_tf.config.schema import load_config
+from rsr_tf.config import load_config
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.experiment import Experiment
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment import evaluate as assess
+from rsr_tf.experiment.builders import load_data
+from rsr_tf.experiment.evaluate import attack_network, evaluation_images
+from rsr_tf.experiment.load import variants
 
 METHODS = {
     "threshold": [],
@@ -86,7 +87,7 @@ def main():
             f"--sparsities {arguments.sparsities} --lambdas {','.join(f'{value:g}' for value in gradient)} "
             f"--proximal-lambdas {','.join(f'{value:g}' for value in proximal)}"
             + "".join(f" --set {override}" for override in arguments.overrides if "directory" not in override),
-            "data": build.load_data(config).title,
+            "data": load_data(config).title,
             "config": config.model_dump(exclude={"data": {"directory"}}),
             "table": table,
             "rows": rows,
@@ -115,14 +116,15 @@ def measure(arguments, output, method, sparsity, lasso, *, seed):
     row["zeros_in_training"] = rsr_tf.sparsity(model)
     rsr_tf.prune(model, sparsity=sparsity, scope=config.pruning.scope)
     row["zeros"] = rsr_tf.sparsity(model)
-    networks, data_set = assess.variants(model), build.load_data(config)
+    networks, data_set = variants(model), load_data(config)
     first, title = next(iter(networks)), f"{method}, lambda {lasso:g}, {sparsity:.0%}"
     held_out = data_set.validation.first(config.evaluation.images or None)
-    scores = assess.attack(networks[first], held_out.pixels(), held_out.labels, config, f"{title}, validation")
+    scores = attack_network(networks[first], held_out.pixels(), held_out.labels, config, f"{title}, validation")
     row["validation_pgd"] = scores["pgd"]["mean"]
-    images, labels = assess.test_images(data_set, config)
+    images, labels = evaluation_images(data_set, config)
     scores = {
-        name: assess.attack(model_fn, images, labels, config, f"{title}, {name}") for name, model_fn in networks.items()
+        name: attack_network(model_fn, images, labels, config, f"{title}, {name}")
+        for name, model_fn in networks.items()
     }
     row |= {name: scores[first][name]["mean"] for name in ("clean", "pgd")}
     row |= {"pgd_noise_off": scores["stripped"]["pgd"]["mean"], "n": len(labels)}

@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it: makes .venv with the pinned packages, or leaves it as it is when it is up to date.
-# Takes the name of a requirements file.
+# Sourced by the other scripts. `make_environment FILE` creates .venv with the packages of a requirements file,
+# unless it is up to date.
 
 find_python() {
     local candidate
@@ -9,14 +9,14 @@ find_python() {
             return
         fi
     done
-    echo "Python 3.11, 3.12 or 3.13 is needed, as TensorFlow 2.21 does; none was found on the PATH" >&2
+    echo "TensorFlow 2.21 needs Python 3.11, 3.12 or 3.13; none was found on the PATH" >&2
     return 1
 }
 
 make_environment() {
     local requirements=$1 python stamp wanted
     stamp=.venv/installed-$requirements
-    wanted=$(cat requirements*.txt setup.py | cksum)
+    wanted=$(cat requirements*.txt pyproject.toml | cksum)
     if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
         python=$(find_python)
         echo "== installing the packages of $requirements into .venv"

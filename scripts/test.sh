@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything from nothing: an environment, the style checks and the tests. Arguments go to pytest.
+# Create an environment, check the style and run the tests. Arguments are passed to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh

@@ -1,14 +1,11 @@
 """The command as a user meets it: each test runs `rsr` in a process of its own, where that matters."""
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -22,6 +19,7 @@ import rsr_tf
 from rsr_tf.choices import SUITES
 from rsr_tf.cli import main
 from rsr_tf.evaluation import Check
+from rsr_tf.files import LOCK_FILE, FolderLock
 from rsr_tf.training.callbacks import Checkpoint, read_history
 
 REPOSITORY = Path(__file__).parent.parent
@@ -63,13 +61,20 @@ def weights_of(path):
     return keras.models.load_model(path).get_weights()
 
 
-def test_help_answers_at_once_and_without_tensorflow():
-    started = time.monotonic()
-    result = rsr("--help")
-    assert time.monotonic() - started < 1
-    assert "evaluate" in result.stdout
-    check = "import sys, rsr_tf.cli; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+def test_help_needs_neither_tensorflow_nor_keras_nor_numpy():
+    script = """
+import sys
+from click.testing import CliRunner
+from rsr_tf.cli import main
+for arguments in (["--help"], ["evaluate", "--help"], ["sweep", "--help"]):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    print(result.output)
+print([name for name in ("tensorflow", "keras", "numpy") if name in sys.modules])
+"""
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "--sparsities LIST" in output
+    assert output.splitlines()[-1] == "[]"
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,7 @@ def test_run_leaves_every_artefact(finished_run):
     folder, result = finished_run
     names = {path.name for path in folder.iterdir()}
     assert names == {
+        LOCK_FILE,
         "config.toml",
         "history.csv",
         "logs",
@@ -143,23 +149,29 @@ def test_second_run_changes_nothing_but_the_report(finished_run, tmp_path):
 
 
 def test_run_killed_within_an_epoch_ends_with_the_same_weights_bit_for_bit(finished_run, config, tmp_path):
-    """SIGKILL once the first checkpoint is there and the next epoch has begun; then the same command again."""
+    """SIGKILL in the first batch after the first checkpoint; then the same command again."""
     folder = tmp_path / "out"
-    command = [sys.executable, "-m", "rsr_tf.cli", "train", str(config), "--output", str(folder)]
-    with open(tmp_path / "log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    script = """
+import os, signal
+from rsr_tf.cli import main
+from rsr_tf.training.callbacks import Checkpoint
+
+def kill_after_a_checkpoint(self, batch, logs=None):
+    if list(self.folder.glob("train-*.keras")):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.on_train_batch_end = kill_after_a_checkpoint
+main()
+"""
     checkpoints = folder / "checkpoints"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("train-*.keras")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ["train", str(config), "--output", str(folder)]
+    killed = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(list(checkpoints.glob("train-*.keras"))) == 1
     assert not (folder / "model.keras").exists()
     again = rsr("run", config, "--output", folder)
     assert again.returncode == 0, again.stderr
-    assert "going on after epoch" in again.stdout
+    assert "resuming after epoch" in again.stdout
     for name in ("model.keras", "undefended.keras", "pruned.keras"):
         for ours, theirs in zip(weights_of(folder / name), weights_of(finished_run[0] / name), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -216,7 +228,7 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_filters_go_before_the_weights_and_the_smaller_network_is_fine_tuned(config, tmp_path, monkeypatch):
+def test_filters_are_removed_first_and_the_smaller_network_is_fine_tuned(config, tmp_path, monkeypatch):
     folder = tmp_path / "out"
     overrides = ("training.epochs=1", "model.group_lasso=1e-4", "pruning.filters=0.5", "pruning.finetune_epochs=2")
     arguments = ["train", str(config), "--output", str(folder), *settings(*overrides)]
@@ -247,7 +259,7 @@ def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_pat
 def test_frequency_that_leaves_no_time_to_prune_is_one_line(config, tmp_path):
     arguments = ["train", config, "--output", tmp_path / "out", "--set", "pruning.schedule=polynomial"]
     message = stopped_with_one_line(arguments)
-    assert "`pruning.frequency` must be at most 6, as pruning goes from step 3 to 9. Received: 100" in message
+    assert "`pruning.frequency` must be at most 6, as pruning lasts from step 3 to 9. Received: 100" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -314,7 +326,7 @@ def test_suite_takes_the_folder_of_a_run(finished_run, suite_calls, tmp_path):
 
 
 @pytest.mark.parametrize(("network", "file"), [("trained", "model.keras"), ("undefended", "undefended.keras")])
-def test_suite_attacks_another_network_and_number_of_images_under_their_own_name(
+def test_suite_names_its_files_by_another_network_and_number_of_images(
     finished_run, suite_calls, tmp_path, network, file
 ):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
@@ -328,7 +340,7 @@ def test_suite_attacks_another_network_and_number_of_images_under_their_own_name
     (call,) = suite_calls
     assert (call["n"], call["state"]) == (30, folder / "suites" / f"quick_{network}_30")
     stripped = rsr_tf.strip(keras.models.load_model(folder / file))
-    name = "noise off" if network == "trained" else "noise on"  # the twin has no noise to be taken out
+    name = "noise off" if network == "trained" else "noise on"  # the baseline has no noise
     pixels = rsr_tf.data.load("digits").test.pixels()[:2]
     np.testing.assert_allclose(call["logits"][name], stripped(pixels), atol=1e-5)
 
@@ -406,7 +418,7 @@ def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_pat
     assert "Basic attacks" not in page
 
 
-def test_verdict_of_an_earlier_version_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):
+def test_old_verdict_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
     shutil.copytree(finished_run[0], folder)
     (folder / "verdict_quick.json").write_text('{"claim": {}}')
@@ -420,13 +432,13 @@ def test_verdict_of_an_earlier_version_is_left_out_and_a_broken_one_is_one_line(
     assert "verdict_quick.json" in message
 
 
-def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(finished_run, suite_calls, tmp_path):
+def test_suite_on_a_saved_model_keeps_everything_in_the_output(finished_run, suite_calls, tmp_path):
     served, folder = tmp_path / "served", tmp_path / "out"
     shutil.copytree(finished_run[0] / "saved_model", served)
     judged(served, "--output", folder)
     judged(served, "--output", folder, "--images", 30)
     assert {path.name for path in folder.iterdir()} == {
-        *("config.toml", "report.html", "verdict_quick.json", "verdict_quick_30.json")
+        *(LOCK_FILE, "config.toml", "report.html", "verdict_quick.json", "verdict_quick_30.json")
     }
     verdict = json.loads((folder / "verdict_quick.json").read_text())
     assert (verdict["network"], verdict["scheme"], verdict["model"]) == ("exported", "RSR", "small_cnn")
@@ -443,7 +455,7 @@ def test_suite_on_a_saved_model_keeps_state_verdict_and_report_in_the_output(fin
 def test_saved_model_that_was_not_exported_here_is_called_by_its_folder(
     finished_run, suite_calls, config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rsr_tf.export.saved_model.read_metadata", lambda path: {})
+    monkeypatch.setattr("rsr_tf.experiment.load.read_metadata", lambda path: {})
     judged(finished_run[0] / "saved_model", "--config", config, "--output", tmp_path / "out")
     verdict = json.loads((tmp_path / "out" / "verdict_quick.json").read_text())
     assert (verdict["model"], verdict["scheme"], verdict["sparsity"]) == ("saved_model", "SavedModel", None)
@@ -551,19 +563,17 @@ def test_run_folder_that_another_process_just_made_is_one_line(config, tmp_path)
     """Both found no folder when they looked; the other was faster to claim it."""
     folder = tmp_path / "out"
     folder.mkdir()
-    other = os.open(folder, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    message = stopped_with_one_line(["train", config, "--output", folder])
-    os.close(other)
+    with FolderLock(folder):
+        message = stopped_with_one_line(["train", config, "--output", folder])
     assert f"another `rsr` is at work in the folder {folder}" in message
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == [LOCK_FILE]
 
 
 def test_stage_without_what_it_needs_is_one_line(config, tmp_path):
-    assert "model.keras is not there; `rsr train`" in stopped_with_one_line(
+    assert "model.keras not found. Run `rsr train`" in stopped_with_one_line(
         ["prune", config, "--output", tmp_path / "out"]
     )
-    assert "nothing was evaluated" in stopped_with_one_line(["report", config, "--output", tmp_path / "out"])
+    assert "no results in" in stopped_with_one_line(["report", config, "--output", tmp_path / "out"])
 
 
 def test_layers_are_excluded_from_pruning_and_no_layer_goes_beyond_the_cap(finished_run, config, tmp_path):
@@ -612,7 +622,7 @@ def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     assert "cannot read the checkpoint" in stopped_with_one_line(["train", config, "--output", folder])
 
 
-def test_loss_that_is_no_number_stops_the_run_with_the_last_good_checkpoint(config, tmp_path):
+def test_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     folder = tmp_path / "out"
     arguments = ["train", config, "--output", folder, "--set", "training.schedule=constant"]
     message = stopped_with_one_line([*arguments, "--set", "training.learning_rate=1e30"])

@@ -1,6 +1,9 @@
+import errno
+
+import filelock
 import pytest
 
-from rsr_tf.files import replacing
+from rsr_tf.files import LOCK_FILE, FolderLock, replacing
 
 
 def names_in(folder):
@@ -94,3 +97,34 @@ def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
         temporary.mkdir()
     assert names_in(tmp_path) == ["saved_model"]
     assert names_in(path) == []
+
+
+def test_lock_keeps_others_out_until_it_is_released(tmp_path):
+    other = FolderLock(tmp_path / "a")
+    with FolderLock(tmp_path / "a"):
+        with pytest.raises(ValueError, match="another `rsr` is at work in the folder"):
+            other.acquire()
+        with FolderLock(tmp_path / "b"):
+            assert names_in(tmp_path) == ["a", "b"]
+    with other:
+        assert names_in(tmp_path / "a") == [LOCK_FILE]
+
+
+def test_lock_of_a_missing_folder_creates_nothing(tmp_path):
+    FolderLock(tmp_path / "a").acquire()
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EIO])
+def test_lock_that_cannot_be_taken_is_no_error_in_a_read_only_folder(tmp_path, monkeypatch, code):
+    def acquire(self):
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    lock = FolderLock(tmp_path)
+    if code == errno.EIO:
+        with pytest.raises(OSError, match="refused"):
+            lock.acquire()
+    else:
+        lock.acquire()
+    assert names_in(tmp_path) == []

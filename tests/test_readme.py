@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 import rsr_tf
-from rsr_tf.config.schema import key_table, load_config
+from rsr_tf.config import load_config
+from rsr_tf.config.reference import key_table
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -21,7 +22,7 @@ def test_readme_lists_every_config_key_with_its_default():
 
 
 def test_every_config_of_the_repository_is_valid():
-    paths = sorted((REPOSITORY / "configs").rglob("*.toml"))
+    paths = sorted((REPOSITORY / "rsr_tf" / "configs").rglob("*.toml"))
     assert paths
     for path in paths:
         load_config(path)

@@ -1,8 +1,8 @@
 """FGSM and PGD of cleverhans, the reference implementations that the accuracies of Table 1 are measured with."""
 
 import numpy as np
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
+
+from rsr_tf.errors import require
 
 PIXEL_RANGE = {"clip_min": 0.0, "clip_max": 1.0}
 
@@ -19,6 +19,11 @@ def build_attacks(model_fn, *, epsilon, step_size, steps):
     Returns:
         A dict of functions `(images, labels) -> x_adv`: `"clean"`, which returns the images, `"fgsm"` and `"pgd"`.
     """
+    package = "cleverhans.tf2.attacks"
+    fast_gradient_method, projected_gradient_descent = (
+        getattr(require(f"{package}.{name}", extra="evaluation"), name)
+        for name in ("fast_gradient_method", "projected_gradient_descent")
+    )
     return {
         "clean": lambda x, y: x,
         "fgsm": lambda x, y: fast_gradient_method(model_fn, x, epsilon, np.inf, y=y, **PIXEL_RANGE),

@@ -1,23 +1,16 @@
-"""The configuration of a run: typed, checked before anything starts, read from TOML."""
+"""The configuration of a run: typed, read from TOML and checked before anything starts."""
 
-from rsr_tf.config.schema import (
-    Config,
-    NotNegative,
-    Share,
-    UserError,
-    key_table,
-    load_config,
-    parse_config,
-    parse_numbers,
-    run_folder_of,
-)
+from rsr_tf.config.loading import CONFIG_FILE, find_config, load_config, parse_config, parse_numbers, run_folder_of
+from rsr_tf.config.schema import Config, NotNegative, Share
+from rsr_tf.errors import UserError
 
 __all__ = [
+    "CONFIG_FILE",
     "Config",
     "NotNegative",
     "Share",
     "UserError",
-    "key_table",
+    "find_config",
     "load_config",
     "parse_config",
     "parse_numbers",

@@ -7,7 +7,7 @@ import numpy as np
 
 from rsr_tf.data import decoded_cache
 from rsr_tf.data.base import Split
-from rsr_tf.errors import first_line
+from rsr_tf.errors import first_line, require
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DATA_SETS = {"cifar10": ("CIFAR-10", CIFAR10_CLASSES)}
@@ -49,8 +49,7 @@ def load(name, directory=None):
 
 def _decode(name, title, directory):
     """Return all images and labels, and whether the images were stored as JPEG, as a dict of arrays."""
-    import tensorflow_datasets as tfds
-
+    tfds = require("tensorflow_datasets", extra="data")
     try:
         options = {"data_dir": directory or None, "download": not directory}
         splits = tfds.load(name, **options, batch_size=-1)

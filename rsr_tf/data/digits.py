@@ -3,6 +3,7 @@
 import numpy as np
 
 from rsr_tf.data.base import Split
+from rsr_tf.errors import require
 
 
 def load(directory=None):
@@ -14,10 +15,8 @@ def load(directory=None):
     Returns:
         A tuple `(title, train, test, class_names)`; images are float32 `(n, 8, 8, 1)`.
     """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
+    train_test_split = require("sklearn.model_selection", extra="data").train_test_split
+    digits = require("sklearn.datasets", extra="data").load_digits()
     images = (digits.images[..., np.newaxis] / 16).astype(np.float32)
     labels = digits.target.astype(np.int32)
     x_train, x_test, y_train, y_test = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)

@@ -1,54 +1,26 @@
-"""From the sections of a config to the objects that they describe: data, network, model to train, optimizer."""
-
-import contextlib
-import errno
-import os
+"""Build the objects that the sections of a config describe: data, network, training model, optimizer, schedules."""
 
 import keras
-import tensorflow as tf
 
 from rsr_tf import attacks, data, models
-from rsr_tf.config.schema import UserError
-from rsr_tf.errors import first_line
+from rsr_tf.errors import UserError, user_errors
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training.model import RSRModel
 from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
 from rsr_tf.validation import check_batch
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
-
-
-@contextlib.contextmanager
-def user_errors(section=None):
-    """Turn what the user can mend into a `UserError`; anything else is a defect and keeps its traceback.
-
-    Args:
-        section: of the config, if that is where the mistake is, for the message. Defaults to `None`.
-    """
-    try:
-        yield
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"[{section}] {first_line(error)}" if section else first_line(error)) from error
-
-
-@contextlib.contextmanager
-def disk_errors(folder):
-    """Turn what a disk refuses into a `UserError`; TensorFlow's writers name it in the message alone."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        reasons = [os.strerror(number) for number in DISK_ERRORS]
-        reason = next((reason for reason in reasons if reason in str(error)), None)
-        if reason is None:
-            raise
-        raise UserError(f"cannot write to {folder}: {reason}. What was saved before is intact") from error
-
 
 def load_data(config):
-    """The data set of a config, its first batch looked at.
+    """Load the data set of a config and check its first images.
+
+    Args:
+        config: a `Config`.
+
+    Returns:
+        A `DataSet`.
 
     Raises:
-        UserError: for data that is missing, or pixels or labels out of range.
+        UserError: if the data is missing, or pixels or labels are out of range.
     """
     section = config.data
     with user_errors("data"):
@@ -59,33 +31,34 @@ def load_data(config):
     return data_set
 
 
-def load_network(path):
-    """A saved Keras model.
-
-    Raises:
-        UserError: where there is none, or none that can be read.
-    """
-    if not path.exists():
-        raise UserError(f"{path} is not there; `rsr train` and `rsr prune` make it")
-    try:
-        return keras.models.load_model(path)
-    except Exception as error:  # whatever a broken file makes of zipfile, h5py and Keras
-        raise UserError(f"cannot read the model {path}: {first_line(error)}") from error
-
-
 def build_network(config, data_set, **changes):
-    """The network of a config, always with the same first weights; `changes` go over the model section."""
+    """Build the network of a config; its initial weights depend on `config.seed` alone.
+
+    Args:
+        config: a `Config`.
+        data_set: a `DataSet`, for shape, classes and pixel statistics.
+        **changes: values that replace those of the section `model`.
+
+    Returns:
+        A Keras model.
+    """
     keras.utils.set_random_seed(config.seed)
     options = config.model.model_dump() | changes
     if options.pop("lasso_step") == "proximal":
-        options["lasso"] = 0.0  # `build_rsr_model` takes it
+        options["lasso"] = 0.0  # `build_rsr_model` applies it
     mean, std = data_set.pixel_statistics()
     build = models.MODELS[options.pop("name")]
     return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, **options)
 
 
 def build_rsr_model(config, network, *, warmup_steps):
-    """A network as the model that trains it by the scheme of a config."""
+    """Build the `RSRModel` that trains a network by the scheme of a config.
+
+    Args:
+        config: a `Config`.
+        network: a Keras model.
+        warmup_steps: number of steps at the start without attack.
+    """
     proximal = config.model.lasso_step == "proximal"
     section = config.attack
     attack = None
@@ -110,13 +83,16 @@ def build_rsr_model(config, network, *, warmup_steps):
 
 
 def build_overfitting_watch(config, data_set, model, history):
-    """The watch that a config asks for, in a list for `fit`; an empty list if it asks for none.
+    """Build the monitor of catastrophic overfitting that a config selects, and restore its state.
 
     Args:
         config: a `Config`.
-        data_set: a `DataSet`; the watch looks at the first of its validation images.
-        model: the `RSRModel` to train. It gets the fallback attack if the run that goes on had come to it.
-        history: rows of the epochs that are done.
+        data_set: a `DataSet`; the first 256 of its validation images are monitored.
+        model: the `RSRModel` to train. Its attack becomes the fallback if the history says that this had happened.
+        history: rows of the finished epochs, see `read_history`.
+
+    Returns:
+        A list of one callback, or an empty list.
     """
     section = config.attack
     if section.overfitting_watch == "off" or model.attack is None:
@@ -136,7 +112,13 @@ def build_overfitting_watch(config, data_set, model, history):
 
 
 def build_learning_rate(schedule, peak, steps):
-    """A learning rate, or a Keras schedule of one over a number of optimizer steps; see `training.schedule`."""
+    """Build a learning rate, or a Keras schedule of learning rates.
+
+    Args:
+        schedule: one of `rsr_tf.choices.LEARNING_RATE_SCHEDULES`.
+        peak: the highest learning rate.
+        steps: number of optimizer steps.
+    """
     if schedule == "steps":
         boundaries = [round(steps * share) for share in (0.5, 0.75)]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [peak, 0.1 * peak, 0.01 * peak])
@@ -149,7 +131,18 @@ def build_learning_rate(schedule, peak, steps):
 
 
 def build_pruning_schedule(config, steps):
-    """The schedule by which a network is pruned while it trains for a number of steps; `None` for one that is not."""
+    """Build the schedule that prunes a network during its first training.
+
+    Args:
+        config: a `Config`.
+        steps: number of steps of that training.
+
+    Returns:
+        A schedule, or `None` if the config does not prune during training.
+
+    Raises:
+        UserError: if the frequency leaves no time for a second pruning.
+    """
     section = config.pruning
     begin, end = round(section.begin * steps), round(section.end * steps)
     if section.schedule == "constant":
@@ -158,10 +151,10 @@ def build_pruning_schedule(config, steps):
         intervals = (end - begin) // section.frequency
         if not intervals:
             raise UserError(
-                f"`pruning.frequency` must be at most {end - begin}, as pruning goes from step {begin} to {end}. "
+                f"`pruning.frequency` must be at most {end - begin}, as pruning lasts from step {begin} to {end}. "
                 f"Received: {section.frequency}"
             )
-        end = begin + intervals * section.frequency  # the last pruning is to reach the whole sparsity
+        end = begin + intervals * section.frequency  # so that the last pruning reaches the final sparsity
         return PolynomialDecay(
             section.initial_sparsity, section.sparsity, begin, end, power=section.power, frequency=section.frequency
         )
@@ -169,13 +162,18 @@ def build_pruning_schedule(config, steps):
 
 
 def build_pruning_rounds(config, steps_per_epoch):
-    """The schedule of a config that prunes in rounds, each of which ends with its epochs of fine-tuning."""
+    """Build the schedule that prunes in rounds; each round is followed by its epochs of fine-tuning.
+
+    Args:
+        config: a `Config`.
+        steps_per_epoch: number of steps in an epoch.
+    """
     section = config.pruning
     return Rounds.of_equal_share(section.sparsity, section.rounds, section.finetune_epochs * steps_per_epoch)
 
 
 def compile_model(model, config, learning_rate):
-    """Compile a model with the optimizer of a config, new, and cross-entropy."""
+    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
     section = config.training
     options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
     if section.optimizer == "sgd":

@@ -1,54 +1,67 @@
-"""The stages of a run, each leaving an artefact in the run folder.
+"""The stages of a run. Each leaves a file in the run folder.
 
-An artefact is written in one step, and a stage whose artefact is there is done. So a run that was stopped goes on where
-it was; within a training, at the end of the last whole epoch.
+Files are written atomically, and a stage whose file exists is skipped. So a stopped run resumes where it stopped;
+within a training, after the last complete epoch.
 """
 
-import contextlib
 import functools
 import logging
-import sys
 import time
 
 import keras
 import tensorflow as tf
 
 from rsr_tf import data, pruning
-from rsr_tf.config.schema import UserError, parse_config
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment import evaluate as assess
-from rsr_tf.experiment import export_benchmark as ship
-from rsr_tf.experiment.report import write_page
+from rsr_tf.config import UserError, parse_config
+from rsr_tf.errors import disk_errors, require, user_errors
+from rsr_tf.experiment import builders, export_benchmark
+from rsr_tf.experiment.evaluate import (
+    attack_examples,
+    attack_network,
+    evaluation_images,
+    weight_statistics,
+    write_verdict,
+)
+from rsr_tf.experiment.fit import fit, save
+from rsr_tf.experiment.load import load_network, variants
+from rsr_tf.experiment.provenance import describe, describe_machine, describe_network, versions
+from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
-from rsr_tf.export import benchmark, export_saved_model
+from rsr_tf.export.benchmark import format_table
+from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
+from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
-from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
 from rsr_tf.pruning.magnitude import select_kernels
-from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
 
 log = logging.getLogger(__name__)
 
 EXAMPLES = 8
-"""Images in the strip of the report."""
+"""Number of images that the report shows."""
+PACKAGES = {"cleverhans": "evaluation", "matplotlib": "report", "jinja2": "report"}
+"""Optional packages that the later stages of a run need, and the extras that install them."""
 
 
 class Experiment:
-    """One run: a config, and the folder that holds its artefacts; no other process may use it meanwhile.
+    """One run: a config and its run folder, which is locked until `__exit__`.
 
     Args:
         config: a `rsr_tf.config.Config`.
         folder: path of the run folder.
 
     Raises:
-        UserError: for a folder that belongs to another config; by the stages, for data that is missing or wrong, a
-            missing or unreadable artefact, a full disk, or a loss that became NaN.
+        UserError: if the folder belongs to another config; by the stages, if data, a file or an optional package is
+            missing or unusable, the disk is full, or the loss is not finite.
+
+    Example:
+        >>> with Experiment(load_config("quickstart"), "runs/quickstart") as experiment:
+        ...     experiment.run()
     """
 
     def __init__(self, config, folder):
         self.config = config
         self.folder = RunFolder(folder)
-        with build.user_errors():
+        with user_errors():
             self.folder.check(
                 config.model_dump(), lambda stored: parse_config(stored, source=self.folder.config).model_dump()
             )
@@ -64,7 +77,9 @@ class Experiment:
         self.folder.release()
 
     def run(self):
-        """All stages in their order."""
+        """Run all stages in order."""
+        for package, extra in PACKAGES.items():  # a missing package should not be noticed after the training only
+            require(package, extra=extra)
         for stage in (self.train, self.prune, self.evaluate, self.export, self.report):
             started = time.monotonic()
             log.info("== %s", stage.__name__)
@@ -72,238 +87,179 @@ class Experiment:
             log.info("== %s done in %.0f s", stage.__name__, time.monotonic() - started)
 
     def train(self):
-        """Train the network, and its undefended twin if the config asks for one."""
-        section, twin = self.config.training, self.config.undefended
+        """Train the network, and the undefended baseline if the config has one."""
+        section, baseline = self.config.training, self.config.undefended
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
-        with build.user_errors():
-            network = build.build_network(self.config, self._data_set)
-            select_kernels(network, self.config.pruning.exclude)
-            if self.config.pruning.filters:  # a mistake should not wait for the end of training
-                pruning.prune_filters(network, share=0.0, exclude=self.config.pruning.exclude)
-            schedule = build.build_pruning_schedule(self.config, section.epochs * self._steps_per_epoch)
+        with user_errors():
+            network = builders.build_network(self.config, self._data_set)
+            schedule = self._check_pruning(network)
         # only now, so that a run that cannot start leaves nothing behind
-        with build.user_errors(), self._disk_errors():
-            self.folder.claim(self.config.model_dump(), assess.versions())
+        with user_errors(), self._disk_errors():
+            self.folder.claim(self.config.model_dump(), versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
-            model = build.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
-            self._fit(
-                model,
-                "train",
-                self.folder.model,
-                epochs=section.epochs,
-                peak=section.learning_rate,
-                pruning_schedule=schedule,
-            )
-        if twin.epochs and not self.folder.undefended.exists():
-            log.info("-- undefended twin")
+            model = builders.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
+            options = {"epochs": section.epochs, "peak": section.learning_rate, "pruning_schedule": schedule}
+            self._fit(model, "train", self.folder.model, **options)
+        if baseline.epochs and not self.folder.undefended.exists():
+            log.info("-- undefended baseline")
             plain = self.config.changed(attack={"steps": 0}, model={"noise": "none", "lasso": 0.0, "group_lasso": 0.0})
-            network = build.build_network(plain, self._data_set)
-            model = build.build_rsr_model(plain, network, warmup_steps=0)
-            self._fit(model, "undefended", self.folder.undefended, epochs=twin.epochs, peak=twin.learning_rate)
+            network = builders.build_network(plain, self._data_set)
+            model = builders.build_rsr_model(plain, network, warmup_steps=0)
+            options = {"epochs": baseline.epochs, "peak": baseline.learning_rate}
+            self._fit(model, "undefended", self.folder.undefended, **options)
+
+    def _check_pruning(self, network):
+        """Check the pruning settings before a long training, and return the schedule that prunes during it."""
+        section = self.config.pruning
+        select_kernels(network, section.exclude)
+        if section.filters:
+            pruning.prune_filters(network, share=0.0, exclude=section.exclude)
+        return builders.build_pruning_schedule(self.config, self.config.training.epochs * self._steps_per_epoch)
 
     def prune(self):
-        """Prune the trained network, and train it further with the mask on if the config asks for that.
+        """Prune the trained network, and fine-tune it if the config has epochs for that.
 
-        Rounds prune while they train further. A network that was pruned in training has its sparsity already.
+        With the schedule "rounds", pruning and fine-tuning alternate. A network that was pruned during training has its
+        final sparsity already.
         """
         section = self.config.pruning
         if self.folder.pruned.exists():
             return
-        model = self._load(self.folder.model)
+        model = load_network(self.folder.model)
         if section.filters:
             model = self._without_filters(model)
         rounds, epochs = None, section.finetune_epochs
         if section.schedule == "rounds":
-            rounds, epochs = build.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
+            rounds, epochs = builders.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
         else:
-            with build.user_errors():
+            with user_errors():
                 pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, **section.selection)
         if epochs:
             model.skip_warmup()
-            self._fit(
-                model,
-                "finetune",
-                self.folder.pruned,
-                epochs=epochs,
-                peak=section.finetune_learning_rate,
-                schedule="constant",
-                pruning_schedule=rounds,
-            )
+            options = {"epochs": epochs, "peak": section.finetune_learning_rate, "pruning_schedule": rounds}
+            self._fit(model, "finetune", self.folder.pruned, schedule="constant", **options)
         else:
-            self._save(model, self.folder.pruned)
+            save(model, self.folder.pruned, self.folder)
         log.info("%s", pruning.sparsity_table(model))
 
     def _without_filters(self, model):
-        """The network in a smaller shape, without a share of the filters of every layer."""
+        """Return a smaller network without a share of the filters of every layer."""
         section = self.config.pruning
-        with build.user_errors():
+        with user_errors():
             table = pruning.prune_filters(model, share=section.filters, exclude=section.exclude)
         log.info("%s", table)
-        small = build.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
+        small = builders.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
         small.set_attack(model.attack)  # the overfitting monitor may have replaced it
         return small
 
     def evaluate(self):
-        """Attack every network of the run, noise on and off; what is done already is kept."""
-        images, labels = assess.test_images(self._data_set, self.config)
-        content = self.folder.read_evaluation() or assess.describe(self.config, self._data_set, count=len(labels))
-        networks = {name: self._load(path) for name, path in self._network_paths().items()}
+        """Attack every network of the run with and without its noise. Keeps earlier results."""
+        images, labels = evaluation_images(self._data_set, self.config)
+        content = self.folder.read_evaluation() or describe(self.config, self._data_set, count=len(labels))
+        networks = {name: load_network(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
-            entry = content["networks"].setdefault(name, assess.weight_statistics(network))
-            for variant, model_fn in assess.variants(network).items():
+            entry = content["networks"].setdefault(name, weight_statistics(network))
+            for variant, model_fn in variants(network).items():
                 if variant not in entry["scores"]:
-                    title = f"{name}, {variant}"
-                    entry["scores"][variant] = assess.attack(model_fn, images, labels, self.config, title)
+                    entry["scores"][variant] = attack_network(
+                        model_fn, images, labels, self.config, f"{name}, {variant}"
+                    )
                     self._write_evaluation(content)
         if "examples" not in content:
             networks.pop("before pruning", None)
-            content["examples"] = assess.attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
+            content["examples"] = attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
 
-    def judge(self, suite, network="pruned", images=None):
-        """Attack one network by a whole suite; what is done of it is kept, and a stopped suite goes on.
+    def run_suite(self, suite, network="pruned", images=None):
+        """Attack one network with a suite of attacks, and report the verdict. Resumes a stopped suite.
 
         Args:
             suite: one of `rsr_tf.choices.SUITES`.
-            network: `"pruned"`, `"trained"` or `"undefended"`. Defaults to `"pruned"`.
-            images: number of test images to draw; `None`, the default, for that of the suite.
+            network: one of `rsr_tf.choices.NETWORKS`. Defaults to `"pruned"`.
+            images: number of test images to draw. Defaults to that of the suite.
         """
         if network == "undefended" and not self.config.undefended.epochs:
             raise UserError("this run has no undefended network: `undefended.epochs` is 0")
         paths = {"pruned": self.folder.pruned, "trained": self.folder.model, "undefended": self.folder.undefended}
-        model, name = self._load(paths[network]), suite_name(suite, network, images)
-        assess.judge_into(
+        model = load_network(paths[network])
+        write_verdict(
             self.folder,
-            name,
-            assess.variants(model),
+            suite_name(suite, network, images),
+            variants(model),
             self._data_set,
             self.config,
             suite,
-            head=assess.describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
+            head=describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
             n=images,
-            identity=assess.digest(paths[network]),
+            identity=content_hash(paths[network]),
             reseed=functools.partial(reseed_noise, model),
         )
+        self.report()
 
     def export(self):
         """Write the pruned network as a SavedModel."""
         if self.folder.saved_model.exists():
             return
-        model = self._load(self.folder.pruned)
+        model = load_network(self.folder.pruned)
         metadata = {
             "sparsity": pruning.sparsity(model),
             "classes": list(self._data_set.class_names),
             "config": drop_none(self.config.model_dump()),
-            "versions": assess.versions(),
+            "versions": versions(),
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
             export_saved_model(model, temporary, metadata=metadata)
 
     def artefacts(self, again=False):
-        """Write the network before and after pruning as every kind of file, and measure each; what is done is kept.
+        """Write the networks before and after pruning in every export format, and measure them. Keeps earlier results.
 
-        Of a network that was pruned in training there is none before.
+        A network that was pruned during training is measured after pruning only.
 
         Args:
-            again: measure the latencies again, on a machine that is quiet now. Defaults to `False`.
+            again: whether to repeat the latency measurements, for example on an idle machine. Defaults to `False`.
         """
-        content = self.folder.read_artefacts() or ship.describe(self.config, self._data_set)
-        content["machine"] = ship.machine()
+        content = self.folder.read_artefacts() or export_benchmark.describe(self.config, self._data_set)
+        content["machine"] = describe_machine()
 
-        def save():
+        def write():
             self.folder.write_artefacts(content)
 
         loaders = {}
-        with build.user_errors(), self._disk_errors():
-            for name, path in self._network_paths(twin=False).items():
-                model, folder = self._load(path), self.folder.artefacts / name.replace(" ", "_")
-                entry = ship.start_over(content, name, folder, path)
-                loaders[name] = ship.measure_network(model, entry, folder, self._data_set, self.config, save)
-            images, _ = assess.test_images(self._data_set, self.config)
-            ship.measure_latencies(content, loaders, images, save, again=again)
-        log.info("%s", benchmark.format_table(content))
+        with user_errors(), self._disk_errors():
+            for name, path in self._network_paths(baseline=False).items():
+                model, folder = load_network(path), self.folder.artefacts / name.replace(" ", "_")
+                entry = export_benchmark.entry_of(content, name, folder, path)
+                options = {"data_set": self._data_set, "config": self.config, "save": write}
+                loaders[name] = export_benchmark.measure_network(model, entry, folder, **options)
+            images, _ = evaluation_images(self._data_set, self.config)
+            export_benchmark.measure_latencies(content, loaders, images, write, again=again)
+        log.info("%s", format_table(content))
 
     def report(self):
-        """Write `report.html` from what the other stages left."""
+        """Write `report.html` from the results of the other stages."""
         with self._disk_errors():
-            write_page(self.folder)
+            write_report_page(self.folder)
 
     @functools.cached_property
     def _data_set(self):
-        return build.load_data(self.config)
+        return builders.load_data(self.config)
 
     @property
     def _steps_per_epoch(self):
         return data.steps_per_epoch(self._data_set.train, self.config.training.batch_size)
 
-    def _fit(self, model, stage, path, *, epochs, peak, schedule=None, pruning_schedule=None):
-        """Train a model from the last checkpoint of this stage on, pruning it if there is a schedule, and save it."""
-        section, steps = self.config.training, self._steps_per_epoch
-        rate = build.build_learning_rate(schedule or section.schedule, peak, epochs * steps)
-        build.compile_model(model, self.config, rate)
-        checkpoint = Checkpoint(self.folder.checkpoints, stage)
-        with build.user_errors():
-            epoch = checkpoint.restore(model)
-        if epoch:
-            log.info("going on after epoch %d of %d", epoch, epochs)
-        batches = data.training_batches(
-            self._data_set.train,
-            batch_size=section.batch_size,
-            seed=self.config.seed,
-            crop_and_flip=self.config.data.crop_and_flip,
-            start_step=epoch * steps,
-        )
-        done = [row for row in read_history(self.folder.history) if row["stage"] == stage][:epoch]
-        watch = build.build_overfitting_watch(self.config, self._data_set, model, done)
-        selection = self.config.pruning.selection
-        callbacks = [
-            TerminateOnNonFinite(),
-            *watch,
-            PruningCallback(pruning_schedule, **selection) if pruning_schedule else SparsityLogger(),
-            CSVHistory(self.folder.history, stage),
-            keras.callbacks.TensorBoard(self.folder.logs / stage, histogram_freq=1, write_graph=False),
-            checkpoint,
-        ]
-        if epoch < epochs:
-            with self._disk_errors(), _divergence():
-                model.fit(
-                    batches,
-                    validation_data=data.batches(self._data_set.validation, batch_size=section.batch_size),
-                    initial_epoch=epoch,
-                    epochs=epochs,
-                    steps_per_epoch=steps,
-                    shuffle=False,  # the stream of batches is in a random order already
-                    verbose=1 if sys.stdout.isatty() else 2,
-                    callbacks=callbacks,
-                )
-        self._save(model, path)
+    def _fit(self, model, stage, path, **options):
+        fit(model, stage, path, config=self.config, data_set=self._data_set, folder=self.folder, **options)
 
-    def _save(self, model, path):
-        with self._disk_errors(), replacing(path) as temporary:
-            model.save(temporary)
-
-    def _load(self, path):
-        return build.load_network(path)
-
-    def _network_paths(self, *, twin=True):
-        twin = {"undefended": self.folder.undefended} if twin and self.config.undefended.epochs else {}
-        dense = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
-        return twin | dense | {"after pruning": self.folder.pruned}
+    def _network_paths(self, *, baseline=True):
+        undefended = {"undefended": self.folder.undefended} if baseline and self.config.undefended.epochs else {}
+        trained = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
+        return undefended | trained | {"after pruning": self.folder.pruned}
 
     def _write_evaluation(self, content):
         with self._disk_errors():
             self.folder.write_evaluation(content)
 
     def _disk_errors(self):
-        return build.disk_errors(self.folder.path)
-
-
-@contextlib.contextmanager
-def _divergence():
-    try:
-        yield
-    except NotFiniteError as error:
-        raise UserError(
-            f"training stopped: {error}. The checkpoint of the last whole epoch is intact; try a lower learning rate"
-        ) from error
+        return disk_errors(self.folder.path)

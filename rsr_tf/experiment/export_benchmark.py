@@ -1,31 +1,34 @@
-"""The files of a run that can be shipped, and what each weighs and costs, as plain numbers for `artefacts.json`."""
+"""Write networks in all export formats, and compute the contents of `artefacts.json`: size, latency, accuracy."""
 
 import functools
 import logging
-import os
-import platform
 import shutil
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from rsr_tf import pruning
-from rsr_tf.experiment.evaluate import attack_parameters, digest, test_images
+from rsr_tf.experiment.evaluate import evaluation_images
+from rsr_tf.experiment.provenance import attack_parameters
 from rsr_tf.export import benchmark, formats
-from rsr_tf.export.tflite import interpreter_class
 from rsr_tf.files import replacing
+from rsr_tf.identity import content_hash
 
 log = logging.getLogger(__name__)
 
 CALIBRATION = 500
-"""Training images that int8 is calibrated on."""
+"""Number of training images for the calibration of int8."""
 BATCHES = (1, 128)
-"""Batch sizes whose latency is measured."""
+"""Batch sizes at which latency is measured."""
 
 
 def describe(config, data_set):
-    """What is measured on what: the head of `artefacts.json`."""
+    """Return the head of `artefacts.json`.
+
+    Args:
+        config: a `Config`.
+        data_set: a `DataSet`.
+    """
     return {
         "data": data_set.title,
         "model": config.model.name,
@@ -36,32 +39,21 @@ def describe(config, data_set):
     }
 
 
-def machine():
-    """What the latency depends on beside the file."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "tflite_threads": 2,
-        "tflite_runtime": interpreter_class().__module__.split(".")[0],
-        "tensorflow": tf.__version__,
-    }
-
-
-def measure_network(model, entry, folder, data_set, config, save):
-    """Write every artefact of a network, and measure its bytes and accuracy where they are missing.
+def measure_network(model, entry, folder, *, data_set, config, save):
+    """Write a network in every export format, and measure missing sizes and accuracies.
 
     Args:
-        model: the network as trained.
-        entry: dict with what was measured before, filled in place.
-        folder: `Path` of the artefacts.
+        model: a Keras model.
+        entry: dict with earlier measurements, updated in place.
+        folder: `Path` of the folder for the files.
         data_set: a `DataSet`.
         config: a `Config`.
-        save: called, without arguments, whenever an artefact is measured.
+        save: function without arguments that is called after each measurement.
 
     Returns:
-        A dict from title to a function without arguments that loads the artefact, for `measure_latencies`.
+        A dict from the title of each format to a function without arguments that loads its file.
     """
-    images, labels = test_images(data_set, config)
+    images, labels = evaluation_images(data_set, config)
     section = config.evaluation
     keras.utils.set_random_seed(config.seed)
 
@@ -96,22 +88,24 @@ def measure_network(model, entry, folder, data_set, config, save):
 
 
 def measure_latencies(content, loaders, images, save, *, again=False):
-    """Time all artefacts of all networks in turn, unless that is done: a call of each in every round.
+    """Measure the latency of all files of all networks, in rounds with one call of each, unless it is known.
 
-    Those that run in TensorFlow and those that run in TFLite are timed apart, as the threads of one would spin while
-    the other works.
+    Files that run in TensorFlow and files that run in TFLite are measured separately, because idle threads of one
+    runtime would slow down the other.
 
     Args:
-        content: what goes into `artefacts.json`, filled in place: `"latency"` of every artefact, by batch size, and
-            `"speedup"`, the latency of the first network over that of the last within a round, by artefact and size;
-            empty for one network.
-        loaders: dict from each network to what `measure_network` returned of it.
-        images: float32 `(n, h, w, c)`, repeated to the size of a batch.
-        save: called, without arguments, when all is measured.
-        again: measure what is there anew. Defaults to `False`.
+        content: contents of `artefacts.json`, updated in place: `"latency"` of every format by batch size, and
+            `"speedup"`, the latency of the first network divided by that of the last in the same round, by format and
+            batch size; empty for a single network.
+        loaders: dict from network to the result of `measure_network`.
+        images: float32 `(n, h, w, c)`, repeated to fill a batch.
+        save: function without arguments that is called at the end.
+        again: whether to repeat known measurements. Defaults to `False`.
     """
     measured = {
-        (name, title): content["networks"][name]["artefacts"][title] for name, of in loaders.items() for title in of
+        (name, title): content["networks"][name]["artefacts"][title]
+        for name, files in loaders.items()
+        for title in files
     }
     if not again and "speedup" in content and all("latency" in found for found in measured.values()):
         return
@@ -120,28 +114,35 @@ def measure_latencies(content, loaders, images, save, *, again=False):
         keys = [key for key, found in measured.items() if found["runtime"] == runtime]
         functions = {(name, title): loaders[name][title]() for name, title in keys}
         for size in BATCHES:
-            log.info("latency of %d artefacts of %s in turn, batch %d", len(functions), runtime, size)
+            log.info("latency of %d files in %s, batch size %d", len(functions), runtime, size)
             times = benchmark.latencies(functions, np.resize(images, (size, *images.shape[1:])))
             for key in keys:
                 latency = benchmark.spread(times[key]) | {"calls": len(times[key])}
                 measured[key].setdefault("latency", {})[str(size)] = latency
             if len(loaders) > 1:
-                _compare(content["speedup"], times, *loaders, size=size)
+                _add_speedup(content["speedup"], times, *loaders, size=size)
     save()
 
 
-def _compare(speedup, times, before, after, *, size):
-    """Fill in how many times as fast an artefact is after pruning, within a round of calls."""
+def _add_speedup(speedup, times, before, after, *, size):
+    """Add the ratios of latencies before and after pruning, each within a round of calls."""
     for name, title in times:
         if name == before and (after, title) in times:
             ratio = benchmark.spread(times[before, title] / times[after, title])
             speedup.setdefault(title, {})[str(size)] = ratio
 
 
-def start_over(content, name, folder, path):
-    """What was measured of the network in the file `path`; of another one it is forgotten, its artefacts removed."""
+def entry_of(content, name, folder, path):
+    """Return the entry of a network, empty and without exported files if they belong to another network.
+
+    Args:
+        content: contents of `artefacts.json`, updated in place.
+        name: name of the network in it.
+        folder: `Path` of the folder with the exported files.
+        path: `Path` of the `.keras` file of the network.
+    """
     entry = content["networks"].setdefault(name, {})
-    identity = digest(path)
+    identity = content_hash(path)
     if entry.get("identity") != identity:
         entry.clear()
         content.pop("speedup", None)

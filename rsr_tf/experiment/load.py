@@ -1,31 +1,35 @@
-"""Networks that are finished, to be attacked where they lie: in a run folder, or as a SavedModel."""
+"""Load a finished network from a run folder, a `.keras` file or a SavedModel."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsr_tf.config.schema import Config, UserError, load_config, parse_config
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment import evaluate as assess
+import keras
+import tensorflow as tf
+
+from rsr_tf import evaluation
+from rsr_tf.config import Config, UserError, load_config, parse_config
+from rsr_tf.errors import first_line, user_errors
 from rsr_tf.experiment.run_folder import RunFolder
-from rsr_tf.experiment.saved_model import networks_of, open_saved_model
-from rsr_tf.layers import reseed_noise
-from rsr_tf.layers.conversion import in_float32
+from rsr_tf.export.saved_model import read_metadata
+from rsr_tf.identity import content_hash
+from rsr_tf.layers import noisy_layers, reseed_noise
+from rsr_tf.layers.conversion import in_float32, strip
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A network as attacks want it.
+class FinishedNetwork:
+    """A network to attack, with and without its noise.
 
     Args:
-        name: what it is called in a table: its run folder, and its file unless that is the pruned network's.
-        folder: the run folder, or that of the SavedModel.
-        config: what it was made by, which names its data.
-        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; that of a `.keras` file computes in
-            float32 whatever it was trained in, since black-box attacks live on small differences of scores.
-        identity: hash of its file or files, and the precision where it isn't their own.
-        reseed: function of an integer that restarts its noise, if that can be.
+        name: string for tables: the name of its run folder, and of its file unless that is `pruned.keras`.
+        folder: `Path` of the run folder, or of the SavedModel.
+        config: the `Config` that it was trained with.
+        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`. A network from a `.keras` file computes
+            in float32 even if it was trained in mixed precision: black-box attacks need small differences of scores.
+        identity: string, a hash of its files, with the precision if it is not that of the file.
+        reseed: function of an integer that restarts its noise; it does nothing for a SavedModel.
     """
 
     name: str
@@ -37,41 +41,142 @@ class Finished:
 
 
 def open_finished(path, overrides=()):
-    """A network and what goes with it.
+    """Open a finished network.
 
     Args:
         path: a run folder, for its pruned network, a `.keras` file in one, or a SavedModel that `rsr` exported.
-        overrides: changes to the config that lies there, such as `"data.directory=FOLDER"`.
+        overrides: changes to the stored config, such as `"data.directory=FOLDER"`; see `rsr_tf.config.load_config`.
 
     Returns:
-        A `Finished`.
+        A `FinishedNetwork`.
 
     Raises:
-        UserError: for a folder without a config or network, or one that cannot be read.
+        UserError: if config or network is missing or cannot be read.
     """
     path = Path(path)
     if (path / "saved_model.pb").exists():
-        return _open_saved_model(path, overrides)
+        return _open_exported(path, overrides)
     folder = RunFolder(path.parent if path.suffix == ".keras" else path)
     if not folder.config.exists():
         raise UserError(f"{path} is neither a run folder, nor a .keras file in one, nor a SavedModel")
     config = load_config(folder.path, overrides)
     file = path if path.suffix == ".keras" else folder.pruned
-    model, name = in_float32(build.load_network(file)), folder.path.resolve().name
-    return Finished(
+    model, name = in_float32(load_network(file)), folder.path.resolve().name
+    return FinishedNetwork(
         name if file.name == folder.pruned.name else f"{name}/{file.stem}",
         folder.path,
         config,
-        assess.variants(model),
-        f"{assess.digest(file)} in float32",
+        variants(model),
+        f"{content_hash(file)} in float32",
         functools.partial(reseed_noise, model),
     )
 
 
-def _open_saved_model(path, overrides):
+def _open_exported(path, overrides):
     endpoints, metadata = open_saved_model(path)
     if "config" not in metadata:
         raise UserError(f"{path} was not exported by `rsr`, so its data is unknown")
     config = parse_config(metadata["config"], overrides, source=path)
     name = "/".join(path.resolve().parts[-2:])
-    return Finished(name, path, config, networks_of(endpoints, metadata), assess.digest(path), lambda seed: None)
+    networks = networks_of(endpoints, metadata)
+    return FinishedNetwork(name, path, config, networks, content_hash(path), lambda seed: None)
+
+
+def load_network(path):
+    """Load a Keras model from a file.
+
+    Args:
+        path: `Path` of a `.keras` file.
+
+    Raises:
+        UserError: if the file is missing or cannot be read.
+    """
+    if not path.exists():
+        raise UserError(f"{path} not found. Run `rsr train` or `rsr prune` first")
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
+        raise UserError(f"cannot read the model {path}: {first_line(error)}") from error
+
+
+def variants(model):
+    """Return a Keras model with and without its noise.
+
+    Args:
+        model: a Keras model.
+
+    Returns:
+        A dict of `model_fn`s: `"noisy"`, unless the model has no noise, and `"stripped"`.
+    """
+    networks = {"noisy": model, "stripped": strip(model, fold=True)}
+    if not any(layer.noise != "none" for layer in noisy_layers(model)):
+        networks.pop("noisy")
+    return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
+
+
+def open_saved_model(path):
+    """Load the endpoints of a SavedModel, and the metadata that `rsr export` writes.
+
+    Args:
+        path: folder of the SavedModel.
+
+    Returns:
+        A dict with a `model_fn` for `"serve"` and, if the endpoint exists, `"serve_deterministic"`; and the contents of
+        `rsr_tf.json`, an empty dict without that file.
+
+    Raises:
+        UserError: if the folder cannot be read, or has no endpoint `serve` with one input.
+    """
+    with user_errors():
+        metadata = read_metadata(path)
+    try:
+        loaded = tf.saved_model.load(path)
+    except Exception as error:  # TensorFlow raises many kinds for a broken folder
+        raise UserError(f"cannot read the SavedModel {path}: {type(error).__name__}") from error
+    if not (hasattr(loaded, "serve") and "serving_default" in loaded.signatures):
+        raise UserError(f"the SavedModel {path} has no endpoint `serve`")
+    _, inputs = loaded.signatures["serving_default"].structured_input_signature
+    if len(inputs) != 1:
+        raise UserError(f"the SavedModel {path} must take one input. Received: {', '.join(sorted(inputs))}")
+    names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
+    return {name: _keeping(loaded, evaluation.as_model_fn(getattr(loaded, name))) for name in names}, metadata
+
+
+def _keeping(loaded, model_fn):
+    """Return `model_fn` with a reference to its SavedModel, without which the variables would be deleted."""
+    return lambda x: (loaded, model_fn(x))[1]
+
+
+def networks_of(endpoints, metadata):
+    """Return the endpoints of a SavedModel under the names that `variants` uses.
+
+    Args:
+        endpoints, metadata: as returned by `open_saved_model`. A SavedModel without metadata is taken to be noisy.
+    """
+    if not metadata.get("noisy", True):
+        return {"stripped": endpoints["serve"]}
+    names = {"noisy": "serve"} | ({"stripped": "serve_deterministic"} if metadata.get("noisy") else {})
+    return {name: endpoints[endpoint] for name, endpoint in names.items() if endpoint in endpoints}
+
+
+def check_fits(networks, data_set, path):
+    """Check that networks classify the images of a data set.
+
+    Args:
+        networks: dict from name to `model_fn`.
+        data_set: a `DataSet`; each network is called with two of its test images.
+        path: name of the networks in messages.
+
+    Raises:
+        UserError: if a network does not take the images, or returns too few logits.
+    """
+    images, classes = data_set.test.first(2).pixels(), len(data_set.class_names)
+    for model_fn in networks.values():
+        try:
+            logits = model_fn(tf.constant(images))
+        except Exception as error:  # TensorFlow and Keras raise many kinds for images of another shape
+            raise UserError(f"{path} does not take images of shape {images.shape}: {first_line(error)}") from error
+        if logits.shape.rank != 2 or logits.shape[-1] < classes:
+            raise UserError(
+                f"{path} must return logits of at least the {classes} classes of the data. Received: {logits.shape[1:]}"
+            )

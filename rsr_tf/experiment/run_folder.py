@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and that no two processes are in it."""
+"""The folder of a run: the paths of its files, and the lock that keeps other processes out."""
 
 import json
 import tomllib
@@ -6,21 +6,21 @@ from pathlib import Path
 
 import tomli_w
 
-from rsr_tf.experiment.folder_lock import FolderLock
-from rsr_tf.files import is_partial, replacing, write_text
+from rsr_tf.config import CONFIG_FILE
+from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, replacing, write_text
 from rsr_tf.identity import first_difference
 
 
 class RunFolder:
-    """Paths of the artefacts of one run.
+    """The paths of all files of one run.
 
     Args:
-        path: the folder; `claim` makes it.
+        path: path of the folder; `claim` creates it.
     """
 
     def __init__(self, path):
         self.path = Path(path)
-        self.config = self.path / "config.toml"
+        self.config = self.path / CONFIG_FILE
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.checkpoints = self.path / "checkpoints"
@@ -35,16 +35,20 @@ class RunFolder:
         self._lock = FolderLock(self.path)
 
     def check(self, values, complete=lambda stored: stored):
-        """Raise `ValueError` for a folder that belongs to another config, or holds something else.
+        """Check that the folder is absent, empty or of the same config, and lock a folder of the same config.
 
         Args:
-            values: the resolved config as nested dicts.
-            complete: function that gives a stored config the keys it lacks, for a folder of an earlier version.
+            values: the config with all defaults, as a nested dict.
+            complete: function that adds missing keys to a stored config, for folders of earlier versions. Defaults to
+                the identity.
+
+        Raises:
+            ValueError: if the folder belongs to another config, holds something else, or is locked.
         """
         if not self.path.exists():
             return
         if not self.config.exists():
-            if not self.path.is_dir() or any(not is_partial(path) for path in self.path.iterdir()):
+            if not self.path.is_dir() or any(not _is_leftover(path) for path in self.path.iterdir()):
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
         try:
@@ -61,11 +65,14 @@ class RunFolder:
         self._lock.acquire()
 
     def claim(self, values, versions):
-        """Make the folder and write the config into it, with the versions it runs under; once.
+        """Create and lock the folder, and write config and versions into it unless it has a config.
 
         Args:
-            values: the resolved config as nested dicts.
+            values: the config with all defaults, as a nested dict.
             versions: dict from package to version.
+
+        Raises:
+            ValueError: if another process holds the lock.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
@@ -74,35 +81,43 @@ class RunFolder:
                 temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
 
     def release(self):
-        """Let other processes in again."""
+        """Release the lock."""
         self._lock.release()
 
     def read_evaluation(self):
+        """Return the contents of `evaluation.json`, see `read_json`."""
         return self.read_json(self.evaluation)
 
     def read_verdicts(self):
-        """A dict from the name of each file of a verdict to its content."""
+        """Return a dict from file name to contents of all verdicts, see `read_json`."""
         return {path.name: self.read_json(path) for path in sorted(self.path.glob(self.verdict("*").name))}
 
     def write_evaluation(self, content):
+        """Write `evaluation.json`."""
         self.write_json(self.evaluation, content)
 
     def read_artefacts(self):
+        """Return the contents of `artefacts.json`, see `read_json`."""
         return self.read_json(self.measured_artefacts)
 
     def write_artefacts(self, content):
+        """Write `artefacts.json`."""
         self.write_json(self.measured_artefacts, content)
 
     def verdict(self, name):
-        """Path of the verdict of a suite of attacks; see `suite_name`."""
+        """Return the path of the verdict of a suite; `name` is that of `suite_name`."""
         return self.path / f"verdict_{name}.json"
 
     def suite_state(self, name):
-        """Path of the folder with what is done of a suite; see `suite_name`."""
+        """Return the path of the folder with the state of a suite; `name` is that of `suite_name`."""
         return self.path / "suites" / name
 
     def read_json(self, path):
-        """The content of a file, an empty dict where there is none; `ValueError` for one that cannot be read."""
+        """Return the contents of a JSON file, or an empty dict if it does not exist.
+
+        Raises:
+            ValueError: if the file is not valid JSON.
+        """
         if not path.exists():
             return {}
         try:
@@ -111,16 +126,22 @@ class RunFolder:
             raise ValueError(f"cannot read {path}: {error}") from error
 
     def write_json(self, path, content):
+        """Write a JSON file atomically."""
         write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def _is_leftover(path):
+    """Return whether a file may lie in a folder that no run has claimed: a lock, or what a killed process left."""
+    return path.name == LOCK_FILE or is_partial(path)
+
+
 def suite_name(suite, network="pruned", images=None):
-    """What the files of a suite are called: its name, then the network and the number of images unless by default."""
+    """Return the name of the files of a suite: suite, network and number of images, without default values."""
     return "_".join([suite, *([] if network == "pruned" else [network]), *([] if images is None else [str(images)])])
 
 
 def drop_none(values):
-    """TOML has no null: a key without a value is left out."""
+    """Return a nested dict without the keys whose value is `None`, which TOML cannot express."""
     return {
         key: drop_none(value) if isinstance(value, dict) else value
         for key, value in values.items()

@@ -1,6 +1,6 @@
-"""The sweep of a run: what sparsity and lambda do to accuracy (Fig. 2, Section 4.2).
+"""The sweep of a run: accuracy and size as functions of sparsity and lambda (Fig. 2, Section 4.2).
 
-Everything lies in the folder `sweep` of the run folder, and what is done there is kept.
+All files are in the folder `sweep` of the run folder; earlier results in it are kept.
 """
 
 import json
@@ -11,40 +11,43 @@ from pathlib import Path
 import keras
 
 from rsr_tf import pruning
-from rsr_tf.config.schema import UserError
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment import evaluate as assess
+from rsr_tf.errors import UserError, disk_errors, require, user_errors
+from rsr_tf.experiment.builders import load_data
+from rsr_tf.experiment.evaluate import attack_network, evaluation_images, weight_statistics
 from rsr_tf.experiment.experiment import Experiment
+from rsr_tf.experiment.load import load_network, variants
+from rsr_tf.experiment.provenance import describe, versions
 from rsr_tf.export.benchmark import dense_bytes
 from rsr_tf.export.compact import save_compact
 from rsr_tf.files import replacing, write_text
+from rsr_tf.identity import content_hash
 from rsr_tf.layers.conversion import strip
-from rsr_tf.report.sweep_page import tables, write_sweep_page
 
 log = logging.getLogger(__name__)
 
 
 def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
-    """Prune copies of a trained network, or train the network with other lambdas, and attack what comes out.
+    """Prune copies of a trained network, or train it with other lambdas, and attack the results.
 
-    What a sweep has is added to, so one that was stopped goes on, and another list adds to the one before. The trained
-    network is pruned once, by the rules of the config, without fine-tuning. A lambda is a whole run, with all that the
-    config asks for but the undefended twin, in a run folder `sweep/lambda_VALUE`; that of the config is the run itself.
+    Earlier results are kept: a stopped sweep resumes, and another list adds to the previous one. The trained network is
+    pruned once, with the pruning settings of the config and without fine-tuning. Each lambda is a run of the whole
+    config without its undefended baseline, in a run folder `sweep/lambda_VALUE`; for the lambda of the config it is the
+    run itself.
 
     Args:
         experiment: an `Experiment`. For `sparsities` and `gammas` its network must be trained.
-        sparsities: shares of weights to prune, in [0, 1].
-        gammas: thresholds of Eq. 7 and 8, not negative.
-        lambdas: not negative.
+        sparsities: list of shares of weights to prune, in [0, 1]. Defaults to none.
+        gammas: list of thresholds of Eq. 7 and 8, not negative. Defaults to none.
+        lambdas: list of values of `model.lasso`, not negative. Defaults to none.
 
     Returns:
-        Path of the page, `sweep/sweep.html`; beside it are `sweep.json` and tables as CSV.
+        `Path` of the page, `sweep/sweep.html`; the same folder has `sweep.json` and tables as CSV.
 
     Raises:
-        UserError: for a network that is not trained yet, data that is missing or wrong, an unreadable file, or a full
-            disk.
+        UserError: if the network is not trained, data is missing or wrong, a file cannot be read, or the disk is full.
     """
-    with build.disk_errors(experiment.folder.path):
+    require("matplotlib", extra="report")  # before the long evaluation
+    with disk_errors(experiment.folder.path):
         sweep = Sweep(experiment)
         if sparsities or gammas:
             sweep.prune([("sparsity", value) for value in sparsities] + [("gamma", value) for value in gammas])
@@ -55,7 +58,7 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
 
 
 class Sweep:
-    """What is done of a sweep, and the folder that it lies in.
+    """The results of a sweep and the folder with its files.
 
     Args:
         experiment: an `Experiment`.
@@ -65,55 +68,55 @@ class Sweep:
         self.experiment, self.config = experiment, experiment.config
         self.folder = experiment.folder.path / "sweep"
         self.file = self.folder / "sweep.json"
-        self.data_set = build.load_data(self.config)
-        self.images, self.labels = assess.test_images(self.data_set, self.config)
+        self.data_set = load_data(self.config)
+        self.images, self.labels = evaluation_images(self.data_set, self.config)
         self.content = self._read()
 
     def _read(self):
-        about = assess.describe(self.config, self.data_set, count=len(self.labels))
+        about = describe(self.config, self.data_set, count=len(self.labels))
         kept = {"network": None, "share_below": {}, "points": [], "lambdas": []}
         if self.file.exists():
             try:
                 stored = json.loads(self.file.read_text(encoding="utf-8"))
                 kept = {key: stored[key] for key in kept}
             except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep anew") from error
+                raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep again") from error
         keys = ("data", "model", "scheme", "seed", "attack")
         return {
             **{key: about[key] for key in keys},
-            "versions": assess.versions(),
+            "versions": versions(),
             "pruning": self.config.pruning.selection,
             **kept,
         }
 
     def prune(self, targets):
-        """Attack pruned copies of the trained network; those that are there already are left.
+        """Attack pruned copies of the trained network, except those with earlier results.
 
         Args:
             targets: list of pairs of `"sparsity"` or `"gamma"` and a number.
         """
         path = self.experiment.folder.model
-        trained = build.load_network(path)
-        identity = assess.digest(path)
+        trained = load_network(path)
+        identity = content_hash(path)
         if self.content["network"] not in (identity, None):
-            log.info("%s is another one than that of %s: pruned and attacked anew", path, self.file)
+            log.info("%s has changed since %s was written: pruning and attacking it again", path, self.file)
             self.content |= {"points": [], "share_below": {}}
         self.content["network"] = identity
-        self.content["share_below"]["as trained"] = assess.weight_statistics(trained)["share_below"]
+        self.content["share_below"]["as trained"] = weight_statistics(trained)["share_below"]
         if self.config.undefended.epochs and self.experiment.folder.undefended.exists():
-            twin = build.load_network(self.experiment.folder.undefended)
-            self.content["share_below"]["undefended"] = assess.weight_statistics(twin)["share_below"]
+            baseline = load_network(self.experiment.folder.undefended)
+            self.content["share_below"]["undefended"] = weight_statistics(baseline)["share_below"]
         for number, (target, value) in enumerate(targets, 1):
             if any((point["target"], point["value"]) == (target, value) for point in self.content["points"]):
                 continue
             log.info("== %s %g, %d of %d", target, value, number, len(targets))
-            self._add("points", self._measure(build.load_network(path), target, value), ("target", "value"))
+            self._add("points", self._measure(load_network(path), target, value), ("target", "value"))
 
     def _measure(self, network, target, value):
-        """Prune a network in place and attack it."""
-        with build.user_errors():
+        """Prune a network in place, attack it, and return the entry of `sweep.json`."""
+        with user_errors():
             pruning.prune(network, **{target: value}, **self.config.pruning.selection)
-        statistics = assess.weight_statistics(network)
+        statistics = weight_statistics(network)
         return {
             "target": target,
             "value": value,
@@ -123,20 +126,24 @@ class Sweep:
             "layers": statistics["layers"],
             "bytes": sizes(network),
             "scores": {
-                variant: assess.attack(
+                variant: attack_network(
                     model_fn, self.images, self.labels, self.config, f"{target} {value:g}, {variant}"
                 )
-                for variant, model_fn in assess.variants(network).items()
+                for variant, model_fn in variants(network).items()
             },
         }
 
     def train(self, value):
-        """Do a whole run with another lambda, as far as it is not done yet."""
-        self.experiment.folder.claim(self.config.model_dump(), assess.versions())
+        """Run or resume the stages of the run with another lambda.
+
+        Args:
+            value: float, the value of `model.lasso`.
+        """
+        self.experiment.folder.claim(self.config.model_dump(), versions())
         if value == self.config.model.lasso:
             self._finish(self.experiment, value)
             return
-        keras.backend.clear_session()  # layers get the names that they would have in a process of their own
+        keras.backend.clear_session()  # so that layer names are those of a new process
         config = self.config.changed(model={"lasso": value}, undefended={"epochs": 0})
         with Experiment(config, self.folder / f"lambda_{value}") as experiment:
             self._finish(experiment, value)
@@ -146,14 +153,14 @@ class Sweep:
             stage()
         networks = experiment.folder.read_evaluation()["networks"]
         networks.pop("undefended", None)
-        first = next(iter(networks.values()))  # before pruning, unless it was pruned in training
+        first = next(iter(networks.values()))  # before pruning, unless it was pruned during training
         row = {"lambda": value, "share_below": first["share_below"], "networks": {}}
         for stage, network in networks.items():
             row["networks"][stage] = {"sparsity": network["sparsity"], "scores": network["scores"]}
         self._add("lambdas", row, ("lambda",))
 
     def _add(self, part, entry, keys):
-        """Put an entry in its place among the others, in the place of an earlier one, and write everything."""
+        """Insert an entry in order, replacing an earlier one with the same keys, and write all files."""
         identity = [entry[key] for key in keys]
         others = [other for other in self.content[part] if [other[key] for key in keys] != identity]
         self.content[part] = sorted([*others, entry], key=lambda other: [other[key] for key in keys])
@@ -163,8 +170,10 @@ class Sweep:
         """Write the sweep as JSON, CSV and HTML.
 
         Returns:
-            Path of the page.
+            `Path` of the page.
         """
+        from rsr_tf.report.sweep_page import tables, write_sweep_page  # imports matplotlib
+
         self.experiment.folder.write_json(self.file, self.content)
         for name, text in tables(self.content).items():
             write_text(self.folder / name, text)
@@ -175,7 +184,11 @@ class Sweep:
 
 
 def sizes(network):
-    """Bytes of a network without its noise: dense float32 weights, and its compact archive."""
+    """Return the bytes of a network without its noise: as dense float32 weights, and as a compact archive.
+
+    Args:
+        network: a Keras model.
+    """
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "network.rsrz"
         save_compact(strip(network), archive)

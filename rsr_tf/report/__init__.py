@@ -5,3 +5,8 @@
 - `charts`, `verdict_charts`, `sweep_charts`: the plots, as SVG text.
 - `labels`: every displayed name and number format. `render`: fills in the Jinja files of `templates/`.
 """
+
+from rsr_tf.errors import require
+
+for package in ("matplotlib", "jinja2"):
+    require(package, extra="report")

@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from rsr_tf import evaluation
 from rsr_tf.cli import main
-from rsr_tf.config.schema import parse_config
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment.folder_lock import FolderLock
+from rsr_tf.config import parse_config
+from rsr_tf.experiment.builders import build_network, load_data
 from rsr_tf.experiment.load import open_finished
 from rsr_tf.experiment.run_folder import RunFolder, drop_none
 from rsr_tf.export import saved_model as export
+from rsr_tf.files import LOCK_FILE, FolderLock
 
 CONFIG = {
     "data": {"name": "digits"},
@@ -28,14 +28,14 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder with a noisy network, its SavedModel and an undefended twin; trained for a moment, to be right."""
+    """A run folder with a noisy network, its SavedModel and an undefended network, all trained briefly."""
     config = parse_config(CONFIG, source="test")
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "noisy")
     folder.claim(config.model_dump(), {"rsr_tf": "0"})
     folder.release()
-    data_set = build.load_data(config)
+    data_set = load_data(config)
     for path, noise in ((folder.pruned, "channel"), (folder.undefended, "none")):
-        network = build.build_network(config, data_set, noise=noise)
+        network = build_network(config, data_set, noise=noise)
         network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         network.fit(data_set.train.pixels(), data_set.train.labels, epochs=3, verbose=0)
         network.save(path)
@@ -126,7 +126,7 @@ def test_folder_that_another_process_is_at_work_in_is_one_line(run, tmp_path, co
     with FolderLock(tmp_path):
         line = stopped_with_one_line(command, run.path, "--images", 3, "--output", tmp_path)
     assert line == f"rsr: another `rsr` is at work in the folder {tmp_path}"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
 def test_broken_config_of_a_run_is_one_line(run, tmp_path):
@@ -195,7 +195,7 @@ def test_saved_model_that_does_not_fit_is_one_line(wrong, tmp_path):
 def test_saved_model_is_opened_with_and_without_its_noise(run):
     finished = open_finished(run.saved_model)
     assert set(finished.networks) == {"noisy", "stripped"}
-    images = build.load_data(finished.config).test.pixels()[:4]
+    images = load_data(finished.config).test.pixels()[:4]
     looks = {
         name: [model_fn(images).numpy().tolist() for _ in range(2)] for name, model_fn in finished.networks.items()
     }
@@ -213,7 +213,7 @@ def test_network_trained_in_half_precision_is_attacked_in_float32(run):
     """Steps of ZOO are smaller than bfloat16 can tell apart."""
     config = parse_config(CONFIG, source="test")
     keras.config.set_dtype_policy("mixed_bfloat16")
-    network = build.build_network(config, build.load_data(config))
+    network = build_network(config, load_data(config))
     network.save(run.path / "half.keras")
     finished = open_finished(run.path / "half.keras")
     image = np.full((1, 8, 8, 1), 0.5, "float32")
@@ -224,7 +224,7 @@ def test_network_trained_in_half_precision_is_attacked_in_float32(run):
 
 def test_noise_can_be_restarted(run):
     finished = open_finished(run.path)
-    images = build.load_data(finished.config).test.pixels()[:4]
+    images = load_data(finished.config).test.pixels()[:4]
     looks = []
     for seed in (1, 2, 1):
         finished.reseed(seed)
@@ -234,11 +234,11 @@ def test_noise_can_be_restarted(run):
 
 def test_what_is_no_network_is_one_line(run, tmp_path):
     assert "neither a run folder, nor a .keras file in one, nor a SavedModel" in stopped_with_one_line("zoo", tmp_path)
-    assert "model.keras is not there" in stopped_with_one_line("zoo", run.model)
+    assert "model.keras not found" in stopped_with_one_line("zoo", run.model)
 
 
 def test_result_of_a_saved_model_wants_a_place(run):
-    assert "--output says where" in stopped_with_one_line("zoo", run.saved_model)
+    assert "a SavedModel needs --output" in stopped_with_one_line("zoo", run.saved_model)
 
 
 def test_column_that_the_network_has_not_is_one_line(run):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rsr_tf.config.schema import UserError, parse_config
-from rsr_tf.experiment import builders as build
+from rsr_tf.config import UserError, parse_config
+from rsr_tf.experiment import builders
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
 
 
@@ -16,46 +16,46 @@ def config_of(**pruning):
 
 @pytest.mark.parametrize("pruning", [{}, {"gamma": 0.01}, {"schedule": "rounds", "finetune_epochs": 2}])
 def test_network_is_not_pruned_in_training_by_default_nor_in_rounds(pruning):
-    assert build.build_pruning_schedule(config_of(**pruning), steps=1000) is None
+    assert builders.build_pruning_schedule(config_of(**pruning), steps=1000) is None
 
 
 def test_constant_schedule_begins_and_ends_at_its_shares_of_training():
     config = config_of(schedule="constant", sparsity=0.7, begin=0.1, end=0.9, frequency=50)
-    assert build.build_pruning_schedule(config, steps=1010) == ConstantSparsity(0.7, 101, end_step=909, frequency=50)
+    assert builders.build_pruning_schedule(config, steps=1010) == ConstantSparsity(0.7, 101, end_step=909, frequency=50)
 
 
 def test_polynomial_schedule_has_all_its_keys():
     config = config_of(schedule="polynomial", sparsity=0.8, initial_sparsity=0.2, begin=0, end=1, power=2, frequency=25)
     expected = PolynomialDecay(0.2, 0.8, 0, 1000, power=2, frequency=25)
-    assert build.build_pruning_schedule(config, steps=1000) == expected
+    assert builders.build_pruning_schedule(config, steps=1000) == expected
 
 
 def test_last_pruning_of_a_polynomial_schedule_reaches_the_whole_sparsity():
     """From 250 to 750 in steps of 120: the last that fits is 730."""
-    schedule = build.build_pruning_schedule(config_of(schedule="polynomial", frequency=120), steps=1000)
+    schedule = builders.build_pruning_schedule(config_of(schedule="polynomial", frequency=120), steps=1000)
     assert schedule == PolynomialDecay(0.0, 0.6, 250, 730, frequency=120)
     assert schedule(730) == (True, 0.6)
 
 
 def test_polynomial_schedule_without_time_for_a_second_pruning_is_refused():
-    with pytest.raises(UserError, match=r"must be at most 40, as pruning goes from step 20 to 60. Received: 41"):
-        build.build_pruning_schedule(config_of(schedule="polynomial", frequency=41), steps=80)
-    assert build.build_pruning_schedule(config_of(schedule="polynomial", frequency=40), steps=80)(60) == (True, 0.6)
+    with pytest.raises(UserError, match=r"must be at most 40, as pruning lasts from step 20 to 60. Received: 41"):
+        builders.build_pruning_schedule(config_of(schedule="polynomial", frequency=41), steps=80)
+    assert builders.build_pruning_schedule(config_of(schedule="polynomial", frequency=40), steps=80)(60) == (True, 0.6)
 
 
 def test_rounds_are_as_long_as_their_epochs_of_fine_tuning():
     config = config_of(schedule="rounds", sparsity=0.75, rounds=2, finetune_epochs=3)
-    assert build.build_pruning_rounds(config, steps_per_epoch=10) == Rounds((0.5, 0.75), steps_per_round=30)
+    assert builders.build_pruning_rounds(config, steps_per_epoch=10) == Rounds((0.5, 0.75), steps_per_round=30)
 
 
-def test_steps_schedule_is_a_tenth_at_half_and_a_hundredth_at_three_quarters():
-    rate = build.build_learning_rate("steps", peak=0.1, steps=160)
+def test_steps_schedule_drops_at_half_and_at_three_quarters():
+    rate = builders.build_learning_rate("steps", peak=0.1, steps=160)
     found = [float(rate(step)) for step in (0, 80, 81, 120, 121, 160)]
     assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_cosine_schedule_rises_over_three_tenths_and_falls_to_zero():
-    rate = build.build_learning_rate("cosine", peak=0.2, steps=100)
+    rate = builders.build_learning_rate("cosine", peak=0.2, steps=100)
     steps = np.array([0, 15, 30, 65, 100])
     falling = 0.1 * (1 + np.cos(np.pi * (steps - 30) / 70))
     wanted = np.where(steps < 30, 0.2 * steps / 30, falling)
@@ -64,9 +64,65 @@ def test_cosine_schedule_rises_over_three_tenths_and_falls_to_zero():
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_cosine_schedule_takes_very_short_trainings(steps):
-    rate = build.build_learning_rate("cosine", peak=0.2, steps=steps)
+    rate = builders.build_learning_rate("cosine", peak=0.2, steps=steps)
     assert all(0 <= float(rate(step)) <= 0.2 + 1e-6 for step in range(steps + 1))
 
 
 def test_constant_schedule_is_the_peak_itself():
-    assert build.build_learning_rate("constant", peak=0.1, steps=100) == 0.1
+    assert builders.build_learning_rate("constant", peak=0.1, steps=100) == 0.1
+
+
+def watched(kind, **attack):
+    """Return a config with a monitor of catastrophic overfitting."""
+    attack = {"epsilon": 0.2, "step_size": 0.2, "steps": 1, **attack, "overfitting_watch": kind}
+    values = {"data": {"name": "digits"}, "model": {"name": "small_cnn", "width": 0.125}, "attack": attack}
+    return parse_config(values, source="run.toml")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return builders.load_data(watched("off"))
+
+
+def rsr_model(config, data_set):
+    network = builders.build_network(config, data_set)
+    return builders.build_rsr_model(config, network, warmup_steps=0)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("off", 1), ("warn", 0)])
+def test_no_watch_is_built_if_it_is_off_or_nothing_attacks(digits, kind, steps):
+    config = watched(kind, steps=steps)
+    assert builders.build_overfitting_watch(config, digits, rsr_model(config, digits), []) == []
+
+
+def test_watch_that_warns_has_no_fallback(digits):
+    config = watched("warn")
+    model = rsr_model(config, digits)
+    (watch,) = builders.build_overfitting_watch(config, digits, model, [])
+    assert watch.fallback is None
+    assert len(watch.images) == min(256, len(digits.validation.labels))
+    assert model.attack.steps == 1
+
+
+def row(fgsm, pgd, multi_step=None):
+    """Return a row of the history file."""
+    values = {"watch_fgsm_accuracy": fgsm, "watch_pgd_accuracy": pgd, "multi_step": multi_step}
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def test_resumed_watch_knows_the_accuracies_of_earlier_epochs(digits):
+    config = watched("multi-step")
+    model = rsr_model(config, digits)
+    history = [row(0.4, 0.5, 0.0), row(0.6, 0.3, 0.0)]
+    (watch,) = builders.build_overfitting_watch(config, digits, model, history)
+    assert (watch.best_pgd, watch.last_fgsm) == (0.5, 0.6)
+    assert model.attack.steps == 1
+
+
+def test_resumed_training_keeps_the_fallback_attack(digits):
+    config = watched("multi-step")
+    model = rsr_model(config, digits)
+    history = [row(0.4, 0.5, 0.0), row(0.6, 0.1, 1.0)]
+    (watch,) = builders.build_overfitting_watch(config, digits, model, history)
+    assert model.attack is watch.fallback
+    assert (model.attack.epsilon, model.attack.step_size, model.attack.steps) == (0.2, 0.05, 7)

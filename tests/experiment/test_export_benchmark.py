@@ -12,8 +12,8 @@ from helpers import TINY
 
 import rsr_tf
 from rsr_tf.cli import main
-from rsr_tf.config.schema import load_config
-from rsr_tf.experiment import builders as build
+from rsr_tf.config import load_config
+from rsr_tf.experiment.builders import build_network, load_data
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export import benchmark, formats
 
@@ -61,7 +61,7 @@ def measured_once(tmp_path_factory):
     config = load_config(parent / "tiny.toml")
     folder = RunFolder(parent / "out")
     folder.claim(config.model_dump(), {})
-    network = build.build_network(config, build.load_data(config))
+    network = build_network(config, load_data(config))
     network.save(folder.model)
     rsr_tf.prune(network, sparsity=0.6)
     network.save(folder.pruned)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rsr_tf.config.schema import parse_config
-from rsr_tf.experiment.evaluate import scheme_name
+from rsr_tf.config import parse_config
+from rsr_tf.experiment.provenance import scheme_name
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
+from rsr_tf.files import LOCK_FILE
 
 VALUES = {"seed": 0, "model": {"lasso": 1e-4, "width": 1.0}, "pruning": {"sparsity": 0.6, "gamma": None}}
 VERSIONS = {"keras": "3.15.0"}
@@ -15,22 +19,41 @@ def folder(tmp_path):
 
 
 def names_in(path):
-    return sorted(entry.name for entry in path.iterdir())
+    return sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE)
 
 
-def test_same_config_passes(folder):
+def is_locked(folder):
+    """Return whether another process finds the folder locked."""
+    script = "import sys; from rsr_tf.files import FolderLock; FolderLock(sys.argv[1]).acquire()"
+    result = subprocess.run([sys.executable, "-c", script, folder.path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 or "another `rsr` is at work in the folder" in result.stderr
+    return result.returncode != 0
+
+
+def test_folder_of_the_same_config_is_locked_and_unchanged(folder):
+    folder.release()
+    before = folder.config.read_bytes()
+    assert not is_locked(folder)
     folder.check(VALUES)
+    assert is_locked(folder)
+    folder.release()
+    assert not is_locked(folder)
+    assert folder.config.read_bytes() == before
 
 
 def test_key_without_a_value_is_not_a_difference(folder):
+    folder.release()
     folder.check({**VALUES, "pruning": {"sparsity": 0.6}})
+    assert is_locked(folder)  # which `check` does last
 
 
 def test_versions_are_kept_but_not_compared(folder):
     text = folder.config.read_text()
     assert 'keras = "3.15.0"' in text
     folder.config.write_text(text.replace("3.15.0", "3.99.0"))
+    folder.release()
     folder.check(VALUES)
+    assert is_locked(folder)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +149,7 @@ def test_folder_whose_making_was_cut_short_is_taken(tmp_path):
     folder = RunFolder(tmp_path)
     folder.check({"seed": 0})
     folder.claim({"seed": 0}, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+    assert names_in(tmp_path) == ["config.toml"]
 
 
 def test_folder_in_use_is_refused_until_it_is_released(tmp_path):
@@ -136,10 +159,43 @@ def test_folder_in_use_is_refused_until_it_is_released(tmp_path):
         second.check({"seed": 0})
     first.release()
     second.check({"seed": 0})
+    with pytest.raises(ValueError, match="another `rsr` is at work"):
+        first.check({"seed": 0})
+
+
+def test_lock_of_a_killed_process_is_released(tmp_path):
+    script = """
+import os, signal, sys
+from rsr_tf.files import FolderLock
+with FolderLock(sys.argv[1]):
+    print("locked", flush=True)
+    signal.pause()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "locked\n"
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(ValueError, match="another `rsr` is at work"):
+        folder.claim(VALUES, VERSIONS)
+    process.kill()
+    process.communicate()
+    folder.claim(VALUES, VERSIONS)
+    assert folder.config.exists()
+
+
+def test_folder_that_only_has_a_lock_file_is_taken(tmp_path):
+    (tmp_path / LOCK_FILE).touch()
+    folder = RunFolder(tmp_path)
+    folder.check(VALUES)
+    folder.claim(VALUES, VERSIONS)
+    assert names_in(tmp_path) == ["config.toml"]
 
 
 def test_stored_config_is_completed_before_it_is_compared(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.claim({"seed": 0}, {})
     folder.release()
+    with pytest.raises(ValueError, match="`new` is None there and 1 here"):
+        folder.check({"seed": 0, "new": 1})
+    assert not is_locked(folder)
     folder.check({"seed": 0, "new": 1}, complete=lambda stored: {"new": 1} | stored)
+    assert is_locked(folder)

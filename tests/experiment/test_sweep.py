@@ -1,4 +1,4 @@
-"""`rsr sweep` on small networks for digits; what it makes of its numbers is tested in test_report_sweep.py."""
+"""`rsr sweep` on small networks for digits; the page is tested in tests/report/test_sweep_page.py."""
 
 import hashlib
 import json
@@ -12,10 +12,11 @@ from click.testing import CliRunner
 import rsr_tf
 from rsr_tf import experiment as experiments
 from rsr_tf.cli import main
-from rsr_tf.config.schema import UserError, parse_config
+from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import Experiment, run_sweep
-from rsr_tf.experiment import builders as build
-from rsr_tf.experiment import evaluate as assess
+from rsr_tf.experiment.builders import build_network, build_rsr_model, compile_model, load_data
+from rsr_tf.experiment.evaluate import attack_network, evaluation_images
+from rsr_tf.experiment.load import variants
 
 LASSO = 1e-3
 VALUES = {
@@ -43,9 +44,9 @@ def trained(tmp_path_factory):
 def write_trained(config, folder, seed=0):
     with Experiment(config, folder) as experiment:
         experiment.folder.claim(config.model_dump(), {})
-        network = build.build_network(config.model_copy(update={"seed": seed}), build.load_data(config))
-        model = build.build_rsr_model(config, network, warmup_steps=0)
-        build.compile_model(model, config, 0.1)
+        network = build_network(config.model_copy(update={"seed": seed}), load_data(config))
+        model = build_rsr_model(config, network, warmup_steps=0)
+        compile_model(model, config, 0.1)
         model.optimizer.build(model.trainable_variables)
         model.save(experiment.folder.model)
 
@@ -71,6 +72,12 @@ def files_of(folder):
     }
 
 
+def patch_attack(monkeypatch, attack):
+    """Replace the attack of the sweep and of the runs in it."""
+    for module in ("experiment", "sweep"):
+        monkeypatch.setattr(f"rsr_tf.experiment.{module}.attack_network", attack)
+
+
 @pytest.fixture
 def attacks(monkeypatch):
     """The titles of the attacks that were made, with numbers in place of their scores."""
@@ -81,7 +88,7 @@ def attacks(monkeypatch):
         score = rsr_tf.evaluation.Score((len(title) / 100, 0.5), len(labels)).as_dict()
         return {"clean": score, "fgsm": score, "pgd": score}
 
-    monkeypatch.setattr(assess, "attack", attack)
+    patch_attack(monkeypatch, attack)
     return titles
 
 
@@ -107,9 +114,9 @@ def test_each_point_is_a_pruned_copy(trained, tmp_path, quick_attacks):
         assert point["sparsity"] == rsr_tf.sparsity(model)
         assert [row["zeros"] for row in point["layers"]] == [row.zeros for row in rsr_tf.sparsity_table(model)]
         assert sum(row["zeros"] for row in point["layers"]) == point["zeros"]
-        images, labels = assess.test_images(build.load_data(config), config)
-        for variant, model_fn in assess.variants(model).items():
-            assert point["scores"][variant] == assess.attack(model_fn, images, labels, config, "")
+        images, labels = evaluation_images(load_data(config), config)
+        for variant, model_fn in variants(model).items():
+            assert point["scores"][variant] == attack_network(model_fn, images, labels, config, "")
     assert set(by_gamma["scores"]) == {"noisy", "stripped"}
     assert by_gamma["scores"]["noisy"] != by_gamma["scores"]["stripped"]
     assert by_sparsity["zeros"] == round(0.5 * by_sparsity["weights"])
@@ -153,15 +160,15 @@ def test_pruning_follows_the_rules_of_the_config(tmp_path, attacks):
 def test_sweep_that_was_stopped_ends_with_the_same_files(trained, tmp_path, quick_attacks, monkeypatch):
     whole, stopped = copied(trained, tmp_path / "whole"), copied(trained, tmp_path / "stopped")
     sweep(whole, sparsities=[0.0, 0.5, 0.9])
-    attack, calls = assess.attack, []
+    calls = []
 
     def stop_at_fourth(*arguments):
         calls.append(arguments)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return attack(*arguments)
+        return attack_network(*arguments)
 
-    monkeypatch.setattr(assess, "attack", stop_at_fourth)
+    patch_attack(monkeypatch, stop_at_fourth)
     with pytest.raises(KeyboardInterrupt):
         sweep(stopped, sparsities=[0.0, 0.5, 0.9])
     points = json.loads((stopped / "sweep" / "sweep.json").read_text())["points"]
@@ -197,7 +204,7 @@ def test_another_network_is_attacked_anew(trained, tmp_path, attacks):
     assert after["network"] == hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
 
 
-def test_undefended_twin_is_in_the_figure_of_small_weights(tmp_path, attacks):
+def test_undefended_baseline_is_in_the_figure_of_small_weights(tmp_path, attacks):
     config = settings(undefended={"epochs": 1})
     write_trained(config, tmp_path / "run")
     (tmp_path / "run" / "undefended.keras").write_bytes((tmp_path / "run" / "model.keras").read_bytes())
@@ -206,7 +213,7 @@ def test_undefended_twin_is_in_the_figure_of_small_weights(tmp_path, attacks):
     assert ">undefended</text>" in (tmp_path / "run" / "sweep" / "sweep.html").read_text()
 
 
-def test_lambdas_are_runs_of_their_own_and_that_of_the_config_the_run_itself(trained, tmp_path, attacks):
+def test_each_lambda_is_a_run_and_that_of_the_config_is_the_run_itself(trained, tmp_path, attacks):
     folder, config = copied(trained, tmp_path / "run"), settings()
     content = sweep(folder, lambdas=[0.0, LASSO])
     assert [(entry["lambda"], set(entry["networks"])) for entry in content["lambdas"]] == [
@@ -233,7 +240,7 @@ def test_lambdas_are_runs_of_their_own_and_that_of_the_config_the_run_itself(tra
     assert files_of(folder) == before
 
 
-def test_lambdas_need_no_trained_network_and_no_twin(tmp_path, attacks):
+def test_lambdas_need_no_trained_network_and_no_baseline(tmp_path, attacks):
     config = settings(undefended={"epochs": 1})
     sweep(tmp_path / "run", config, lambdas=[0.01])
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["model"]["lasso"] == LASSO
@@ -245,7 +252,7 @@ def test_lambdas_need_no_trained_network_and_no_twin(tmp_path, attacks):
 def test_network_that_is_not_trained_is_one_line_and_leaves_nothing(tmp_path):
     with (
         Experiment(settings(), tmp_path / "run") as experiment,
-        pytest.raises(UserError, match="is not there; `rsr train`"),
+        pytest.raises(UserError, match=r"not found\. Run `rsr train`"),
     ):
         run_sweep(experiment, sparsities=[0.5])
     assert not (tmp_path / "run").exists()
@@ -256,7 +263,7 @@ def test_file_that_cannot_be_read_is_one_line(trained, tmp_path, text):
     folder = copied(trained, tmp_path / "run")
     (folder / "sweep").mkdir()
     (folder / "sweep" / "sweep.json").write_text(text)
-    with pytest.raises(UserError, match=r"\Acannot read .*sweep.json: [^\n]*Remove it to start the sweep anew\Z"):
+    with pytest.raises(UserError, match=r"\Acannot read .*sweep.json: [^\n]*Remove it to start the sweep again\Z"):
         sweep(folder, sparsities=[0.5])
 
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
-from rsr_tf.config.schema import parse_config
-from rsr_tf.experiment import builders as build
+from rsr_tf.config import parse_config
+from rsr_tf.experiment.builders import build_network, build_rsr_model, load_data
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.regularizers import soft_threshold
 
@@ -143,8 +143,8 @@ def test_setting_is_kept_and_checked(noisy_model):
 def test_config_puts_the_lasso_in_the_loss_or_after_the_update(step, in_the_loss, proximal):
     values = {"data": {"name": "digits"}, "model": {"name": "small_cnn", "lasso": 0.25, "lasso_step": step}}
     config = parse_config(values, source="test")
-    network = build.build_network(config, build.load_data(config))
-    model = build.build_rsr_model(config, network, warmup_steps=0)
+    network = build_network(config, load_data(config))
+    model = build_rsr_model(config, network, warmup_steps=0)
     assert bool(model.losses) == in_the_loss
     assert model.proximal_lasso == proximal
 

@@ -1,0 +1,97 @@
+"""Train a model by the settings of a config, from its last checkpoint on."""
+
+import contextlib
+import logging
+import sys
+
+import keras
+
+from rsr_tf import data
+from rsr_tf.errors import UserError, disk_errors, user_errors
+from rsr_tf.experiment.builders import build_learning_rate, build_overfitting_watch, compile_model
+from rsr_tf.files import replacing
+from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
+from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
+
+log = logging.getLogger(__name__)
+
+
+def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=None, pruning_schedule=None):
+    """Train a model from the last checkpoint of its stage, and save it.
+
+    Args:
+        model: an `RSRModel`; it is compiled here.
+        stage: `"train"`, `"undefended"` or `"finetune"`: the name of checkpoints, logs and rows of the history.
+        path: `Path` of the `.keras` file.
+        config: a `Config`.
+        data_set: a `DataSet`.
+        folder: a `RunFolder`.
+        epochs: total number of epochs, those before the checkpoint included.
+        peak: the highest learning rate.
+        schedule: learning-rate schedule. Defaults to that of the config.
+        pruning_schedule: schedule of `rsr_tf.pruning` that prunes meanwhile. Defaults to `None`.
+
+    Raises:
+        UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
+    """
+    section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
+    compile_model(model, config, build_learning_rate(schedule or section.schedule, peak, epochs * steps))
+    checkpoint = Checkpoint(folder.checkpoints, stage)
+    with user_errors():
+        epoch = checkpoint.restore(model)
+    if epoch:
+        log.info("resuming after epoch %d of %d", epoch, epochs)
+    batches = data.training_batches(
+        data_set.train,
+        batch_size=section.batch_size,
+        seed=config.seed,
+        crop_and_flip=config.data.crop_and_flip,
+        start_step=epoch * steps,
+    )
+    history = [row for row in read_history(folder.history) if row["stage"] == stage][:epoch]
+    callbacks = [
+        TerminateOnNonFinite(),
+        *build_overfitting_watch(config, data_set, model, history),
+        PruningCallback(pruning_schedule, **config.pruning.selection) if pruning_schedule else SparsityLogger(),
+        CSVHistory(folder.history, stage),
+        keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),
+        checkpoint,
+    ]
+    if epoch < epochs:
+        with disk_errors(folder.path), _not_finite_errors():
+            model.fit(
+                batches,
+                validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
+                initial_epoch=epoch,
+                epochs=epochs,
+                steps_per_epoch=steps,
+                shuffle=False,  # `training_batches` shuffles already
+                verbose=1 if sys.stdout.isatty() else 2,
+                callbacks=callbacks,
+            )
+    save(model, path, folder)
+
+
+def save(model, path, folder):
+    """Save a Keras model atomically.
+
+    Args:
+        model: a Keras model.
+        path: `Path` of the `.keras` file.
+        folder: a `RunFolder`, for messages.
+
+    Raises:
+        UserError: if the disk is full.
+    """
+    with disk_errors(folder.path), replacing(path) as temporary:
+        model.save(temporary)
+
+
+@contextlib.contextmanager
+def _not_finite_errors():
+    try:
+        yield
+    except NotFiniteError as error:
+        raise UserError(
+            f"training stopped: {error}. The checkpoint of the last complete epoch is intact; try a lower learning rate"
+        ) from error

@@ -1,0 +1,103 @@
+"""What was measured, on what, with which versions and on which machine: the heads of the JSON files of a run."""
+
+import importlib.metadata
+import os
+import platform
+
+import tensorflow as tf
+
+from rsr_tf.export.tflite import interpreter_class
+
+VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
+"""Packages whose versions can change a result."""
+
+
+def scheme_name(config):
+    """Return the name of the training scheme of a config.
+
+    The names are those of Table 1; PNI is parametric noise injection (He et al. 2019).
+
+    Args:
+        config: a `Config`.
+
+    Returns:
+        `"PGD training"`, `"CNI"`, `"Lasso"`, `"RSR"`, `"PNI"` for noise by layer or weight, or one of these with its
+        additional penalty.
+    """
+    section = config.model
+    if not config.attack.steps:
+        return "training without attack"
+    noise = {"none": "", "channel": "CNI", "layer": "PNI", "element": "PNI"}[section.noise]
+    if noise == "CNI" and section.lasso:
+        noise = "RSR"
+    penalties = {"lasso": section.lasso and noise != "RSR", "group lasso": section.group_lasso}
+    penalty = " and ".join(name for name, weight in penalties.items() if weight)
+    if noise:
+        return f"{noise} with {penalty}" if penalty else noise
+    return penalty[0].upper() + penalty[1:] if penalty else "PGD training"
+
+
+def describe(config, data_set, *, count):
+    """Return the head of `evaluation.json`: data, network, training and attack.
+
+    Args:
+        config: a `Config`.
+        data_set: a `DataSet`.
+        count: number of test images that are attacked.
+    """
+    return {
+        "data": data_set.title,
+        "class_names": list(data_set.class_names),
+        "model": config.model.name,
+        "scheme": scheme_name(config),
+        "seed": config.seed,
+        "attack": {**attack_parameters(config), "n": count, "draws": config.evaluation.draws},
+        "training_attack": config.attack.model_dump(),
+        "networks": {},
+    }
+
+
+def describe_network(config, data_set, network, sparsity):
+    """Return the head of a verdict: the network that was attacked.
+
+    Args:
+        config: a `Config`.
+        data_set: a `DataSet`.
+        network: one of `rsr_tf.choices.NETWORKS`, or `"exported"` for a SavedModel.
+        sparsity: share of pruned weights, or `None` if unknown.
+    """
+    return {
+        "data": data_set.title,
+        "model": config.model.name,
+        "scheme": scheme_name(config),
+        "network": network,
+        "sparsity": sparsity,
+    }
+
+
+def attack_parameters(config):
+    """Return epsilon, step size and number of steps of the evaluation as a dict."""
+    section = config.evaluation
+    return {"epsilon": section.epsilon, "step_size": section.step_size, "steps": section.steps}
+
+
+def versions():
+    """Return the versions of the installed packages in `VERSIONED` as a dict."""
+    installed = {}
+    for name in VERSIONED:
+        try:
+            installed[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # cleverhans is optional
+            continue
+    return installed
+
+
+def describe_machine():
+    """Return what latencies depend on: processor, cores, threads and runtimes."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "tflite_threads": 2,
+        "tflite_runtime": interpreter_class().__module__.split(".")[0],
+        "tensorflow": tf.__version__,
+    }

@@ -1,0 +1,78 @@
+"""The contents of `evaluation.json`: statistics of weights and attacked examples."""
+
+import base64
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import silence, tiny_network
+
+import rsr_tf
+from rsr_tf.config import parse_config
+from rsr_tf.experiment.evaluate import GAMMAS, HISTOGRAM_EDGES, attack_examples, evaluation_images, weight_statistics
+
+VALUES = {
+    "data": {"name": "digits"},
+    "model": {"name": "small_cnn"},
+    "evaluation": {"epsilon": 0.2, "step_size": 0.1, "steps": 3, "images": 5},
+}
+
+
+@pytest.fixture
+def config():
+    return parse_config(VALUES, source="test")
+
+
+def test_statistics_count_the_weights_that_the_network_computes_with(noisy_model):
+    rsr_tf.prune(noisy_model, sparsity=0.5)
+    found = weight_statistics(noisy_model)
+    kernels = [kernel.mask * kernel.kernel for kernel in rsr_tf.layers.prunable_kernels(noisy_model).values()]
+    weights = np.concatenate([np.ravel(kernel) for kernel in kernels])
+    assert found["weights"] == len(weights)
+    assert found["sparsity"] == np.mean(weights == 0)
+    assert [layer["shape"] for layer in found["layers"]] == [list(kernel.shape) for kernel in kernels]
+    assert [layer["zeros"] for layer in found["layers"]] == [np.sum(np.equal(kernel, 0)) for kernel in kernels]
+    assert found["share_below"] == {
+        "gamma": GAMMAS,
+        "share": [pytest.approx(np.mean(np.abs(weights) < gamma)) for gamma in GAMMAS],
+    }
+
+
+def test_histogram_has_zero_in_the_middle_and_outliers_at_its_ends(noisy_model):
+    kernels = list(rsr_tf.layers.prunable_kernels(noisy_model).values())
+    for kernel in kernels:
+        kernel.kernel.assign(tf.zeros_like(kernel.kernel))
+    last = np.zeros(kernels[-1].kernel.shape, "float32")
+    last.flat[:3] = (-7.0, 5.0, 0.301)
+    kernels[-1].kernel.assign(last)
+    found = weight_statistics(noisy_model)
+    counts = found["histogram"]["counts"]
+    assert found["histogram"]["edges"] == HISTOGRAM_EDGES.tolist()
+    assert (counts[0], counts[30], counts[-1]) == (1, found["weights"] - 3, 2)
+    assert sum(counts) == found["weights"]
+
+
+def pixels_of(png):
+    return tf.io.decode_png(base64.b64decode(png)).numpy()
+
+
+def test_examples_are_the_images_and_their_attacked_versions(images, labels, config):
+    model = silence(tiny_network())
+    found = attack_examples({"pruned": model}, images[:4], labels[:4], config)
+    assert found["labels"] == labels[:4].tolist()
+    clean = np.array([pixels_of(png) for png in found["clean"]], "float32")
+    adversarial = np.array([pixels_of(png) for png in found["pruned"]["adversarial"]], "float32")
+    np.testing.assert_allclose(clean / 255, images[:4], atol=1 / 255)
+    assert 0 < np.abs(adversarial - clean).max() <= 0.2 * 255 + 2  # each is rounded
+    for pixels, name in ((clean, "clean_predictions"), (adversarial, "adversarial_predictions")):
+        logits = model.predict(pixels / 255, verbose=0)
+        assert found["pruned"][name] == np.argmax(logits, axis=-1).tolist()
+
+
+@pytest.mark.parametrize(("images", "count"), [(5, 5), (0, 450)])
+def test_first_test_images_are_attacked_and_zero_takes_all(images, count):
+    config = parse_config({**VALUES, "evaluation": {"images": images}}, source="test")
+    data_set = rsr_tf.data.load("digits")
+    pixels, labels = evaluation_images(data_set, config)
+    np.testing.assert_array_equal(pixels, data_set.test.pixels()[:count])
+    np.testing.assert_array_equal(labels, data_set.test.labels[:count])
