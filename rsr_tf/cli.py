@@ -214,6 +214,7 @@ def zoo(network, tier, images, columns, group, overrides, output):
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Number of PGD steps.")
 @click.option(
     "--draws",
+    "eot_samples",
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
@@ -227,7 +228,7 @@ def zoo(network, tier, images, columns, group, overrides, output):
     show_default=True,
     help="Folder for matrix, heat map and state.",
 )
-def transfer(networks, images, steps, draws, overrides, output):
+def transfer(networks, images, steps, eot_samples, overrides, output):
     """Evaluate images crafted on each of several finished networks on all of them.
 
     NETWORKS are run folders, for their pruned networks, .keras files in run folders, or SavedModels. A stopped
@@ -236,7 +237,9 @@ def transfer(networks, images, steps, draws, overrides, output):
     _start_tensorflow()
     from rsr_tf import experiment
 
-    experiment.transfer(networks, output=output, overrides=overrides, images=images, steps=steps, draws=draws)
+    experiment.transfer(
+        networks, output=output, overrides=overrides, images=images, steps=steps, eot_samples=eot_samples
+    )
 
 
 def _run(stage, config, overrides, output, *arguments):

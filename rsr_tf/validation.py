@@ -92,7 +92,7 @@ def fingerprint(images, labels):
 
 
 def renamed_argument(old, new):
-    """Return a class decorator that accepts an old keyword of the constructor, with a `DeprecationWarning`.
+    """Return a decorator that accepts an old keyword of a function or constructor, with a `DeprecationWarning`.
 
     Args:
         old: former name of the argument.
@@ -104,19 +104,22 @@ def renamed_argument(old, new):
         ...     def __init__(self, *, eot_samples=20): ...
     """
 
-    def decorate(cls):
-        init = cls.__init__
-
-        @functools.wraps(init)
-        def init_with_old_name(self, *args, **kwargs):
+    def accepting_old_name(function):
+        @functools.wraps(function)
+        def function_with_old_name(*args, **kwargs):
             if old in kwargs:
                 if new in kwargs:
                     raise TypeError(f"`{old}` is the former name of `{new}`: pass only `{new}`")
                 warnings.warn(f"`{old}` is now called `{new}`", DeprecationWarning, stacklevel=2)
                 kwargs[new] = kwargs.pop(old)
-            init(self, *args, **kwargs)
+            return function(*args, **kwargs)
 
-        cls.__init__ = init_with_old_name
-        return cls
+        return function_with_old_name
+
+    def decorate(function_or_class):
+        if not isinstance(function_or_class, type):
+            return accepting_old_name(function_or_class)
+        function_or_class.__init__ = accepting_old_name(function_or_class.__init__)
+        return function_or_class
 
     return decorate

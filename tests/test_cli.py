@@ -112,15 +112,15 @@ def test_evaluation_holds_every_network_with_and_without_noise(finished_run):
     evaluation = json.loads((finished_run[0] / "evaluation.json").read_text())
     networks = evaluation["networks"]
     assert {name: set(entry["scores"]) for name, entry in networks.items()} == {
-        "undefended": {"stripped"},
-        "before pruning": {"noisy", "stripped"},
-        "after pruning": {"noisy", "stripped"},
+        "undefended": {"noise_off"},
+        "trained": {"noise_on", "noise_off"},
+        "pruned": {"noise_on", "noise_off"},
     }
     for entry in networks.values():
         for scores in entry["scores"].values():
-            assert {(score["n"], score["draws"]) for score in scores.values()} == {(60, 2)}
-    assert networks["after pruning"]["sparsity"] == pytest.approx(0.6, abs=0.01)
-    assert networks["before pruning"]["sparsity"] == 0
+            assert {(score["num_images"], score["repeats"]) for score in scores.values()} == {(60, 2)}
+    assert networks["pruned"]["sparsity"] == pytest.approx(0.6, abs=0.01)
+    assert networks["trained"]["sparsity"] == 0
 
 
 def test_logs_hold_losses_accuracies_sparsity_and_histograms(finished_run):
@@ -222,7 +222,7 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
     for stage in ("prune", "evaluate", "report"):
         result = CliRunner().invoke(main, [stage, str(config), "--output", str(folder), *settings(*overrides)])
         assert result.exit_code == 0, result.output
-    assert set(json.loads((folder / "evaluation.json").read_text())["networks"]) == {"after pruning"}
+    assert set(json.loads((folder / "evaluation.json").read_text())["networks"]) == {"pruned"}
     pruned, trained = (keras.models.load_model(folder / name) for name in ("pruned.keras", "model.keras"))
     for ours, theirs in zip(pruned.trainable_variables, trained.trainable_variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -268,7 +268,7 @@ def test_evaluate_takes_a_saved_model(finished_run):
     assert result.returncode == 0, result.stderr
     scores = json.loads(result.stdout[result.stdout.index("{\n") :])
     assert set(scores) == {"serve", "serve_deterministic"}
-    assert scores["serve_deterministic"]["pgd"]["n"] == 60
+    assert scores["serve_deterministic"]["pgd"]["num_images"] == 60
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_suite_names_its_files_by_another_network_and_number_of_images(
     assert (verdict["network"], verdict["sparsity"]) == (network, 0)
     assert verdict["versions"]["tensorflow"] == tf.__version__
     (call,) = suite_calls
-    assert (call["n"], call["state"]) == (30, folder / "suites" / f"quick_{network}_30")
+    assert (call["num_images"], call["state"]) == (30, folder / "suites" / f"quick_{network}_30")
     stripped = rsr_tf.strip(keras.models.load_model(folder / file))
     name = "noise off" if network == "trained" else "noise on"  # the baseline has no noise
     pixels = rsr_tf.data.load("digits").test.pixels()[:2]
@@ -381,7 +381,7 @@ def test_suite_takes_a_saved_model(finished_run, suite_calls):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout[result.stdout.index("{\n") :])["sentence"].startswith("At most 40.0%")
     (call,) = suite_calls
-    assert call["n"] == 30
+    assert call["num_images"] == 30
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 

@@ -11,36 +11,36 @@ CALL_SIZES = (1, 250, 257, 2056)
 image and on eight."""
 
 
-def noise_by_batch_size(model_fn, images, sizes, *, draws=12):
+def noise_by_batch_size(model_fn, images, sizes, *, calls=12):
     """Measure how much the logits of an image differ between calls, for calls with different numbers of images.
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
         images: float32 `(n, h, w, c)` in [0,1]; the first 8 are used, repeated to fill a call.
         sizes: the numbers of images.
-        draws: calls of each size, if two of them differ at any size. Defaults to 12.
+        calls: number of calls of each size, if two of them differ at any size. Defaults to 12.
 
     Returns:
         A dict from size to the standard deviation of the logits over the calls, in units of their standard deviation
         over the classes; both are root mean squares over all images of a call. 0 for a network without noise.
     """
     first = {size: _spread(model_fn, images, size, 2) for size in sizes}
-    return {size: _spread(model_fn, images, size, draws) for size in sizes} if any(first.values()) else first
+    return {size: _spread(model_fn, images, size, calls) for size in sizes} if any(first.values()) else first
 
 
-def _spread(model_fn, images, size, draws):
+def _spread(model_fn, images, size, calls):
     shown = images[:8]
     rows = np.resize(shown, (max(size, len(shown)), *shown.shape[1:])).astype(np.float32)
-    calls = [tf.constant(rows[start : start + size]) for start in range(0, len(rows), size)]
-    logits = np.nan_to_num([np.concatenate([model_fn(x) for x in calls]) for _ in range(draws)]).astype(np.float64)
+    batches = [tf.constant(rows[start : start + size]) for start in range(0, len(rows), size)]
+    logits = np.nan_to_num([np.concatenate([model_fn(x) for x in batches]) for _ in range(calls)]).astype(np.float64)
     scale = np.sqrt(logits.mean(0).var(-1).mean())
     noise = np.sqrt(logits.var(0, ddof=1).mean())
     return float(noise / scale) if scale > 0 else float(noise > 0)
 
 
-def mean_logits(model_fn, images, *, draws=20):
+def mean_logits(model_fn, images, *, calls=20):
     """Return mean and variance of the logits of some images over several calls, float64 `(n, classes)` each."""
-    logits = np.array([model_fn(tf.constant(images)) for _ in range(draws)], np.float64)
+    logits = np.array([model_fn(tf.constant(images)) for _ in range(calls)], np.float64)
     return logits.mean(0), logits.var(0, ddof=1)
 
 

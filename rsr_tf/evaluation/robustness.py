@@ -16,15 +16,27 @@ from rsr_tf.evaluation.inputs import draw_test_images
 from rsr_tf.evaluation.model_fn import rescaled, with_gradient_path
 from rsr_tf.evaluation.runner import AttackRunner
 from rsr_tf.evaluation.state import State
-from rsr_tf.evaluation.suites import ALL_IMAGES, CHECK_IMAGES, NETWORK, RESCALED, STILL_ROBUST, STRIPPED, SUITES, plan
+from rsr_tf.evaluation.suites import (
+    ALL_IMAGES,
+    CHECK_IMAGES,
+    NOISE_OFF,
+    NOISE_ON,
+    RESCALED,
+    STILL_ROBUST,
+    SUITES,
+    plan,
+    stored_name,
+)
 from rsr_tf.evaluation.verdict import make_verdict, worst_case
-from rsr_tf.validation import checked
+from rsr_tf.validation import check_integers, checked, renamed_argument
 
 log = logging.getLogger(__name__)
 
-FINGERPRINT_IMAGES, FINGERPRINT_DRAWS, FINGERPRINT_SIGMAS = 8, 20, 8.0
+FINGERPRINT_IMAGES, FINGERPRINT_CALLS, FINGERPRINT_SIGMAS = 8, 20, 8.0
 
 
+@renamed_argument("draws", "predictions")
+@renamed_argument("n", "num_images")
 def run_suite(
     model_fn,
     images,
@@ -33,8 +45,8 @@ def run_suite(
     suite="quick",
     epsilon=8 / 255,
     stripped_fn=None,
-    n=None,
-    draws=20,
+    num_images=None,
+    predictions=20,
     batch_size=50,
     seed=0,
     state=None,
@@ -54,8 +66,8 @@ def run_suite(
         suite: one of `rsr_tf.choices.SUITES`. Defaults to `"quick"`.
         epsilon: radius of the linf ball, in units of pixels in [0,1]. Defaults to 8/255.
         stripped_fn: the network without its noise, or `None`. Defaults to `None`.
-        n: number of test images, drawn by `seed`. Defaults to that of the suite, or all if there are fewer.
-        draws: predictions of a random network per image, K. Defaults to 20.
+        num_images: number of test images, drawn by `seed`. Defaults to that of the suite, or all if there are fewer.
+        predictions: predictions of a random network per image, K. Defaults to 20.
         batch_size: images attacked at once. Defaults to 50.
         seed: integer, for the choice of images and the attacks. Defaults to 0.
         state: path of a folder where finished steps are kept, or `None` (default).
@@ -68,21 +80,22 @@ def run_suite(
         The verdict as a JSON-serializable dict; see `rsr_tf.evaluation.make_verdict`.
 
     Raises:
-        ValueError: for an unknown suite, an `epsilon` outside (0, 1], `draws`, `n` or `batch_size` below 1, images
-            outside [0,1], images and labels of unequal number, or the state of another evaluation.
+        ValueError: for an unknown suite, an `epsilon` outside (0, 1], `predictions`, `num_images` or `batch_size`
+            below 1, images outside [0,1], images and labels of unequal number, or the state of another evaluation.
 
     Example:
         >>> verdict = run_suite(as_model_fn(model), images, labels, stripped_fn=as_model_fn(rsr_tf.strip(model)))
         >>> print(verdict["sentence"])
     """
     started = time.monotonic()
-    _check(suite=suite, epsilon=epsilon, n=n, draws=draws, batch_size=batch_size)
+    _check(suite=suite, epsilon=epsilon, num_images=num_images, predictions=predictions, batch_size=batch_size)
     images, labels = checked(images, labels)
-    chosen = draw_test_images(len(images), n or SUITES[suite].images, seed=seed)
-    count = len(chosen)
-    parameters = {"suite": suite, "epsilon": epsilon, "norm": "linf", "n": count, "draws": draws, "seed": seed}
-    parameters["batch_size"] = min(batch_size, count)
-    networks = {NETWORK: model_fn} | ({} if stripped_fn is None else {STRIPPED: stripped_fn})
+    chosen = draw_test_images(len(images), num_images or SUITES[suite].num_images, seed=seed)
+    parameters = {
+        **{"suite": suite, "epsilon": epsilon, "norm": "linf", "num_images": len(chosen), "predictions": predictions},
+        **{"seed": seed, "batch_size": min(batch_size, len(chosen))},
+    }
+    networks = {NOISE_ON: model_fn} | ({} if stripped_fn is None else {NOISE_OFF: stripped_fn})
     networks = {name: with_gradient_path(network) for name, network in networks.items()}
     evaluation = _prepare(
         *(networks, images[chosen], labels[chosen], parameters),
@@ -126,24 +139,24 @@ def _prepare(networks, images, labels, parameters, *, state, identity, reseed):
     for name, network in networks.items():
         _check_fingerprint(kept, name, network, images)
     noise = {name: _noise(kept, name, network, images, batch_size) for name, network in networks.items()}
-    measured = kept.once("logits and gradients", lambda: _measure(networks[NETWORK], images[:100], labels[:100]))
+    measured = kept.once("logits and gradients", lambda: _measure(networks[NOISE_ON], images[:100], labels[:100]))
     scale = probes.logit_scale(measured["logits"])
     random = {name: is_random(spreads) for name, spreads in noise.items()}
     runner = AttackRunner(
-        networks | {RESCALED: rescaled(networks[NETWORK], scale)},
+        networks | {RESCALED: rescaled(networks[NOISE_ON], scale)},
         networks,
         images,
         labels,
         epsilon=epsilon,
-        draws={name: parameters["draws"] if is_noisy else 1 for name, is_noisy in random.items()},
+        predictions={name: parameters["predictions"] if is_noisy else 1 for name, is_noisy in random.items()},
         state=kept,
         batch_size=batch_size,
         seed=seed,
         reseed=reseed,
     )
     steps = plan(suite, epsilon=epsilon, random=random)
-    sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(SUITES[suite].check_images, len(images))}
-    speed = runtime.measure_speed(networks[NETWORK], images, labels, batch_size=batch_size)
+    sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(SUITES[suite].num_check_images, len(images))}
+    speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
     expected = _expected_seconds(steps, sizes, speed, runner)
     log.info(
         "suite %s, %d images, %d attacks: about %s if the first ones break every image, %s if none breaks any",
@@ -196,14 +209,12 @@ def _summarize(evaluation, *, chosen, started):
     return verdict
 
 
-def _check(*, suite, epsilon, n, draws, batch_size):
+def _check(*, suite, epsilon, num_images, **counts):
     if suite not in SUITES:
         raise ValueError(f"`suite` must be one of {tuple(SUITES)}. Received: suite={suite!r}")
     if not 0 < epsilon <= 1:
         raise ValueError(f"`epsilon` must be in (0, 1]. Received: epsilon={epsilon}")
-    for name, value in (("n", 1 if n is None else n), ("draws", draws), ("batch_size", batch_size)):
-        if not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
+    check_integers(1, num_images=1 if num_images is None else num_images, **counts)
 
 
 def _no_reseed(seed):
@@ -214,7 +225,7 @@ def _fixed(steps, images, labels):
     """Return what identifies an evaluation besides its parameters: all attacks with their settings, images, labels."""
     digests = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in (("x", images), ("y", labels))}
     return {
-        "table": {f"{step.name}, {step.source}": step.attack.get_config() for step in steps},
+        "table": {f"{step.name}, {stored_name(step.source)}": step.attack.get_config() for step in steps},
         "test_images": digests["x"],
         "test_labels": digests["y"],
     }
@@ -227,7 +238,7 @@ def _noise(state, name, network, images, batch_size):
     """
     sizes = dict.fromkeys((batch_size, 2 * batch_size, *probes.CALL_SIZES))  # a call of Square has two batches
     found = state.once(
-        f"noise, {name}",
+        f"noise, {stored_name(name)}",
         lambda: {"spreads": list(probes.noise_by_batch_size(network, images, sizes).values())},
     )
     return dict(zip(sizes, found["spreads"].tolist(), strict=True))
@@ -242,17 +253,17 @@ def _measure(model_fn, images, labels):
 
 def _check_fingerprint(state, name, network, images):
     """Check that the logits of a network differ from the stored ones by no more than the noise of both explains."""
-    step = f"answers, {name}"
+    step = f"answers, {stored_name(name)}"
     resumed = state.has(step)
 
     def measure():
-        mean, variance = probes.mean_logits(network, images[:FINGERPRINT_IMAGES], draws=FINGERPRINT_DRAWS)
+        mean, variance = probes.mean_logits(network, images[:FINGERPRINT_IMAGES], calls=FINGERPRINT_CALLS)
         return {"mean": mean, "variance": variance}
 
     stored = state.once(step, measure)
     if resumed:
         now = measure()
-        chance = np.sqrt((stored["variance"] + now["variance"]) / FINGERPRINT_DRAWS) + 1e-3 * now["mean"].std()
+        chance = np.sqrt((stored["variance"] + now["variance"]) / FINGERPRINT_CALLS) + 1e-3 * now["mean"].std()
         if not np.all(np.abs(now["mean"] - stored["mean"]) <= FINGERPRINT_SIGMAS * chance):
             raise ValueError(
                 f"the state in {state.folder} belongs to another network: its logits differ. "
@@ -262,7 +273,7 @@ def _check_fingerprint(state, name, network, images):
 
 def _expected_seconds(steps, sizes, speed, runner):
     """Return the expected seconds if the first attacks break every image, and if none breaks any."""
-    options = {"batch_size": runner.batch_size, "scorings": sum(runner.draws.values())}
+    options = {"batch_size": runner.batch_size, "scorings": sum(runner.predictions.values())}
     return [
         runtime.expected_seconds(steps, {**sizes, STILL_ROBUST: left}, speed, **options)
         for left in (0, sizes[ALL_IMAGES])

@@ -1,8 +1,8 @@
 """Run attacks in sequence, score each on several networks, and keep the worst adversarial example per image.
 
-A random network is scored by several draws of its noise. An image counts as broken once any attack makes a majority of
-the draws wrong. Selecting the worst of several noisy results is biased low: an image that is correct in six draws of
-ten can lose by chance under each attack. `fresh_score` re-evaluates with new noise, which removes the bias.
+A random network is scored by several predictions. An image counts as broken once any attack makes a majority of them
+wrong. Selecting the worst of several noisy results is biased low: an image that is correct in six predictions of ten
+can lose by chance under each attack. `fresh_score` re-evaluates with new noise, which removes the bias.
 """
 
 import functools
@@ -18,7 +18,7 @@ from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
-from rsr_tf.evaluation.suites import ALL_IMAGES
+from rsr_tf.evaluation.suites import ALL_IMAGES, stored_name
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class AttackResult:
         parameters: class and settings of the attack, JSON-serializable.
         index: integers `(m,)`, the images that were attacked.
         scores: dict from each network to its `MajorityScore` on the m adversarial images.
-        robust_accuracy: dict from each network to the share of all images that were correct in a majority of draws
-            under this attack and every earlier one.
+        robust_accuracy: dict from each network to the share of all images that were correct in a majority of
+            predictions under this attack and every earlier one.
         distance: float32 `(m,)`, linf distance of each image from the clean one.
         low, high: float32 `(m,)`, smallest and largest pixel of each image.
         seconds: duration of the attack.
@@ -70,7 +70,7 @@ class AttackRunner:
         labels: integers `(n,)`.
         epsilon: linf radius, in units of pixels in [0,1]. Images further away, or outside [0,1], are scored but do
             not count as successful.
-        draws: dict from each target to the number of predictions it makes per image.
+        predictions: dict from each target to its number of predictions per image.
         state: a `rsr_tf.evaluation.State`; every batch of every attack is one step of it.
         batch_size: images attacked at once.
         seed: integer; attack, batch and seed together determine the random numbers of the attack.
@@ -79,28 +79,30 @@ class AttackRunner:
 
     Attributes:
         results: list of `AttackResult`, in the order of the attacks.
-        lowest: dict from each target to float `(n,)`: the smallest share of correct draws of each image under any
-            attack.
+        lowest: dict from each target to float `(n,)`: the smallest share of correct predictions of each image under
+            any attack.
         worst: dict from each target to float32 `(n, h, w, c)`: the images that had this share.
 
     Example:
-        >>> networks = {"network": as_model_fn(model)}
-        >>> options = {"epsilon": 8 / 255, "draws": {"network": 20}, "state": State(None, {}), "batch_size": 50}
+        >>> networks = {"noise_on": as_model_fn(model)}
+        >>> options = {"epsilon": 8 / 255, "predictions": {"noise_on": 20}, "state": State(None, {}), "batch_size": 50}
         >>> runner = AttackRunner(networks, networks, images, labels, seed=0, reseed=lambda seed: None, **options)
-        >>> runner.run("PGD", PGD(), source="network", index=runner.still_robust).robust_accuracy["network"]
+        >>> runner.run("PGD", PGD(), source="noise_on", index=runner.still_robust).robust_accuracy["noise_on"]
     """
 
-    def __init__(self, sources, targets, images, labels, *, epsilon, draws, state, batch_size, seed, reseed):
+    def __init__(self, sources, targets, images, labels, *, epsilon, predictions, state, batch_size, seed, reseed):
         self.sources = {name: _graph(model_fn) for name, model_fn in sources.items()}
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
-        self.epsilon, self.draws, self.state, self.seed = epsilon, draws, state, seed
+        self.epsilon, self.predictions, self.state, self.seed = epsilon, predictions, state, seed
         self.batch_size = min(batch_size, len(images))
         self.reseed = reseed
         self.results = []
         self.lowest = {target: np.full(len(images), np.inf) for target in targets}
         self.worst = {target: self.images.copy() for target in targets}
         self._count = {
-            target: in_batches(count_correct(_graph(model_fn), draws=draws[target]), batch_size=self.batch_size)
+            target: in_batches(
+                count_correct(_graph(model_fn), predictions=predictions[target]), batch_size=self.batch_size
+            )
             for target, model_fn in targets.items()
         }
 
@@ -132,17 +134,19 @@ class AttackRunner:
         batches = [index[start : start + self.batch_size] for start in range(0, len(index), self.batch_size)]
         parts = []
         for number, batch in enumerate(batches):
-            step = f"{name}, {source}, {number}"
+            step = f"{name}, {stored_name(source)}, {number}"
             parts.append(self.state.once(step, lambda batch=batch, step=step: self._attack(craft, batch, step)))
             self._keep_worst(batch, parts[-1])
         found = {key: np.concatenate([part[key] for part in parts]) for key in ("distance", "low", "high")}
-        hits = {target: np.concatenate([part[f"hits {target}"] for part in parts]) for target in self.lowest}
+        hits = {
+            target: np.concatenate([part[f"hits {stored_name(target)}"] for part in parts]) for target in self.lowest
+        }
         result = AttackResult(
             name=name,
             source=source,
             parameters={"attack": type(attack).__name__, **attack.get_config()},
             index=index,
-            scores={target: MajorityScore(hits[target], self.draws[target]) for target in self.lowest},
+            scores={target: MajorityScore(hits[target], self.predictions[target]) for target in self.lowest},
             robust_accuracy={target: self.robust_accuracy(target) for target in self.lowest},
             seconds=float(sum(part["seconds"] for part in parts)),
             subset=subset,
@@ -157,10 +161,11 @@ class AttackRunner:
         """Return the `MajorityScore` of the worst adversarial images under new noise, which did not select them."""
 
         def compute():
-            self.reseed(derived_seed(self.seed, f"fresh {target}"))
+            self.reseed(derived_seed(self.seed, f"fresh {stored_name(target)}"))
             return {"hits": self._count[target](self.worst[target], self.labels)}
 
-        return MajorityScore(self.state.once(f"fresh draws, {target}", compute)["hits"], self.draws[target])
+        found = self.state.once(f"fresh draws, {stored_name(target)}", compute)
+        return MajorityScore(found["hits"], self.predictions[target])
 
     def _crafter(self, attack, model_fn):
         generator = keras.random.SeedGenerator(0)
@@ -188,10 +193,10 @@ class AttackRunner:
         pixels = (1, 2, 3)
         distance, low, high = np.abs(x_adv - x).max(pixels), x_adv.min(pixels), x_adv.max(pixels)
         allowed = (distance <= self.epsilon + ROUNDING) & (low >= -ROUNDING) & (high <= 1 + ROUNDING)
-        lowered = [hits[target] / self.draws[target] < lowest[batch] for target, lowest in self.lowest.items()]
+        lowered = [hits[target] / self.predictions[target] < lowest[batch] for target, lowest in self.lowest.items()]
         kept = allowed & (distance > 0) & np.any(lowered, axis=0)
         return {
-            **{f"hits {target}": count for target, count in hits.items()},
+            **{f"hits {stored_name(target)}": count for target, count in hits.items()},
             **{"distance": distance, "low": low, "high": high, "allowed": allowed},
             **{"kept": kept, "x_adv": x_adv[kept], "seconds": time.monotonic() - started},
         }
@@ -200,18 +205,18 @@ class AttackRunner:
         kept_images = self.images[batch].copy()
         kept_images[found["kept"]] = found["x_adv"]
         for target, lowest in self.lowest.items():
-            share = found[f"hits {target}"] / self.draws[target]
+            share = found[f"hits {stored_name(target)}"] / self.predictions[target]
             lower = found["allowed"] & (share < lowest[batch])
             lowest[batch[lower]] = share[lower]
             self.worst[target][batch[lower]] = kept_images[lower]
 
 
-def count_correct(model_fn, *, draws):
+def count_correct(model_fn, *, predictions):
     """Return a function that counts, as one graph, in how many of several calls a network is correct.
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`; a random one draws new noise at every call.
-        draws: number of calls.
+        predictions: number of calls.
 
     Returns:
         A function `(x, y) -> int32 (n,)`.
@@ -219,10 +224,10 @@ def count_correct(model_fn, *, draws):
 
     @tf.function
     def count(x, y):
-        def draw(index, hits):
+        def predict(index, hits):
             return index + 1, hits + tf.cast(is_correct(model_fn(x), y), tf.int32)
 
-        _, hits = tf.while_loop(lambda index, _: index < draws, draw, (0, tf.zeros_like(y)))
+        _, hits = tf.while_loop(lambda index, _: index < predictions, predict, (0, tf.zeros_like(y)))
         return hits
 
     return count
@@ -238,7 +243,8 @@ def _graph(model_fn):
 
 def _progress(result):
     shares = ", ".join(
-        f"{target}: {score.accuracy:.1%} of {score.n} correct, robust accuracy {result.robust_accuracy[target]:.1%}"
+        f"{target}: {score.accuracy:.1%} of {score.num_images} correct, "
+        f"robust accuracy {result.robust_accuracy[target]:.1%}"
         for target, score in result.scores.items()
     )
     return f"{result.name} on {result.source}; {shares}; {result.seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Accuracy over repeated draws of noise and attack, with confidence intervals."""
+"""Accuracy over repeats of an attack, or over several predictions per image, with confidence intervals."""
 
 import math
 import statistics
@@ -9,33 +9,33 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy of a network over repeated draws, on one set of images.
+    """Accuracy of a network over repeats of a whole attack, on one set of images.
 
     Args:
-        accuracies: accuracy of each draw, in [0, 1].
-        n: number of images.
+        accuracies: accuracy in each repeat, in [0, 1].
+        num_images: number of images.
     """
 
     accuracies: tuple
-    n: int
+    num_images: int
 
     @property
     def mean(self):
-        """Mean accuracy over the draws."""
+        """Mean accuracy over the repeats."""
         return statistics.fmean(self.accuracies)
 
     @property
     def std(self):
-        """Sample standard deviation over the draws; 0 for a single draw."""
+        """Sample standard deviation over the repeats; 0 for a single one."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
     @property
     def interval(self):
-        """Wilson 95 % interval of the mean accuracy, for `n` images."""
-        return wilson_interval(self.mean, self.n)
+        """Wilson 95 % interval of the mean accuracy, for `num_images` images."""
+        return wilson_interval(self.mean, self.num_images)
 
     def __str__(self):
-        return f"{self.mean:.1%} ± {self.std:.1%} (n={self.n}, {len(self.accuracies)} draws)"
+        return f"{self.mean:.1%} ± {self.std:.1%} (n={self.num_images}, {len(self.accuracies)} repeats)"
 
     def as_dict(self):
         """Return all numbers as a JSON-serializable dict."""
@@ -43,8 +43,8 @@ class Score:
             "mean": self.mean,
             "std": self.std,
             "interval": list(self.interval),
-            "n": self.n,
-            "draws": len(self.accuracies),
+            "num_images": self.num_images,
+            "repeats": len(self.accuracies),
             "accuracies": list(self.accuracies),
         }
 
@@ -54,42 +54,42 @@ class MajorityScore:
     """Accuracy of a random network that classifies each image several times, each time with new noise.
 
     Args:
-        hits: integers `(n,)`: the number of correct draws of each image.
-        draws: number of draws, K.
+        hits: integers `(n,)`: the number of correct predictions of each image.
+        predictions: number of predictions per image, K.
     """
 
     hits: np.ndarray
-    draws: int
+    predictions: int
 
     @property
-    def n(self):
+    def num_images(self):
         """Number of images."""
         return len(self.hits)
 
     @property
     def robust(self):
-        """Which images are correct in a majority of the draws, boolean `(n,)`; exactly half is not enough."""
-        return 2 * np.asarray(self.hits) > self.draws
+        """Which images are correct in a majority of the predictions, boolean `(n,)`; exactly half is not enough."""
+        return 2 * np.asarray(self.hits) > self.predictions
 
     @property
     def accuracy(self):
-        """Share of the images that are correct in a majority of the draws."""
+        """Share of the images that are correct in a majority of the predictions."""
         return float(np.mean(self.robust))
 
     @property
     def mean(self):
-        """Mean accuracy over the draws."""
-        return float(np.mean(self.hits)) / self.draws
+        """Mean accuracy over the predictions."""
+        return float(np.mean(self.hits)) / self.predictions
 
     def as_dict(self):
         """Return all numbers as a JSON-serializable dict; both intervals are Wilson 95 % intervals for n images."""
         return {
             "accuracy": self.accuracy,
-            "interval": list(wilson_interval(self.accuracy, self.n)),
+            "interval": list(wilson_interval(self.accuracy, self.num_images)),
             "mean": self.mean,
-            "mean_interval": list(wilson_interval(self.mean, self.n)),
-            "n": self.n,
-            "draws": self.draws,
+            "mean_interval": list(wilson_interval(self.mean, self.num_images)),
+            "num_images": self.num_images,
+            "predictions": self.predictions,
         }
 
 

@@ -1,4 +1,4 @@
-"""What a long evaluation has found so far, on disk, so that a stopped one goes on where it was."""
+"""The finished steps of a long evaluation on disk, from which a stopped one resumes."""
 
 import json
 import re
@@ -13,20 +13,20 @@ from rsr_tf.identity import first_difference
 
 IDENTITY = "identity.json"
 SCHEMA = 2
-"""Version of the identity: 2 names the samples of an attack `eot_samples` and the norm of PGD; 1 has no `"schema"`."""
+"""Version of the identity. Version 0.2.0 wrote 1, without this key, where `"draws"` and `"n"` had other names."""
 
 
 class State:
     """A folder with one file for each finished step of an evaluation.
 
-    A file is written under another name first, so a step is there whole or not at all.
+    Each file is written atomically, so a step is stored completely or not at all.
 
     Args:
-        folder: path of the folder, made if it is missing; `None` keeps nothing.
-        identity: dict of plain values that say which evaluation this is: parameters, seed, images, network.
+        folder: path of the folder, created if missing; `None` stores nothing.
+        identity: JSON-serializable dict that identifies the evaluation: parameters, seed, images, network.
 
     Raises:
-        ValueError: for a folder that belongs to another evaluation, holds something else, or cannot be read.
+        ValueError: if the folder belongs to another evaluation, holds something else, or cannot be read.
 
     Example:
         >>> state = State("runs/state", {"epsilon": 8 / 255, "seed": 0})
@@ -58,25 +58,25 @@ class State:
             )
 
     def has(self, name):
-        """Was this step done by an earlier process?"""
+        """Return whether an earlier process finished a step."""
         return self.folder is not None and self._path(name).exists()
 
     def once(self, name, compute):
-        """The result of a step: read if it was done before, computed and written if not.
+        """Return the result of a step: read if it is stored, otherwise computed and stored.
 
         Args:
-            name: of the step; each can be taken once.
+            name: identifier of the step; each can be used once.
             compute: function without arguments that returns a dict of arrays.
 
         Returns:
             A dict of NumPy arrays.
 
         Raises:
-            ValueError: for a name that was taken before, or a file that cannot be read.
+            ValueError: for a name that was used before, or a file that cannot be read.
         """
         slug = _slug(name)
         if slug in self._taken:
-            raise ValueError(f"every step needs a name of its own. Received twice: {name!r}")
+            raise ValueError(f"`name` must be unique for every step. Received twice: {name!r}")
         self._taken.add(slug)
         if self.has(name):
             return self._read(self._path(name))
@@ -94,15 +94,15 @@ class State:
             with path.open("rb") as file, np.load(file) as stored:
                 return dict(stored)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"cannot read {path}: {error}. Remove it, and this step is done again") from error
+            raise ValueError(f"cannot read {path}: {error}. Remove it to repeat this step") from error
 
 
 def derived_seed(seed, step):
-    """The seed of one step of an evaluation: the same whether the steps before it are done now or were done before.
+    """Return the seed of one step of an evaluation, which does not depend on the steps that this process has run.
 
     Args:
         seed: integer, of the whole evaluation.
-        step: name of the step.
+        step: identifier of the step.
 
     Returns:
         An integer.
@@ -114,7 +114,8 @@ def _upgraded(identity):
     """Return an identity as version 0.2.0 wrote it in the present schema; any other one unchanged."""
     if "schema" in identity:
         return identity
-    upgraded = {**identity, "schema": SCHEMA}
+    names = {"draws": "predictions", "n": "num_images"}
+    upgraded = {**{names.get(key, key): value for key, value in identity.items()}, "schema": SCHEMA}
     for key in ("table", "attacks"):
         if isinstance(identity.get(key), dict):
             upgraded[key] = {name: _upgraded_attack(config) for name, config in identity[key].items()}
@@ -137,7 +138,7 @@ def _slug(name):
 
 
 def _is_empty(folder):
-    """Is a folder missing, or nothing in it but what a stopped process was writing?"""
+    """Return whether a folder is missing, or holds only partial files of a killed process."""
     if not folder.exists():
         return True
     return folder.is_dir() and all(is_partial(path) for path in folder.iterdir())

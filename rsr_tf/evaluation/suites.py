@@ -8,17 +8,17 @@ from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
 
-# Identifiers of networks, subsets and steps. Their values name the files of a stored state, are hashed into the seed of
-# each step, and stand in every verdict. Never change them; the report has labels for readers.
+# Identifiers of networks, subsets and steps, which stand in every verdict. Those of steps name the files of a stored
+# state and are hashed into the seed of each step: never change them. The report has labels for readers.
 
-NETWORK = "network"
-STRIPPED = "stripped"
+NOISE_ON = "noise_on"
+NOISE_OFF = "noise_off"
 RESCALED = "rescaled"
-"""What a step attacks: the network, the same without its noise, or the network with its logits rescaled."""
+"""What a step attacks: the network as it is used, the same without its noise, or the first with its logits rescaled."""
 
 ALL_IMAGES = "all"
 CHECK_IMAGES = "checks"
-STILL_ROBUST = "left"
+STILL_ROBUST = "still_robust"
 """Which images a step attacks: all, the first ones, or those that no attack has broken yet."""
 
 CLEAN = "clean"
@@ -38,6 +38,11 @@ PGD_100_DLR = "PGD-100, 5 restarts, DLR"
 SQUARE = "Square"
 
 
+def stored_name(network):
+    """Return the name of a network in a stored state and in the seeds of its steps: that of version 0.2.0."""
+    return {NOISE_ON: "network", NOISE_OFF: "stripped"}.get(network, network)
+
+
 def sweep_name(radius):
     """Return the identifier of the step that attacks with another epsilon than that of the evaluation."""
     return f"{ONE_DRAW_PGD}, epsilon {255 * radius:.4g}/255"
@@ -54,44 +59,44 @@ class Suite:
     """The computation that a suite spends.
 
     Args:
-        images: number of test images that the claim is about.
-        draws: gradients that an attack of the claim averages, for a random network.
+        num_images: number of test images that the claim is about.
+        eot_samples: gradients that an attack of the claim averages, for a random network.
         apgd_steps: steps of both APGD attacks.
         queries: queries of the Square attack; 0 leaves it out.
-        query_draws: predictions that the Square attack averages, for a random network.
+        query_samples: scores that the Square attack averages, for a random network.
         pgd: whether PGD-20 is among the attacks of the claim.
         long_pgd: whether PGD-100 with restarts is among the attacks of the claim.
-        check_images: number of images, from the first on, that the attacks of the checks are run on.
-        check_steps, check_draws, check_queries: steps, gradients and queries of the attacks of the checks.
+        num_check_images: number of images, from the first on, that the attacks of the checks are run on.
+        check_steps, check_samples, check_queries: steps, gradients and queries of the attacks of the checks.
     """
 
-    images: int = 1000
-    draws: int = 20
+    num_images: int = 1000
+    eot_samples: int = 20
     apgd_steps: int = 100
     queries: int = 0
-    query_draws: int = 1
+    query_samples: int = 1
     pgd: bool = False
     long_pgd: bool = False
-    check_images: int = 200
+    num_check_images: int = 200
     check_steps: int = 20
-    check_draws: int = 10
+    check_samples: int = 10
     check_queries: int = 500
 
 
 SUITES = {
     "quick": Suite(
-        images=200,
-        draws=4,
+        num_images=200,
+        eot_samples=4,
         apgd_steps=20,
         queries=60,
-        check_images=100,
+        num_check_images=100,
         check_steps=10,
-        check_draws=4,
+        check_samples=4,
         check_queries=60,
     ),
     "standard-random": Suite(),
-    "paper": Suite(pgd=True, queries=1000, query_draws=4),
-    "full": Suite(pgd=True, long_pgd=True, queries=5000, query_draws=8, check_draws=20),
+    "paper": Suite(pgd=True, queries=1000, query_samples=4),
+    "full": Suite(pgd=True, long_pgd=True, queries=5000, query_samples=8, check_samples=20),
 }
 """From fast to thorough; the claim of `"standard-random"` is that of AutoAttack's version `rand`."""
 
@@ -103,7 +108,7 @@ class Step:
     Args:
         name: identifier of the attack, such as `CLEAN`.
         attack: a `rsr_tf.attacks.Attack`.
-        source: the network that is attacked: `NETWORK`, `STRIPPED` or `RESCALED`.
+        source: the network that is attacked: `NOISE_ON`, `NOISE_OFF` or `RESCALED`.
         subset: the images that are attacked: `ALL_IMAGES`, `CHECK_IMAGES` or `STILL_ROBUST`.
     """
 
@@ -127,13 +132,13 @@ def plan(suite, *, epsilon, random):
     Returns:
         A list of `Step`.
     """
-    steps = [Step(CLEAN, NoAttack(), NETWORK, ALL_IMAGES)]
+    steps = [Step(CLEAN, NoAttack(), NOISE_ON, ALL_IMAGES)]
     steps += [Step(PAPERS_PGD, papers_attack(epsilon), source, ALL_IMAGES) for source in random]
     for source, is_random in random.items():
         attacks = basic_attacks(suite, epsilon=epsilon, random=is_random)
         steps += [Step(name, attack, source, CHECK_IMAGES) for name, attack in attacks.items()]
-    compared = attacks_for_checks(suite, epsilon=epsilon, random=random[NETWORK])
-    steps += [Step(name, attack, NETWORK, CHECK_IMAGES) for name, attack in compared.items()]
+    compared = attacks_for_checks(suite, epsilon=epsilon, random=random[NOISE_ON])
+    steps += [Step(name, attack, NOISE_ON, CHECK_IMAGES) for name, attack in compared.items()]
     steps.append(Step(ONE_DRAW_PGD, compared[ONE_DRAW_PGD], RESCALED, CHECK_IMAGES))
     for source, is_random in random.items():
         attacks = claim_attacks(suite, epsilon=epsilon, random=is_random)
@@ -142,7 +147,7 @@ def plan(suite, *, epsilon, random):
 
 
 def papers_attack(epsilon):
-    """Return PGD-7 with one draw of the noise per step, the paper's measure of robustness (Section 4.1)."""
+    """Return PGD-7 with one EOT sample per step, the paper's measure of robustness (Section 4.1)."""
     return PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
 
 
@@ -156,10 +161,10 @@ def basic_attacks(suite, *, epsilon, random):
         A dict from name to attack.
     """
     size = SUITES[suite]
-    draws = size.check_draws if random else 1
+    samples = size.check_samples if random else 1
     return {
         SINGLE_STEP: FGSM(epsilon=epsilon),
-        SHORT_PGD: EOTPGD(epsilon=epsilon, steps=size.check_steps, eot_samples=draws),
+        SHORT_PGD: EOTPGD(epsilon=epsilon, steps=size.check_steps, eot_samples=samples),
     }
 
 
@@ -197,26 +202,26 @@ def claim_attacks(suite, *, epsilon, random):
 
     Args:
         suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"standard-random"`: both APGD
-            attacks with 100 iterations and 20 draws, as in AutoAttack's version `rand`. `"paper"`: also PGD-20 over the
-            noise before them and Square after them. `"full"`: the same with 5,000 queries, and PGD-100 with restarts
-            and two losses.
+            attacks with 100 iterations and 20 EOT samples, as in AutoAttack's version `rand`. `"paper"`: also PGD-20
+            over the noise before them and Square after them. `"full"`: the same with 5,000 queries, and PGD-100 with
+            restarts and two losses.
         epsilon: radius of the ball, in units of pixels in [0,1].
-        random: whether the network is random; otherwise one draw is enough.
+        random: whether the network is random; otherwise one sample is enough.
 
     Returns:
         A dict from name to attack.
     """
     size = SUITES[suite]
-    draws, query_draws = (size.draws, size.query_draws) if random else (1, 1)
+    samples, query_samples = (size.eot_samples, size.query_samples) if random else (1, 1)
     losses = ("cross_entropy", "dlr")
     attacks = {}
     if size.pgd:
-        attacks[PGD_20] = EOTPGD(epsilon=epsilon, steps=20, eot_samples=draws)
+        attacks[PGD_20] = EOTPGD(epsilon=epsilon, steps=20, eot_samples=samples)
     for name, loss in zip((APGD_CE, APGD_DLR), losses, strict=True):
-        attacks[name] = APGD(epsilon=epsilon, steps=size.apgd_steps, eot_samples=draws, loss=loss)
+        attacks[name] = APGD(epsilon=epsilon, steps=size.apgd_steps, eot_samples=samples, loss=loss)
     if size.long_pgd:
         for name, loss in zip((PGD_100_CE, PGD_100_DLR), losses, strict=True):
-            attacks[name] = EOTPGD(epsilon=epsilon, steps=100, eot_samples=draws, restarts=5, loss=loss)
+            attacks[name] = EOTPGD(epsilon=epsilon, steps=100, eot_samples=samples, restarts=5, loss=loss)
     if size.queries:
-        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, eot_samples=query_draws, rescore=random)
+        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, eot_samples=query_samples, rescore=random)
     return attacks

@@ -14,7 +14,7 @@ from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.whitebox import accuracy_under
-from rsr_tf.validation import checked, fingerprint
+from rsr_tf.validation import checked, fingerprint, renamed_argument
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class TransferMatrix:
 
     Args:
         scores: dict from source to a dict from target to `Score`. The first source is `"clean"`, the clean images.
-        parameters: JSON-serializable dict: settings of the attacks, number of images, number of draws, and seed.
+        parameters: JSON-serializable dict: settings of the attacks, number of images, predictions per image, and seed.
     """
 
     scores: dict
@@ -50,16 +50,17 @@ class TransferMatrix:
         return "\n".join(lines)
 
     def csv(self):
-        """Return a CSV line for each source and target: mean accuracy, its interval, images and draws."""
+        """Return a CSV line for each source and target: mean accuracy, interval, number of images, predictions."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["source", "target", "accuracy", "low", "high", "n", "draws"])
+        writer.writerow(["source", "target", "accuracy", "low", "high", "num_images", "predictions"])
         for source, row in self.scores.items():
             for target, score in row.items():
-                writer.writerow([source, target, score.mean, *score.interval, score.n, len(score.accuracies)])
+                writer.writerow([source, target, score.mean, *score.interval, score.num_images, len(score.accuracies)])
         return text.getvalue()
 
 
+@renamed_argument("draws", "predictions")
 def evaluate_transfer(
     sources,
     targets,
@@ -67,7 +68,7 @@ def evaluate_transfer(
     labels,
     *,
     attack,
-    draws=20,
+    predictions=20,
     batch_size=250,
     seed=0,
     state=None,
@@ -87,7 +88,7 @@ def evaluate_transfer(
         labels: integers `(n,)`, the true labels.
         attack: callable `(model_fn, x, labels, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD`, or a dict from each
             source to such a callable; their `get_config` goes into the parameters.
-        draws: predictions of each target per image, each with new noise. Defaults to 20.
+        predictions: predictions of each target per image, each with new noise. Defaults to 20.
         batch_size: images attacked at once. Defaults to 250.
         seed: integer, for the attack. Defaults to 0.
         state: path of a folder where the row of each finished source is kept, or `None` (default).
@@ -115,7 +116,7 @@ def evaluate_transfer(
     if state and not all(hasattr(each, "get_config") for each in attacks.values()):
         raise ValueError("`attack` must have a `get_config` to be identified in a `state`")
     described = {name: _describe(attack) for name, attack in attacks.items()}
-    parameters = {"attacks": described, "n": len(images), "draws": draws, "seed": seed}
+    parameters = {"attacks": described, "num_images": len(images), "predictions": predictions, "seed": seed}
     stored = {"targets": list(targets), "networks": identity, "batch_size": batch_size}
     kept = State(state, {**parameters, **stored, "pixels": fingerprint(images, labels)})
     craft = {CLEAN: lambda images, labels: images}
@@ -127,7 +128,7 @@ def evaluate_transfer(
         reseed(derived_seed(seed, name))
         x_adv = craft[name](images, labels)
         log.info("%s: %d images, %.0f s", name, len(images), time.monotonic() - started)
-        return {"accuracies": [[accuracy(x_adv, labels) for _ in range(draws)] for accuracy in accuracies]}
+        return {"accuracies": [[accuracy(x_adv, labels) for _ in range(predictions)] for accuracy in accuracies]}
 
     scores = {}
     for number, name in enumerate(craft):

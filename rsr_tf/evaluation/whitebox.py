@@ -1,4 +1,4 @@
-"""White-box accuracy under cleverhans' FGSM and PGD (Section 4.1), repeated over draws of noise and attack.
+"""White-box accuracy under cleverhans' FGSM and PGD (Section 4.1), repeated with new noise and new starts.
 
 Each attack is one graph for batches of one fixed shape, traced once for any number of images.
 """
@@ -10,10 +10,11 @@ from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import Score
-from rsr_tf.validation import checked
+from rsr_tf.validation import checked, renamed_argument
 
 
-def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, draws=5, batch_size=250):
+@renamed_argument("draws", "repeats")
+def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, repeats=5, batch_size=250):
     """Compute the clean, FGSM and PGD accuracy of a network, attacked with true labels (Table 1).
 
     Args:
@@ -23,7 +24,7 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
         epsilon: radius of the linf ball, in units of pixels in [0,1].
         step_size: length of a PGD step, at most `epsilon`.
         steps: number of PGD steps, from a random start.
-        draws: number of repetitions, each with new model noise and a new start. Defaults to 5.
+        repeats: number of repeats of the whole attack, each with new noise and a new start. Defaults to 5.
         batch_size: images attacked at once. Defaults to 250.
 
     Returns:
@@ -42,7 +43,7 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
     scores = {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
-        scores[name] = Score(tuple(accuracy(images, labels) for _ in range(draws)), len(images))
+        scores[name] = Score(tuple(accuracy(images, labels) for _ in range(repeats)), len(images))
     return scores
 
 

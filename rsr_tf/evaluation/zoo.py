@@ -19,7 +19,7 @@ from rsr_tf.evaluation.runner import count_correct
 from rsr_tf.evaluation.runtime import expected_zoo_seconds
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.state import State, derived_seed
-from rsr_tf.validation import checked, fingerprint
+from rsr_tf.validation import checked, fingerprint, renamed_argument
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +27,23 @@ OFF = "off"
 COLUMNS = (*NOISES, OFF)
 """How the attack treats the noise of the noisy network, see `ZOOSettings`; `"off"` attacks the stripped one."""
 
+FORMER_NAMES = {"noisy": "noise_on", "stripped": "noise_off"}
+"""What version 0.2.0 called the networks; still accepted."""
+
 ROUNDED = "it rounds them away, as bfloat16 or a quantizer of inputs does, so ZOO does not measure its robustness"
 
 
+@renamed_argument("draws", "predictions")
+@renamed_argument("n", "num_images")
 def run_zoo(
     networks,
     images,
     labels,
     *,
     tier=1,
-    n=200,
+    num_images=200,
     columns=None,
-    draws=20,
+    predictions=20,
     group=8,
     seed=0,
     state=None,
@@ -51,15 +56,15 @@ def run_zoo(
     attack on more images reuses the full groups of one on fewer.
 
     Args:
-        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
+        networks: dict with `"noise_on"`, `"noise_off"` or both, each a `model_fn`; see `rsr_tf.evaluation.as_model_fn`.
         images: float32 `(total, h, w, c)` in [0,1].
         labels: integers `(total,)`, the true labels.
         tier: 1 or 2, see `rsr_tf.evaluation.TIERS`. Defaults to 1.
-        n: number of test images, drawn by `seed`. Defaults to 200, as in the paper.
+        num_images: number of test images, drawn by `seed`. Defaults to 200, as in the paper.
         columns: names out of `COLUMNS`. Defaults to all that the networks allow except `"per_image"`, which makes a
             call for every probe and is slow.
-        draws: predictions of the noisy network per adversarial image, which show whether it is wrong in a majority.
-            Defaults to 20.
+        predictions: predictions of the noisy network per adversarial image, which show whether it is wrong in a
+            majority. Defaults to 20.
         group: images attacked together in one call. Defaults to 8.
         seed: integer, for the choice of images and the attack. Defaults to 0.
         state: path of a folder where finished groups are kept for each column, or `None` (default).
@@ -70,39 +75,38 @@ def run_zoo(
 
     Returns:
         A JSON-serializable dict. `"columns"` holds for each column the dict of `describe_result` with, in addition,
-        `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the draws;
-        `"right_draws"`, the number of correct draws for each success; and `"unseen_steps"`, see `unseen_steps`, which
-        logs a warning above 0.5. `"headline"` is the column with the largest success.
+        `"success_in_majority"`, the share of images whose adversarial image is wrong in at least half of the
+        predictions; `"correct_predictions"`, their number for each success; and `"unseen_steps"`, see `unseen_steps`,
+        which logs a warning above 0.5. `"headline"` is the column with the largest success.
 
     Raises:
-        ValueError: for an unknown tier or column, a column whose network is missing, an `n`, `draws` or `group` below
-            1, pixels outside [0,1], invalid labels, images and labels of unequal number, or the state of another
-            attack.
+        ValueError: for an unknown tier or column, a column whose network is missing, a `num_images`, `predictions`
+            or `group` below 1, pixels outside [0,1], invalid labels, images and labels of unequal number, or the state
+            of another attack.
 
     Example:
-        >>> table = run_zoo({"stripped": as_model_fn(rsr_tf.strip(model))}, images, labels, tier=1, n=40)
+        >>> table = run_zoo({"noise_off": as_model_fn(rsr_tf.strip(model))}, images, labels, num_images=40)
         >>> table["columns"]["off"]["success"]["of_attacked"]
     """
     sources = _sources(networks, columns)
-    _check(tier=tier, n=n, draws=draws, group=group)
+    _check(tier=tier, num_images=num_images, predictions=predictions, group=group)
     images, labels = checked(images, labels)
     pixels = fingerprint(images, labels)
-    chosen = draw_test_images(len(images), n, seed=seed, ascending=False)
+    chosen = draw_test_images(len(images), num_images, seed=seed, ascending=False)
     images, labels = images[chosen], labels[chosen]
 
     table = {}
     for column, model_fn in sources.items():
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
-        own = {"settings": settings.get_config(), "draws": 1 if column == OFF else draws, "group": group}
+        own = {"settings": settings.get_config(), "predictions": 1 if column == OFF else predictions, "group": group}
         kept = State(state and Path(state) / column, {"tier": tier, **own, "network": identity, "pixels": pixels})
         measured = _measure(column, model_fn, images, settings, group)
         _log_start(tier, column, _num_done(kept, len(images), group), len(images), measured["expected_seconds"])
-        found = _attack_in_groups(
-            kept, model_fn, images, labels, chosen, settings=settings, draws=own["draws"], group=group, reseed=reseed
-        )
-        table[column] = {**_summary(found, own["draws"]), **own, **measured}
+        options = {"settings": settings, "predictions": own["predictions"], "group": group, "reseed": reseed}
+        found = _attack_in_groups(kept, model_fn, images, labels, chosen, **options)
+        table[column] = {**_summary(found, own["predictions"]), **own, **measured}
     return {
-        **{"tier": tier, "n": len(chosen), "seed": seed, "images": chosen.tolist()},
+        **{"tier": tier, "num_images": len(chosen), "seed": seed, "images": chosen.tolist()},
         "columns": table,
         "headline": most_broken(table),
     }
@@ -124,7 +128,7 @@ def describe_result(result):
     }
     attacked = int(result.attacked.sum())
     return {
-        "n": len(result.attacked),
+        "num_images": len(result.attacked),
         "attacked": attacked,
         **{name: shares(int(hits.sum()), attacked, len(result.attacked)) for name, hits in counts.items()},
         "median_l2": result.median_l2,
@@ -137,7 +141,8 @@ def shares(hits, attacked, total):
     """Return a number of images as a share of those attacked and of all, with Wilson intervals; `None` if of none."""
     shares = {"images": hits}
     for name, n in (("of_attacked", attacked), ("of_all", total)):
-        shares[name] = {"mean": hits / n, "interval": list(wilson_interval(hits / n, n)), "n": n} if n else None
+        share = {"mean": hits / n, "interval": list(wilson_interval(hits / n, n)), "num_images": n} if n else None
+        shares[name] = share
     return shares
 
 
@@ -183,9 +188,9 @@ def _probes(pixels, settings):
     return 2 * min(settings.coordinates, pixels) + 1
 
 
-def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, draws, group, reseed):
-    """Return the fields of a `ZOOResult` for all images, the correct draws per adversarial image, and the seconds."""
-    count = in_batches(count_correct(model_fn, draws=draws), batch_size=group)
+def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, predictions, group, reseed):
+    """Return the fields of a `ZOOResult` for all images, the correct predictions per adversarial image, and seconds."""
+    count = in_batches(count_correct(model_fn, predictions=predictions), batch_size=group)
 
     def attack(part):
         started = time.monotonic()
@@ -240,7 +245,8 @@ def unseen_steps(model_fn, image, settings):
 
 def _sources(networks, columns):
     """Return the network that each column attacks."""
-    sources = {column: networks.get("stripped" if column == OFF else "noisy") for column in COLUMNS}
+    networks = {FORMER_NAMES.get(name, name): model_fn for name, model_fn in networks.items()}
+    sources = {column: networks.get("noise_off" if column == OFF else "noise_on") for column in COLUMNS}
     sources = {column: model_fn for column, model_fn in sources.items() if model_fn is not None}
     wrong = [column for column in columns or () if column not in sources]
     if wrong:
@@ -263,13 +269,13 @@ def _report_progress(parts, total):
     log.info("%d of %d images: %d attacked, %d broken, %.1f min", done, total, attacked, broken, minutes)
 
 
-def _summary(found, draws):
+def _summary(found, predictions):
     hits, seconds = found["hits"], found["seconds"]
     result = ZOOResult(**{field.name: found[field.name] for field in dataclasses.fields(ZOOResult)})
-    in_majority = result.success & (2 * hits <= draws)
+    in_majority = result.success & (2 * hits <= predictions)
     return {
         **describe_result(result),
         "success_in_majority": shares(int(in_majority.sum()), int(result.attacked.sum()), len(hits)),
-        "right_draws": hits[result.success].tolist(),
+        "correct_predictions": hits[result.success].tolist(),
         "seconds": float(seconds.sum()),
     }

@@ -10,11 +10,12 @@ from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, open_finished
 from rsr_tf.experiment.provenance import versions
+from rsr_tf.experiment.result_schema import read_result, write_result
 from rsr_tf.files import FolderLock, write_text
 
 log = logging.getLogger(__name__)
 
-NOISE_SUFFIX = {"noisy": ", noise on", "stripped": ", noise off"}
+NOISE_SUFFIX = {"noise_on": ", noise on", "noise_off": ", noise off"}
 """What distinguishes the two rows of a noisy network in a transfer matrix."""
 
 
@@ -48,7 +49,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
             data_set.test.pixels(),
             data_set.test.labels,
             tier=tier,
-            n=images,
+            num_images=images,
             columns=columns or None,
             group=group,
             seed=finished.config.seed,
@@ -59,7 +60,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
         file = folder / f"zoo_tier{tier}_{images}.json"
         head = {"network": finished.name, "identity": finished.identity, "data": data_set.title}
         table = _with_earlier_columns({**head, "versions": versions(), **table}, file)
-        write_text(file, json.dumps(table, indent=1) + "\n")
+        write_result(file, table)
     _log_success(table, file)
     return file
 
@@ -75,17 +76,17 @@ def _log_success(table, file):
 def _with_earlier_columns(table, file):
     """Add the columns of earlier calls of the same attack on the same network to a table of ZOO."""
     try:
-        earlier = json.loads(file.read_text(encoding="utf-8"))
+        earlier = read_result(file)
         same = all(earlier[key] == table[key] for key in ("identity", "tier", "seed"))
         same = same and sorted(earlier["images"]) == sorted(table["images"])
         columns = earlier["columns"] if same else {}
-    except (OSError, ValueError, KeyError, TypeError):  # no file, or not a table
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file, or not a table
         return table
     columns = {**columns, **table["columns"]}
     return {**table, "columns": columns, "headline": evaluation.most_broken(columns)}
 
 
-def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
+def transfer(paths, *, output, overrides=(), images=1000, steps=20, eot_samples=10):
     """Evaluate images crafted on each of several finished networks on all of them; see `evaluate_transfer`.
 
     A noisy network has two rows: with and without its noise. The attack is PGD with the epsilon of the first network;
@@ -98,7 +99,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
         overrides: changes to the config of each network.
         images: number of test images, drawn by the seed. Defaults to 1000.
         steps: number of PGD steps. Defaults to 20.
-        draws: number of gradients averaged in each step on a noisy network. Defaults to 10.
+        eot_samples: number of gradients averaged in each step on a noisy network. Defaults to 10.
 
     Returns:
         `Path` of the JSON file.
@@ -111,7 +112,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
     finished = [open_finished(path, overrides) for path in paths]
     config = finished[0].config
     _check_same_data(finished)
-    networks, attacks = _rows(finished, epsilon=config.evaluation.epsilon, steps=steps, draws=draws)
+    networks, attacks = _rows(finished, epsilon=config.evaluation.epsilon, steps=steps, eot_samples=eot_samples)
     data_set = load_data(config)
     for each in finished:
         check_fits(each.networks, data_set, each.name)
@@ -130,12 +131,12 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, draws=10):
             data_set.test.labels[chosen],
             attack=attacks,
             seed=config.seed,
-            state=_state(folder, identity, config.evaluation.epsilon, config.seed, images, steps, draws),
+            state=_state(folder, identity, config.evaluation.epsilon, config.seed, images, steps, eot_samples),
             identity=identity,
             reseed=reseed,
         )
         table = {"data": data_set.title, "versions": versions(), **matrix.as_dict()}
-        write_text(folder / "transfer.json", json.dumps(table, indent=1) + "\n")
+        write_result(folder / "transfer.json", table)
         write_text(folder / "transfer.csv", matrix.csv())
         write_text(folder / "transfer.svg", draw_heat_map(table))
     log.info("%s", matrix)
@@ -152,7 +153,7 @@ def _check_same_data(finished):
                 raise UserError(f"the data of {each.name} is {found}, not {expected}")
 
 
-def _rows(finished, *, epsilon, steps, draws):
+def _rows(finished, *, epsilon, steps, eot_samples):
     """Return the networks of a transfer matrix and the attack on each, as two dicts by name."""
     networks, attacks = {}, {}
     for each in finished:
@@ -160,7 +161,7 @@ def _rows(finished, *, epsilon, steps, draws):
             name = f"{each.name}{NOISE_SUFFIX[variant] if len(each.networks) > 1 else ''}"
             if name in networks:
                 raise UserError(f"two networks are called {name}")
-            averaged = draws if variant == "noisy" else 1
+            averaged = eot_samples if variant == "noise_on" else 1
             attacks[name] = evaluation.EOTPGD(epsilon=epsilon, steps=steps, eot_samples=averaged)
             networks[name] = model_fn
     return networks, attacks
@@ -173,4 +174,4 @@ def _state(folder, *call):
 
 def _share(share):
     low, high = share["interval"]
-    return f"{share['mean']:.1%} ({low:.1%} to {high:.1%}, n={share['n']})"
+    return f"{share['mean']:.1%} ({low:.1%} to {high:.1%}, n={share['num_images']})"

@@ -16,6 +16,7 @@ from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, networks_of, open_saved_model
 from rsr_tf.experiment.provenance import attack_parameters, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
+from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.identity import content_hash
 
@@ -49,7 +50,7 @@ def attack_network(model_fn, images, labels, config, title):
     section = config.evaluation
     keras.utils.set_random_seed(config.seed)
     scores = evaluation.evaluate_whitebox(
-        model_fn, images, labels, draws=section.draws, batch_size=section.batch_size, **attack_parameters(config)
+        model_fn, images, labels, repeats=section.draws, batch_size=section.batch_size, **attack_parameters(config)
     )
     log.info("%s: %s", title, ", ".join(f"{name} {score}" for name, score in scores.items()))
     return {name: score.as_dict() for name, score in scores.items()}
@@ -59,7 +60,7 @@ def run_suite_on(networks, data_set, config, suite, **options):
     """Attack one network with a suite of attacks; see `rsr_tf.evaluation.run_suite`.
 
     Args:
-        networks: dict of `model_fn`s with `"noisy"`, `"stripped"` or both, as returned by `variants`.
+        networks: dict of `model_fn`s with `"noise_on"`, `"noise_off"` or both, as returned by `variants`.
         data_set: a `DataSet`; the suite draws some of its test images.
         config: a `Config`.
         suite: one of `rsr_tf.choices.SUITES`.
@@ -69,12 +70,12 @@ def run_suite_on(networks, data_set, config, suite, **options):
         The verdict as a JSON-serializable dict.
     """
     return evaluation.run_suite(
-        networks.get("noisy", networks.get("stripped")),
+        networks.get("noise_on", networks.get("noise_off")),
         data_set.test.pixels(),
         data_set.test.labels,
         suite=suite,
         epsilon=config.evaluation.epsilon,
-        stripped_fn=networks["stripped"] if len(networks) > 1 else None,
+        stripped_fn=networks["noise_off"] if len(networks) > 1 else None,
         seed=config.seed,
         **options,
     )
@@ -99,7 +100,7 @@ def write_verdict(folder, name, networks, data_set, config, suite, *, head, **op
     with user_errors(), disk_errors(folder.path):
         found = run_suite_on(networks, data_set, config, suite, state=folder.suite_state(name), **options)
         verdict = {**head, "versions": versions(), **found}
-        folder.write_json(folder.verdict(name), verdict)
+        write_result(folder.verdict(name), verdict)
     for check in verdict["checks"]:
         log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
     log.info("verdict: %s", folder.verdict(name))
@@ -162,7 +163,7 @@ def _png(image):
     return base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()
 
 
-def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None, output=None):
+def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images=None, output=None):
     """Attack a SavedModel through its endpoints `serve` and, if it exists, `serve_deterministic`.
 
     Args:
@@ -170,7 +171,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None
         config: a `Config`; `None`, the default, takes the exported one.
         overrides: changes to the exported config, as for `rsr_tf.config.load_config`.
         suite: one of `rsr_tf.choices.SUITES`; `None`, the default, runs the attacks of the config.
-        count: number of test images that the suite draws. Defaults to that of the suite.
+        num_images: number of test images that the suite draws. Defaults to that of the suite.
         output: path of a folder for state and verdict of the suite and the report. Defaults to `None`, which stores
             nothing.
 
@@ -194,13 +195,13 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, count=None
         return {name: attack_network(model_fn, images, labels, config, name) for name, model_fn in endpoints.items()}
     networks = networks_of(endpoints, metadata)
     if output is None:
-        return run_suite_on(networks, data_set, config, suite, n=count)
+        return run_suite_on(networks, data_set, config, suite, num_images=num_images)
     head = describe_network(config, data_set, "exported", metadata.get("sparsity"))
     if "config" not in metadata:  # the config tells how to attack it, but not how it was trained
         head |= {"model": Path(path).name, "scheme": "SavedModel"}
-    name, identity = suite_name(suite, images=count), content_hash(Path(path))
+    name, identity = suite_name(suite, num_images=num_images), content_hash(Path(path))
     with _claimed(output, config) as folder:
-        options = {"head": head, "n": count, "identity": identity}
+        options = {"head": head, "num_images": num_images, "identity": identity}
         verdict = write_verdict(folder, name, networks, data_set, config, suite, **options)
         with disk_errors(folder.path):
             write_report_page(folder)

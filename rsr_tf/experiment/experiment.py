@@ -156,7 +156,7 @@ class Experiment:
     def evaluate(self):
         """Attack every network of the run with and without its noise. Keeps earlier results."""
         images, labels = evaluation_images(self._data_set, self.config)
-        content = self.folder.read_evaluation() or describe(self.config, self._data_set, count=len(labels))
+        content = self.folder.read_evaluation() or describe(self.config, self._data_set, num_images=len(labels))
         networks = {name: load_network(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
@@ -167,17 +167,17 @@ class Experiment:
                     )
                     self._write_evaluation(content)
         if "examples" not in content:
-            networks.pop("before pruning", None)
+            networks.pop("trained", None)
             content["examples"] = attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
             self._write_evaluation(content)
 
-    def run_suite(self, suite, network="pruned", images=None):
+    def run_suite(self, suite, network="pruned", num_images=None):
         """Attack one network with a suite of attacks, and report the verdict. Resumes a stopped suite.
 
         Args:
             suite: one of `rsr_tf.choices.SUITES`.
             network: one of `rsr_tf.choices.NETWORKS`. Defaults to `"pruned"`.
-            images: number of test images to draw. Defaults to that of the suite.
+            num_images: number of test images to draw. Defaults to that of the suite.
         """
         if network == "undefended" and not self.config.undefended.epochs:
             raise UserError("this run has no undefended network: `undefended.epochs` is 0")
@@ -185,13 +185,13 @@ class Experiment:
         model = load_network(paths[network])
         write_verdict(
             self.folder,
-            suite_name(suite, network, images),
+            suite_name(suite, network, num_images),
             variants(model),
             self._data_set,
             self.config,
             suite,
             head=describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
-            n=images,
+            num_images=num_images,
             identity=content_hash(paths[network]),
             reseed=functools.partial(reseed_noise, model),
         )
@@ -228,7 +228,7 @@ class Experiment:
         loaders = {}
         with user_errors(), self._disk_errors():
             for name, path in self._network_paths(baseline=False).items():
-                model, folder = load_network(path), self.folder.artefacts / name.replace(" ", "_")
+                model, folder = load_network(path), self.folder.artefacts / name
                 entry = export_benchmark.entry_of(content, name, folder, path)
                 options = {"data_set": self._data_set, "config": self.config, "save": write}
                 loaders[name] = export_benchmark.measure_network(model, entry, folder, **options)
@@ -254,8 +254,8 @@ class Experiment:
 
     def _network_paths(self, *, baseline=True):
         undefended = {"undefended": self.folder.undefended} if baseline and self.config.undefended.epochs else {}
-        trained = {} if self.config.pruning.in_training else {"before pruning": self.folder.model}
-        return undefended | trained | {"after pruning": self.folder.pruned}
+        trained = {} if self.config.pruning.in_training else {"trained": self.folder.model}
+        return undefended | trained | {"pruned": self.folder.pruned}
 
     def _write_evaluation(self, content):
         with self._disk_errors():

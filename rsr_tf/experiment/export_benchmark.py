@@ -33,7 +33,7 @@ def describe(config, data_set):
         "data": data_set.title,
         "model": config.model.name,
         "seed": config.seed,
-        "attack": {**attack_parameters(config), "draws": config.evaluation.draws},
+        "attack": {**attack_parameters(config), "repeats": config.evaluation.draws},
         "calibration_images": min(CALIBRATION, len(data_set.train)),
         "networks": {},
     }
@@ -59,7 +59,7 @@ def measure_network(model, entry, folder, *, data_set, config, save):
 
     @functools.cache
     def attacked():
-        options = {"draws": section.draws, "batch_size": section.batch_size, **attack_parameters(config)}
+        options = {"repeats": section.draws, "batch_size": section.batch_size, **attack_parameters(config)}
         return benchmark.transferred_images(model, images, labels, **options)
 
     entry |= {"sparsity": pruning.sparsity(model), "dense_bytes": benchmark.dense_bytes(model)}
@@ -72,13 +72,13 @@ def measure_network(model, entry, folder, *, data_set, config, save):
         if not file.exists():
             with replacing(file) as temporary:
                 export_format.write(model, temporary)
-        found |= {"file": export_format.file, "runtime": export_format.runtime, "noisy": export_format.noisy}
+        found |= {"file": export_format.file, "runtime": export_format.runtime, "noise_on": export_format.noisy}
         found |= benchmark.file_sizes(file)
         loaders[export_format.title] = functools.partial(export_format.load, file)
         if "scores" not in found:
             function = export_format.load(file)
-            draws = section.draws if export_format.noisy else 1
-            sets = {"clean": [images] * draws, "pgd": attacked()}
+            repeats = section.draws if export_format.noisy else 1
+            sets = {"clean": [images] * repeats, "pgd": attacked()}
             found["scores"] = {
                 name: benchmark.accuracy(function, inputs, labels, batch_size=section.batch_size).as_dict()
                 for name, inputs in sets.items()

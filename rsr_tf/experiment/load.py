@@ -26,8 +26,9 @@ class FinishedNetwork:
         name: string for tables: the name of its run folder, and of its file unless that is `pruned.keras`.
         folder: `Path` of the run folder, or of the SavedModel.
         config: the `Config` that it was trained with.
-        networks: dict with `"noisy"`, `"stripped"` or both, each a `model_fn`. A network from a `.keras` file computes
-            in float32 even if it was trained in mixed precision: black-box attacks need small differences of scores.
+        networks: dict with `"noise_on"`, `"noise_off"` or both, each a `model_fn`. A network from a `.keras` file
+            computes in float32 even if it was trained in mixed precision: black-box attacks need small differences of
+            scores.
         identity: string, a hash of its files, with the precision if it is not that of the file.
         reseed: function of an integer that restarts its noise; it does nothing for a SavedModel.
     """
@@ -106,11 +107,11 @@ def variants(model):
         model: a Keras model.
 
     Returns:
-        A dict of `model_fn`s: `"noisy"`, unless the model has no noise, and `"stripped"`.
+        A dict of `model_fn`s: `"noise_on"`, unless the model has no noise, and `"noise_off"`.
     """
-    networks = {"noisy": model, "stripped": strip(model, fold=True)}
+    networks = {"noise_on": model, "noise_off": strip(model, fold=True)}
     if not any(layer.noise != "none" for layer in noisy_layers(model)):
-        networks.pop("noisy")
+        networks.pop("noise_on")
     return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
 
 
@@ -154,8 +155,8 @@ def networks_of(endpoints, metadata):
         endpoints, metadata: as returned by `open_saved_model`. A SavedModel without metadata is taken to be noisy.
     """
     if not metadata.get("noisy", True):
-        return {"stripped": endpoints["serve"]}
-    names = {"noisy": "serve"} | ({"stripped": "serve_deterministic"} if metadata.get("noisy") else {})
+        return {"noise_off": endpoints["serve"]}
+    names = {"noise_on": "serve"} | ({"noise_off": "serve_deterministic"} if metadata.get("noisy") else {})
     return {name: endpoints[endpoint] for name, endpoint in names.items() if endpoint in endpoints}
 
 

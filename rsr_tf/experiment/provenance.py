@@ -37,13 +37,13 @@ def scheme_name(config):
     return penalty[0].upper() + penalty[1:] if penalty else "PGD training"
 
 
-def describe(config, data_set, *, count):
+def describe(config, data_set, *, num_images):
     """Return the head of `evaluation.json`: data, network, training and attack.
 
     Args:
         config: a `Config`.
         data_set: a `DataSet`.
-        count: number of test images that are attacked.
+        num_images: number of test images that are attacked.
     """
     return {
         "data": data_set.title,
@@ -51,7 +51,7 @@ def describe(config, data_set, *, count):
         "model": config.model.name,
         "scheme": scheme_name(config),
         "seed": config.seed,
-        "attack": {**attack_parameters(config), "n": count, "draws": config.evaluation.draws},
+        "attack": {**attack_parameters(config), "num_images": num_images, "repeats": config.evaluation.draws},
         "training_attack": config.attack.model_dump(),
         "networks": {},
     }

@@ -1,4 +1,4 @@
-"""The schema of the JSON files of a run, and files of earlier versions brought up to date.
+"""The JSON files of a run: reading, writing, and their schema, to which earlier files are brought up to date.
 
 Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
 
@@ -13,6 +13,10 @@ Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
     by_noise, noise          of a verdict and its claim; were "networks" and "network"
 """
 
+import json
+
+from rsr_tf.files import write_text
+
 SCHEMA = 2
 
 RENAMED = {
@@ -25,10 +29,38 @@ RENAMED = {
     "on": "subset",
     "withstood": "robust_accuracy",
     "withstood_interval": "robust_accuracy_interval",
+    "right_draws": "correct_predictions",
 }
 """Keys that mean the same wherever they stand in schema 1."""
 NOISE = {"network": "noise_on", "stripped": "noise_off"}
 """What the networks of a verdict were called, as keys and as values."""
+
+
+def read_result(path):
+    """Return the contents of a JSON file of a run in the current schema, or an empty dict if it does not exist.
+
+    Args:
+        path: `Path` of the file.
+
+    Raises:
+        ValueError: if the file is not valid JSON, or was written by a later version.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return up_to_date(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+
+
+def write_result(path, content):
+    """Write a JSON file of a run atomically, with the number of its schema first.
+
+    Args:
+        path: `Path` of the file.
+        content: JSON-serializable dict in the current schema.
+    """
+    write_text(path, json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n")
 
 
 def up_to_date(content):
@@ -42,14 +74,16 @@ def up_to_date(content):
         A dict; `content` itself if it is up to date.
 
     Raises:
-        ValueError: for a file of a later version.
+        ValueError: for a file of a later version, or content that is not a dict.
     """
+    if not isinstance(content, dict):
+        raise ValueError(f"must hold a JSON object. Received: {type(content).__name__}")
     schema = content.get("schema", 1)
     if schema == SCHEMA or not content:
         return content
     if schema != 1:
         raise ValueError(f"`schema` must be at most {SCHEMA}: a later version wrote this file. Received: {schema!r}")
-    if "claim" in content:
+    if "curve" in content:  # a verdict; earlier ones than those of 0.2.0 have no curve, and no page shows them
         content = _with_noise_of_verdict(content)
     return {"schema": SCHEMA, **_renamed(content)}
 

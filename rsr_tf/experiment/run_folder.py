@@ -1,13 +1,13 @@
 """The folder of a run: the paths of its files, and the lock that keeps other processes out."""
 
-import json
 import tomllib
 from pathlib import Path
 
 import tomli_w
 
 from rsr_tf.config import CONFIG_FILE
-from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, replacing, write_text
+from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, replacing
 from rsr_tf.identity import first_difference
 
 
@@ -85,24 +85,24 @@ class RunFolder:
         self._lock.release()
 
     def read_evaluation(self):
-        """Return the contents of `evaluation.json`, see `read_json`."""
-        return self.read_json(self.evaluation)
+        """Return the contents of `evaluation.json`, see `read_result`."""
+        return read_result(self.evaluation)
 
     def read_verdicts(self):
-        """Return a dict from file name to contents of all verdicts, see `read_json`."""
-        return {path.name: self.read_json(path) for path in sorted(self.path.glob(self.verdict("*").name))}
+        """Return a dict from file name to contents of all verdicts, see `read_result`."""
+        return {path.name: read_result(path) for path in sorted(self.path.glob(self.verdict("*").name))}
 
     def write_evaluation(self, content):
         """Write `evaluation.json`."""
-        self.write_json(self.evaluation, content)
+        write_result(self.evaluation, content)
 
     def read_artefacts(self):
-        """Return the contents of `artefacts.json`, see `read_json`."""
-        return self.read_json(self.measured_artefacts)
+        """Return the contents of `artefacts.json`, see `read_result`."""
+        return read_result(self.measured_artefacts)
 
     def write_artefacts(self, content):
         """Write `artefacts.json`."""
-        self.write_json(self.measured_artefacts, content)
+        write_result(self.measured_artefacts, content)
 
     def verdict(self, name):
         """Return the path of the verdict of a suite; `name` is that of `suite_name`."""
@@ -112,32 +112,17 @@ class RunFolder:
         """Return the path of the folder with the state of a suite; `name` is that of `suite_name`."""
         return self.path / "suites" / name
 
-    def read_json(self, path):
-        """Return the contents of a JSON file, or an empty dict if it does not exist.
-
-        Raises:
-            ValueError: if the file is not valid JSON.
-        """
-        if not path.exists():
-            return {}
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"cannot read {path}: {error}") from error
-
-    def write_json(self, path, content):
-        """Write a JSON file atomically."""
-        write_text(path, json.dumps(content, indent=1) + "\n")
-
 
 def _is_leftover(path):
     """Return whether a file may lie in a folder that no run has claimed: a lock, or what a killed process left."""
     return path.name == LOCK_FILE or is_partial(path)
 
 
-def suite_name(suite, network="pruned", images=None):
+def suite_name(suite, network="pruned", num_images=None):
     """Return the name of the files of a suite: suite, network and number of images, without default values."""
-    return "_".join([suite, *([] if network == "pruned" else [network]), *([] if images is None else [str(images)])])
+    return "_".join(
+        [suite, *([] if network == "pruned" else [network]), *([] if num_images is None else [str(num_images)])]
+    )
 
 
 def drop_none(values):

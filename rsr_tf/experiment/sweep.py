@@ -3,7 +3,6 @@
 All files are in the folder `sweep` of the run folder; earlier results in it are kept.
 """
 
-import json
 import logging
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from rsr_tf.experiment.evaluate import attack_network, evaluation_images, weight
 from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.load import load_network, variants
 from rsr_tf.experiment.provenance import describe, versions
+from rsr_tf.experiment.result_schema import read_result, write_result
 from rsr_tf.export.benchmark import dense_bytes
 from rsr_tf.export.compact import save_compact
 from rsr_tf.files import replacing, write_text
@@ -73,13 +73,13 @@ class Sweep:
         self.content = self._read()
 
     def _read(self):
-        about = describe(self.config, self.data_set, count=len(self.labels))
+        about = describe(self.config, self.data_set, num_images=len(self.labels))
         kept = {"network": None, "share_below": {}, "points": [], "lambdas": []}
         if self.file.exists():
             try:
-                stored = json.loads(self.file.read_text(encoding="utf-8"))
+                stored = read_result(self.file)
                 kept = {key: stored[key] for key in kept}
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep again") from error
         keys = ("data", "model", "scheme", "seed", "attack")
         return {
@@ -102,7 +102,7 @@ class Sweep:
             log.info("%s has changed since %s was written: pruning and attacking it again", path, self.file)
             self.content |= {"points": [], "share_below": {}}
         self.content["network"] = identity
-        self.content["share_below"]["as trained"] = weight_statistics(trained)["share_below"]
+        self.content["share_below"]["trained"] = weight_statistics(trained)["share_below"]
         if self.config.undefended.epochs and self.experiment.folder.undefended.exists():
             baseline = load_network(self.experiment.folder.undefended)
             self.content["share_below"]["undefended"] = weight_statistics(baseline)["share_below"]
@@ -174,7 +174,7 @@ class Sweep:
         """
         from rsr_tf.report.sweep_page import tables, write_sweep_page  # imports matplotlib
 
-        self.experiment.folder.write_json(self.file, self.content)
+        write_result(self.file, self.content)
         for name, text in tables(self.content).items():
             write_text(self.folder / name, text)
         page = self.folder / "sweep.html"

@@ -96,20 +96,20 @@ def spread(values):
     return {"median": median, "quartiles": [low, high]}
 
 
-def transferred_images(model, images, labels, *, epsilon, step_size, steps, draws, batch_size):
+def transferred_images(model, images, labels, *, epsilon, step_size, steps, repeats, batch_size):
     """Compute PGD images on the stripped network in float32, for exported networks that have no gradients.
 
     Args:
         model: the Keras model that was exported.
-        images, labels, epsilon, step_size, steps, draws, batch_size: as for `rsr_tf.evaluation.evaluate_whitebox`.
+        images, labels, epsilon, step_size, steps, repeats, batch_size: as for `rsr_tf.evaluation.evaluate_whitebox`.
 
     Returns:
-        A list of `draws` float32 arrays of the shape of `images`, each from a different random start.
+        A list of `repeats` float32 arrays of the shape of `images`, each from a different random start.
     """
     network = as_model_fn(in_float32(strip(model)))
     attack = tf.function(build_attacks(network, epsilon=epsilon, step_size=step_size, steps=steps)["pgd"])
     craft = in_batches(attack, batch_size=min(batch_size, len(images)))
-    return [craft(images, labels) for _ in range(draws)]
+    return [craft(images, labels) for _ in range(repeats)]
 
 
 def accuracy(function, sets, labels, *, batch_size):

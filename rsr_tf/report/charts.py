@@ -10,7 +10,7 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_key, network_label, percent_value
+from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_label, percent_value
 
 INK, GREY = "#1c1917", "#57534e"
 BLUE, LIGHT_BLUE, GREEN, RED, OCHRE = "#1d4ed8", "#60a5fa", "#047857", "#9a3412", "#a16207"
@@ -109,7 +109,7 @@ def weight_histogram(networks):
 
 
 def _network_style(name):
-    return NETWORK_STYLES.get(network_key(name), {"color": INK})
+    return NETWORK_STYLES.get(name, {"color": INK})
 
 
 def training_curves(history, stage):
@@ -171,6 +171,6 @@ def draw_heat_map(transfer):
         axes.text(column + 0.5, row + 0.5, percent_value(mean), ha="center", va="center", color=color)
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
-    axes.set(xlabel="evaluated on", ylabel="crafted on", title=f"accuracy, % (n={transfer['n']})")
+    axes.set(xlabel="evaluated on", ylabel="crafted on", title=f"accuracy, % (n={transfer['num_images']})")
     axes.invert_yaxis()
     return svg(figure)

@@ -1,14 +1,11 @@
 """Displayed names and number formats.
 
-The JSON files of a run hold identifiers such as `"after pruning"` or `"PGD, one draw"`. What a reader sees in their
+The JSON files of a run hold identifiers such as `"noise_off"` or `"PGD, one draw"`. What a reader sees in their
 place is defined here, once. To reword a page, change a value; the keys are identifiers and must not change.
 """
 
 NETWORKS = {"pruned": "pruned", "trained": "trained", "undefended": "undefended", "exported": "exported"}
 """Labels of networks; in a sentence followed by "network". The order is that of verdicts in a report."""
-
-NETWORK_KEYS = {"after pruning": "pruned", "before pruning": "trained", "as trained": "trained"}
-"""Other identifiers of the same networks, used by `evaluation.json`, `artefacts.json` and `sweep.json`."""
 
 NOISE = {"on": "noise on", "off": "noise off", "none": "no noise"}
 """Labels of the states that `noise_state` returns."""
@@ -45,9 +42,6 @@ DIRECT, TRANSFER, RESCALED = "direct", "transfer", "rescaled"
 ORIGINS = {DIRECT: "crafted on this network", TRANSFER: "transfer", RESCALED: "rescaled logits"}
 """Labels of the network that an attack was crafted on, relative to the one it is scored on."""
 
-CLASSES = {"AdaptivePGD": "EOTPGD"}
-"""Present names of attack classes that earlier verdicts hold by another name."""
-
 _PGD = (
     "PGD",
     "several smaller steps of the FGSM kind, each followed by a projection onto the allowed range. Short: a smaller "
@@ -69,26 +63,21 @@ KINDS = {
 }
 """Name and description of the kinds of attacks, by class name."""
 
-SETTINGS = {"draws": "EOT samples", "eot_samples": "EOT samples", "loss_fn": "loss"}
+SETTINGS = {"eot_samples": "EOT samples", "loss_fn": "loss"}
 """Labels of attack settings that differ from the name of the parameter."""
 
 
-def network_key(name):
-    """Return the key of `NETWORKS` for an identifier of any JSON file, or the identifier if it is unknown."""
-    return NETWORK_KEYS.get(name, name)
-
-
 def network_label(name):
-    """Return the label of a network, such as `"pruned"` for `"after pruning"`; unknown identifiers stay as they are."""
-    return NETWORKS.get(network_key(name), name)
+    """Return the label of a network, such as `"pruned"`; unknown identifiers stay as they are."""
+    return NETWORKS.get(name, name)
 
 
 def noise_state(variant, *, has_noise):
     """Return the key of `NOISE` for a variant of a network.
 
     Args:
-        variant: string, an identifier of a JSON file: `"stripped"` for the network without its noise; `"noisy"` or
-            `"network"` for the network as it is used.
+        variant: string, an identifier of a JSON file: `"noise_off"` for the network without its noise, `"noise_on"`
+            for the network as it is used.
         has_noise: boolean, whether the network as it is used has noise.
 
     Returns:
@@ -96,7 +85,7 @@ def noise_state(variant, *, has_noise):
     """
     if not has_noise:
         return "none"
-    return "off" if variant == "stripped" else "on"
+    return "off" if variant == "noise_off" else "on"
 
 
 def noise_label(variant, *, has_noise):
@@ -117,11 +106,6 @@ def attack_label(identifier):
     return RADIUS.join([ATTACKS.get(name, name), *radius])
 
 
-def class_label(name):
-    """Return the present name of an attack class."""
-    return CLASSES.get(name, name)
-
-
 def setting_label(name):
     """Return the label of an attack parameter: its name in words, unless `SETTINGS` has another one."""
     return SETTINGS.get(name, name.replace("_", " "))
@@ -140,7 +124,7 @@ def setting_value(name, value):
         value = value["config"].split(">")[-1]
     if name in ("epsilon", "step_size"):
         return fraction(value)
-    return (class_label(value) if name == "attack" else str(value)).replace("_", " ")
+    return str(value).replace("_", " ")
 
 
 def percent(share, digits=1):

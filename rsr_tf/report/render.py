@@ -18,6 +18,11 @@ def render(template, **content):
     Returns:
         The HTML text.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("rsr_tf.report"), autoescape=True, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rsr_tf.report"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,  # a renamed key is an error, not an empty place on the page
+    )
     environment.filters.update({name: getattr(labels, name) for name in FILTERS})
     return environment.get_template(template).render(content)

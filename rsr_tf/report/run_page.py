@@ -1,7 +1,7 @@
 """Write `report.html`: one self-contained file from the JSON, `history.csv` and `config.toml` of a run."""
 
 from rsr_tf.report.charts import share_below_by_network, training_curves, weight_histogram
-from rsr_tf.report.labels import STAGES, network_key, noise_state
+from rsr_tf.report.labels import STAGES, noise_state
 from rsr_tf.report.render import render
 from rsr_tf.report.verdict_page import strongest_first, summary, verdict_view
 
@@ -37,7 +37,7 @@ def _scores(evaluation):
     if not evaluation:
         return {"evaluation": None}
     networks = evaluation["networks"]
-    pruned = next(entry for name, entry in networks.items() if network_key(name) == "pruned")
+    pruned = networks["pruned"]
     return {
         "evaluation": evaluation,
         "claim": _claim(pruned, networks.get("undefended")),
@@ -66,7 +66,7 @@ def _lowest(entry, attacks):
 
 def _table_rows(name, entry):
     """Return one row of the table of accuracies for each variant of a network."""
-    has_noise = "noisy" in entry["scores"]
+    has_noise = "noise_on" in entry["scores"]
     return [
         {
             "network": name,
@@ -81,5 +81,5 @@ def _table_rows(name, entry):
 def _example_rows(evaluation):
     """Return the networks whose predictions on example images are shown, with title and predictions."""
     titles = {"undefended": "undefended", "pruned": f"{evaluation['scheme']}, pruned"}
-    shown = {network_key(name): entry for name, entry in evaluation.get("examples", {}).items()}
+    shown = evaluation.get("examples", {})
     return [{"title": title, **shown[name]} for name, title in titles.items() if name in shown]

@@ -16,11 +16,11 @@ from rsr_tf.report.charts import (
     svg,
     tidy,
 )
-from rsr_tf.report.labels import SCORES, network_key, network_label, noise_label
+from rsr_tf.report.labels import SCORES, network_label, noise_label
 
-VARIANTS = ("noisy", "stripped")
+VARIANTS = ("noise_on", "noise_off")
 """Identifiers of a network as it is used and without its noise, in the order of the panels."""
-BY_LAMBDA = ("before pruning", "after pruning")
+BY_LAMBDA = ("trained", "pruned")
 """Identifiers of the networks of `"lambdas"`, in the order of charts and tables."""
 
 
@@ -54,13 +54,13 @@ def accuracy_by_lambda(lambdas):
         An SVG element as text.
     """
     values = [entry["lambda"] for entry in lambdas]
-    figure, panels = _panels(lambdas[0]["networks"]["after pruning"]["scores"])
+    figure, panels = _panels(lambdas[0]["networks"]["pruned"]["scores"])
     for variant, axes in panels.items():
         for network in BY_LAMBDA:
             entries = [entry["networks"].get(network) for entry in lambdas]
-            if not all(entries):  # a network that was pruned during training has no entry "before pruning"
+            if not all(entries):  # a network that was pruned during training has no entry "trained"
                 continue
-            style = NETWORK_STYLES[network_key(network)]["linestyle"]
+            style = NETWORK_STYLES[network]["linestyle"]
             for name in ("clean", "pgd"):
                 scores = [entry["scores"][variant][name] for entry in entries]
                 _plot_scores(axes, values, scores, name, suffix=f", {network_label(network)}", linestyle=style)
@@ -110,7 +110,7 @@ def small_weights(sweep):
         for number, entry in enumerate(sweep["lambdas"], 1)
     }
     for name, curve in sweep["share_below"].items():
-        curves[network_label(name)] = (curve, {**NETWORK_STYLES[network_key(name)], "color": INK})
+        curves[network_label(name)] = (curve, {**NETWORK_STYLES[name], "color": INK})
     return share_below(curves) if curves else None
 
 
@@ -123,7 +123,7 @@ def _panels(scores):
 
 
 def _plot_scores(axes, places, scores, name, *, suffix="", linestyle="-"):
-    """Plot a line through mean accuracies, with error bars of one standard deviation over the draws."""
+    """Plot a line through mean accuracies, with error bars of one standard deviation over the repeats."""
     axes.errorbar(
         places,
         [score["mean"] for score in scores],
@@ -140,7 +140,7 @@ def _plot_scores(axes, places, scores, name, *, suffix="", linestyle="-"):
 
 def _finish(figure, panels):
     for variant, axes in panels.items():
-        axes.set_title(noise_label(variant, has_noise="noisy" in panels), fontsize=10)
+        axes.set_title(noise_label(variant, has_noise="noise_on" in panels), fontsize=10)
         axes.set_ylim(0, 1)
         percent_axis(axes.yaxis)
         legend(axes)

@@ -70,14 +70,14 @@ def tables(sweep):
 
 
 def _csv_rows(scores):
-    """Yield accuracy, standard deviation over the draws and interval under every attack, for each variant."""
+    """Yield accuracy, standard deviation over the repeats and interval under every attack, for each variant."""
     for variant, attacks in scores.items():
-        row = {"noise": variant == "noisy"}
+        row = {"noise": variant == "noise_on"}
         for attack in SCORES:
             score = attacks[attack]
             low, high = score["interval"]
             row |= {attack: score["mean"], f"{attack}_std": score["std"], f"{attack}_low": low, f"{attack}_high": high}
-        yield row | {"n": attacks["clean"]["n"], "draws": attacks["clean"]["draws"]}
+        yield row | {key: attacks["clean"][key] for key in ("num_images", "repeats")}
 
 
 def _csv(rows):

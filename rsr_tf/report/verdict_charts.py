@@ -40,7 +40,7 @@ def chart_rows(verdict, target):
 
     Args:
         verdict: dict, content of a `verdict_*.json`.
-        target: `"network"` or `"stripped"`.
+        target: `"noise_on"` or `"noise_off"`.
 
     Returns:
         `(alone, in_turn)`, two lists of dicts with `"label"`, `"origin"`, `"share"` and `"interval"`. Alone: accuracy
@@ -52,8 +52,8 @@ def chart_rows(verdict, target):
     for row in verdict["attacks"]:
         if row["scored_on"] != target or row["parameters"].get("epsilon", epsilon) != epsilon:
             continue
-        if row["on"] == "left":
-            in_turn.append(_point(row, row["withstood"], row["withstood_interval"]))
+        if row["subset"] == "still_robust":
+            in_turn.append(_point(row, row["robust_accuracy"], row["robust_accuracy_interval"]))
         else:
             alone.append(_point(row, row["accuracy"], row["interval"]))
     return alone, in_turn
@@ -80,7 +80,7 @@ def attack_chart(verdict, target):
     heights = [len(points) + 1 for points in panels.values()]
     figure = Figure(figsize=(5.2, 0.9 + 0.21 * sum(heights)))
     column = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    worst = verdict["networks"][target]["worst_case"]["accuracy"]
+    worst = verdict["by_noise"][target]["worst_case"]["accuracy"]
     for axes, (title, points) in zip(column, panels.items(), strict=True):
         _plot_points(axes, points)
         axes.axvline(worst, color=INK, linestyle="--", linewidth=1)

@@ -22,8 +22,8 @@ def strongest_first(verdicts):
 
     def key(verdict):
         parameters = verdict["parameters"]
-        network = networks.index(labels.network_key(verdict["network"]))
-        return network, SUITES.index(parameters["suite"]), -parameters["n"]
+        network = networks.index(verdict["network"])
+        return network, SUITES.index(parameters["suite"]), -parameters["num_images"]
 
     return sorted(verdicts, key=key)
 
@@ -41,18 +41,22 @@ def verdict_view(verdict):
         **summary(verdict),
         "sentences": claim_sentences(verdict),
         "networks": network_rows(verdict),
-        "random": verdict["parameters"]["random"]["network"],
-        "draws": verdict["parameters"]["draws"],
+        "random": verdict["parameters"]["random"]["noise_on"],
+        "predictions": verdict["parameters"]["predictions"],
         "failed": [check for check in verdict["checks"] if not check["passed"]],
         "checks": verdict["checks"],
-        "charts": {noise_of(verdict, target): attack_chart(verdict, target) for target in verdict["networks"]},
+        "charts": {noise_of(verdict, target): attack_chart(verdict, target) for target in verdict["by_noise"]},
         "curve": epsilon_curve(verdict),
         "kinds": kinds(verdict),
         "attacks": attack_table(verdict),
         "chosen": verdict["parameters"]["images"],
-        "images": {on: max(row["n"] for row in verdict["attacks"] if row["on"] == on) for on in ("all", "checks")},
+        "images": {subset: _most_images(verdict, subset) for subset in ("all", "checks")},
         "facts": facts(verdict),
     }
+
+
+def _most_images(verdict, subset):
+    return max(row["num_images"] for row in verdict["attacks"] if row["subset"] == subset)
 
 
 def summary(verdict):
@@ -65,11 +69,11 @@ def summary(verdict):
     return {
         "network": f"the {network_label(verdict['network'])} network",
         "suite": parameters["suite"],
-        "n": parameters["n"],
+        "num_images": parameters["num_images"],
         "epsilon": parameters["epsilon"],
         "claim": claim,
         "clean": clean_of(verdict),
-        "noise": noise_of(verdict, claim["network"]),
+        "noise": noise_of(verdict, claim["noise"]),
         "failed_checks": verdict["failed_checks"],
     }
 
@@ -105,31 +109,33 @@ def claim_sentences(verdict):
 def _accuracy_sentence(verdict):
     """Return the sentence on the robust accuracy, by majority or by single predictions."""
     claim = verdict["claim"]
-    n, draws = claim["n"], claim["draws"]
-    opening = WITH_NOISE[_noise_state(verdict, claim["network"])]
+    n, predictions = claim["num_images"], claim["predictions"]
+    opening = WITH_NOISE[_noise_state(verdict, claim["noise"])]
     if claim["measure"] == "majority":
-        majority = f", each by a majority of {draws} predictions" if draws > 1 else ""
+        majority = f", each by a majority of {predictions} predictions" if predictions > 1 else ""
         found = f"the network classifies {round(claim['accuracy'] * n)} of {n} test images correctly{majority}, "
         found += f"under every attack that was tried: {percent(claim['accuracy'])}."
     else:
         found = f"the network is shown the worst version of each of {n} test images that any attack found, and "
-        found += f"{percent(claim['accuracy'])} of its predictions are correct ({draws} predictions for each image)."
+        found += (
+            f"{percent(claim['accuracy'])} of its predictions are correct ({predictions} predictions for each image)."
+        )
     return opening + found if opening else found[0].upper() + found[1:]
 
 
 def clean_of(verdict):
     """Return the accuracy without an attack, for the network and measure of the claim."""
     claim = verdict["claim"]
-    return verdict["networks"][claim["network"]]["clean"]["accuracy" if claim["measure"] == "majority" else "mean"]
+    return verdict["by_noise"][claim["noise"]]["clean"]["accuracy" if claim["measure"] == "majority" else "mean"]
 
 
 def noise_of(verdict, target):
-    """Return the noise label of a network of a verdict, `"network"` or `"stripped"`."""
+    """Return the noise label of a network of a verdict, `"noise_on"` or `"noise_off"`."""
     return labels.NOISE[_noise_state(verdict, target)]
 
 
 def _noise_state(verdict, target):
-    has_noise = target == "stripped" or verdict["parameters"]["random"][target]
+    has_noise = target == "noise_off" or verdict["parameters"]["random"][target]
     return labels.noise_state(target, has_noise=has_noise)
 
 
@@ -141,16 +147,15 @@ def network_rows(verdict):
             "noise": noise_of(verdict, name),
             "clean": found["clean"],
             "worst_case": found["worst_case"],
-            "claim": claim["measure"] if claim["network"] == name else None,
+            "claim": claim["measure"] if claim["noise"] == name else None,
         }
-        for name, found in verdict["networks"].items()
+        for name, found in verdict["by_noise"].items()
     ]
 
 
 def kinds(verdict):
     """Return name and description of each kind of attack in a verdict, as a list of pairs."""
     found = {row["parameters"]["attack"] for row in verdict["attacks"]}
-    found |= {labels.class_label(name) for name in found}
     return list(dict.fromkeys(kind for name, kind in labels.KINDS.items() if name in found))
 
 
@@ -164,8 +169,8 @@ def attack_table(verdict):
         {
             "attack": labels.attack_label(row["attack"]),
             "crafted_on": _source_label(verdict, row["crafted_on"]),
-            "n": row["n"],
-            "scores": [row["scores"][target] for target in verdict["networks"]],
+            "num_images": row["num_images"],
+            "scores": [row["scores"][target] for target in verdict["by_noise"]],
             "settings": settings(row["parameters"]),
             "distance": row["largest_distance"],
             "seconds": row["seconds"],
@@ -202,8 +207,8 @@ def facts(verdict):
         ("network", f"{verdict['model']}, {network_label(verdict['network'])}"),
         ("threat model", f"{parameters['norm']} ball of radius {fraction(parameters['epsilon'])}, true labels"),
         ("suite", f"{parameters['suite']}, {len(seconds)} attacks, {sum(seconds.values()):.0f} s"),
-        ("test images", f"{parameters['n']}, drawn with seed {parameters['seed']}"),
-        ("predictions", f"{parameters['draws']} for each image by a network with noise, 1 by one without"),
+        ("test images", f"{parameters['num_images']}, drawn with seed {parameters['seed']}"),
+        ("predictions", f"{parameters['predictions']} for each image by a network with noise, 1 by one without"),
         ("batch size", f"{parameters['batch_size']}"),
         ("noise", f"{', '.join(noise)}; standard deviation of the logits over calls, relative to that over classes"),
         ("versions", ", ".join(f"{name} {version}" for name, version in verdict["versions"].items())),

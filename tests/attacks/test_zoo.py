@@ -250,14 +250,19 @@ def test_both_denominators_by_hand():
         queries=np.array([10, 20, 30, 70, 1]),
     )
     summary = json.loads(json.dumps(describe_result(result)))
-    assert (summary["n"], summary["attacked"], summary["queries"], summary["median_queries"]) == (5, 4, 131, 25)
+    assert (summary["num_images"], summary["attacked"], summary["queries"], summary["median_queries"]) == (
+        5,
+        4,
+        131,
+        25,
+    )
     assert summary["median_l2"] == pytest.approx(0.4)
     for name, hits in (("success", 3), ("success_l2_0.5", 2), ("success_linf_8/255", 2)):
         assert summary[name]["images"] == hits
         for denominator, n in (("of_attacked", 4), ("of_all", 5)):
             assert summary[name][denominator]["mean"] == hits / n
             assert summary[name][denominator]["interval"] == pytest.approx(wilson_interval(hits / n, n))
-            assert summary[name][denominator]["n"] == n
+            assert summary[name][denominator]["num_images"] == n
 
 
 def test_result_without_a_right_image_has_no_share_of_the_attacked():

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import rsr_tf
 from rsr_tf.cli import main
+from rsr_tf.experiment.result_schema import read_result
 
 ARCHIVE = Path(__file__).with_name("version_0_2_0.tar.xz")
 
@@ -99,10 +100,10 @@ def test_stopped_suite_resumes_and_ends_as_an_unstopped_one(old, caplog):
     assert {path: path.read_bytes() for path in kept} == kept
     assert len(list(state.iterdir())) > len(kept)
     verdict, wanted = (
-        json.loads((old / name).read_text())
-        for name in ("finished/verdict_quick_20.json", "verdict_of_unstopped_suite.json")
+        read_result(old / name) for name in ("finished/verdict_quick_20.json", "verdict_of_unstopped_suite.json")
     )
-    for key in ("accuracy", "interval", "n", "draws", "measure"):
+    assert verdict["claim"].keys() == wanted["claim"].keys()
+    for key in ("accuracy", "interval", "num_images", "predictions", "measure", "noise"):
         assert verdict["claim"][key] == pytest.approx(wanted["claim"][key], abs=0.05)
     assert [row["attack"] for row in verdict["attacks"]] == [row["attack"] for row in wanted["attacks"]]
     assert [row["mean"] for row in verdict["attacks"]] == pytest.approx(
@@ -120,17 +121,17 @@ def test_finished_run_is_reported_and_nothing_is_done_again(old, caplog):
 
 
 def test_sweep_transfer_and_zoo_resume_from_their_files(old, caplog):
-    sweep = json.loads((old / "finished" / "sweep" / "sweep.json").read_text())["points"]
+    sweep = read_result(old / "finished" / "sweep" / "sweep.json")["points"]
     rsr(caplog, "sweep", old / "finished", "--sparsities", "0.5")
-    assert json.loads((old / "finished" / "sweep" / "sweep.json").read_text())["points"] == sweep
+    assert read_result(old / "finished" / "sweep" / "sweep.json")["points"] == sweep
 
-    matrix = json.loads((old / "transfer" / "transfer.json").read_text())["accuracy"]
+    matrix = read_result(old / "transfer" / "transfer.json")["accuracy"]
     said = rsr(caplog, "transfer", old / "finished", "--images", 10, "--steps", 2, "--output", old / "transfer")
     assert "10 images" not in said
-    assert json.loads((old / "transfer" / "transfer.json").read_text())["accuracy"] == matrix
+    assert read_result(old / "transfer" / "transfer.json")["accuracy"] == matrix
 
-    table = json.loads((old / "finished" / "zoo" / "pruned" / "zoo_tier1_1.json").read_text())["columns"]["off"]
+    table = read_result(old / "finished" / "zoo" / "pruned" / "zoo_tier1_1.json")["columns"]["off"]
     said = rsr(caplog, "zoo", old / "finished", "--images", 1, "--noise", "off", "--group", 1)
     assert "1 of them done" in said
-    again = json.loads((old / "finished" / "zoo" / "pruned" / "zoo_tier1_1.json").read_text())["columns"]["off"]
+    again = read_result(old / "finished" / "zoo" / "pruned" / "zoo_tier1_1.json")["columns"]["off"]
     assert again["success"] == table["success"]

@@ -109,17 +109,24 @@ def test_scores_find_images_with_misleading_gradients_beyond_the_checks():
 @pytest.mark.parametrize("fake", [noisy_outputs, noisy_inputs])
 def test_noise_that_deceives_a_plain_attack_does_not_save_the_claim(fake):
     naive = evaluate_whitebox(
-        fake, IMAGES[TEST], LABELS[TEST], epsilon=EPSILON / 2, step_size=EPSILON / 8, steps=7, draws=3, batch_size=100
+        fake,
+        IMAGES[TEST],
+        LABELS[TEST],
+        epsilon=EPSILON / 2,
+        step_size=EPSILON / 8,
+        steps=7,
+        repeats=3,
+        batch_size=100,
     )
     verdict = evaluate(fake, EPSILON / 2)
     assert verdict["claim"]["accuracy"] < 0.1 < naive["pgd"].mean
-    assert verdict["parameters"]["random"] == {"network": True}
+    assert verdict["parameters"]["random"] == {"noise_on": True}
 
 
 def test_honest_undefended_network_passes_every_check_and_is_not_robust():
     verdict = evaluate(undefended)
     assert failed(verdict) == set()
-    assert verdict["networks"]["network"]["clean"]["accuracy"] > 0.85
+    assert verdict["by_noise"]["noise_on"]["clean"]["accuracy"] > 0.85
     assert verdict["claim"]["accuracy"] < 0.05
 
 
@@ -146,9 +153,11 @@ def test_honest_noisy_network_passes_every_check_and_keeps_its_accuracy():
     verdict = run_suite(
         as_model_fn(model), IMAGES[more], LABELS[more], epsilon=0.1, stripped_fn=as_model_fn(rsr_tf.strip(model))
     )
-    assert verdict["parameters"]["n"] == 200
+    assert verdict["parameters"]["num_images"] == 200
     assert failed(verdict) == set()
-    assert verdict["parameters"]["random"] == {"network": True, "stripped": False}
-    assert 0.2 < verdict["claim"]["accuracy"] < verdict["networks"]["network"]["clean"]["mean"] - 0.1
+    assert verdict["parameters"]["random"] == {"noise_on": True, "noise_off": False}
+    assert 0.2 < verdict["claim"]["accuracy"] < verdict["by_noise"]["noise_on"]["clean"]["mean"] - 0.1
     settings = {(row["crafted_on"], row["scored_on"]) for row in verdict["attacks"] if row["attack"] == "APGD-CE"}
-    assert settings == {(source, target) for source in ("network", "stripped") for target in ("network", "stripped")}
+    assert settings == {
+        (source, target) for source in ("noise_on", "noise_off") for target in ("noise_on", "noise_off")
+    }

@@ -20,14 +20,14 @@ def noisy(deviation):
 
 def test_noise_is_its_deviation_in_units_of_the_spread_of_the_logits(images):
     """With 8 images, 3 classes and 200 draws the relative standard error is 1 / sqrt(2 * 24 * 199), 1 %."""
-    spreads = probes.noise_by_batch_size(noisy(lambda n: 0.2), images, (8,), draws=200)
+    spreads = probes.noise_by_batch_size(noisy(lambda n: 0.2), images, (8,), calls=200)
     assert spreads == {8: pytest.approx(0.2, rel=0.06)}
 
 
 def test_noise_that_depends_on_the_batch_size_is_measured_for_each(images):
     """The noise in calls of 32 images is four times that in calls of 8, and that in calls of single images is half."""
     factors = {1: 0.5, 8: 1.0, 32: 4.0}
-    spreads = probes.noise_by_batch_size(noisy(lambda n: 0.05 * factors[n]), images, tuple(factors), draws=200)
+    spreads = probes.noise_by_batch_size(noisy(lambda n: 0.05 * factors[n]), images, tuple(factors), calls=200)
     for size, factor in factors.items():
         assert spreads[size] / spreads[8] == pytest.approx(factor, rel=0.1)
 
@@ -49,7 +49,7 @@ def test_constant_logits_have_a_noise_of_0_and_not_nan(images):
 
 def test_logits_have_their_mean_and_variance_over_the_calls(images):
     calls = iter([0.0, 1.0, 5.0])
-    mean, variance = probes.mean_logits(lambda x: tf.zeros((len(x), 2)) + next(calls), images, draws=3)
+    mean, variance = probes.mean_logits(lambda x: tf.zeros((len(x), 2)) + next(calls), images, calls=3)
     np.testing.assert_array_equal(mean, np.full((16, 2), 2.0))
     np.testing.assert_array_equal(variance, np.full((16, 2), 7.0))
 

@@ -12,7 +12,7 @@ from rsr_tf.evaluation.suites import other_radii
 EPSILON = 0.01
 
 
-def linear_problem(n=120):
+def linear_problem(num_images=120):
     """Return a network of three classes, images, labels, and which images are robust.
 
     The worst case against each other class moves every pixel by epsilon.
@@ -20,12 +20,12 @@ def linear_problem(n=120):
     random = np.random.default_rng(0)
     weights = random.normal(size=(16, 3)).astype("float32")
     weights -= weights.mean(axis=0)
-    images = random.uniform(0.4, 0.6, (n, 4, 4, 1)).astype("float32")
-    labels = (images.reshape(n, -1) @ weights).argmax(1).astype("int32")
+    images = random.uniform(0.4, 0.6, (num_images, 4, 4, 1)).astype("float32")
+    labels = (images.reshape(num_images, -1) @ weights).argmax(1).astype("int32")
     labels[::10] = (labels[::10] + 1) % 3
     ahead = weights[:, labels, np.newaxis] - weights[:, np.newaxis]
-    margins = np.einsum("ni,inc->nc", images.reshape(n, -1), ahead) - EPSILON * np.abs(ahead).sum(0)
-    margins[np.arange(n), labels] = np.inf
+    margins = np.einsum("ni,inc->nc", images.reshape(num_images, -1), ahead) - EPSILON * np.abs(ahead).sum(0)
+    margins[np.arange(num_images), labels] = np.inf
     return lambda x: tf.reshape(x, (-1, 16)) @ weights, images, labels, margins.min(1) > 0
 
 
@@ -34,7 +34,7 @@ LINEAR = linear_problem()
 
 def evaluate(**options):
     model_fn, images, labels, _ = LINEAR
-    return run_suite(model_fn, images, labels, **{"epsilon": EPSILON, "n": 100, "batch_size": 100, **options})
+    return run_suite(model_fn, images, labels, **{"epsilon": EPSILON, "num_images": 100, "batch_size": 100, **options})
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,9 @@ def state(tmp_path_factory):
 
 def test_claim_for_a_linear_classifier_is_its_exact_worst_case(linear):
     worst = LINEAR[3][linear["parameters"]["images"]]
-    assert 0.1 < worst.mean() < linear["networks"]["network"]["clean"]["accuracy"] - 0.2
+    assert 0.1 < worst.mean() < linear["by_noise"]["noise_on"]["clean"]["accuracy"] - 0.2
     assert linear["claim"]["accuracy"] == pytest.approx(worst.mean())
-    assert linear["claim"]["n"] == 100
+    assert linear["claim"]["num_images"] == 100
 
 
 def test_honest_classifier_passes_every_check(linear):
@@ -71,24 +71,24 @@ def test_honest_classifier_passes_every_check(linear):
 
 def test_verdict_of_a_suite_is_json_with_every_parameter(linear):
     assert json.loads(json.dumps(linear, allow_nan=False)) == linear
-    expected = {"suite": "quick", "epsilon": EPSILON, "norm": "linf", "n": 100, "draws": 20, "seed": 0}
+    expected = {"suite": "quick", "epsilon": EPSILON, "norm": "linf", "num_images": 100, "predictions": 20, "seed": 0}
     assert linear["parameters"].items() >= expected.items()
-    assert linear["parameters"]["random"] == {"network": False}
+    assert linear["parameters"]["random"] == {"noise_on": False}
     apgd = next(row for row in linear["attacks"] if row["attack"] == "APGD-CE")
     assert apgd["parameters"]["epsilon"] == EPSILON
     assert apgd["parameters"]["steps"] == 20
 
 
 def test_network_without_noise_is_classified_and_differentiated_once(linear):
-    assert {row["draws"] for row in linear["attacks"]} == {1}
+    assert {row["predictions"] for row in linear["attacks"]} == {1}
     assert {row["parameters"].get("eot_samples", 1) for row in linear["attacks"]} == {1}
 
 
 def test_curve_of_the_check_images_falls_from_clean_accuracy_to_zero(linear):
-    rows = {row["attack"]: row for row in linear["attacks"] if row["crafted_on"] == "network"}
+    rows = {row["attack"]: row for row in linear["attacks"] if row["crafted_on"] == "noise_on"}
     curve = linear["curve"]
     assert [point["epsilon"] for point in curve] == [0.0, *sorted([EPSILON, *other_radii(EPSILON)])]
-    assert {point["n"] for point in curve} == {100}
+    assert {point["num_images"] for point in curve} == {100}
     assert curve[0]["accuracy"] == rows["clean"]["accuracy"]
     assert curve[3]["accuracy"] == rows["PGD, one draw"]["accuracy"]
     assert (
@@ -97,8 +97,8 @@ def test_curve_of_the_check_images_falls_from_clean_accuracy_to_zero(linear):
 
 
 def test_attacks_have_the_subset_of_images_they_ran_on(linear):
-    on = {row["attack"]: row["on"] for row in linear["attacks"]}
-    assert (on["clean"], on["FGSM"], on["APGD-CE"]) == ("all", "checks", "left")
+    on = {row["attack"]: row["subset"] for row in linear["attacks"]}
+    assert (on["clean"], on["FGSM"], on["APGD-CE"]) == ("all", "checks", "still_robust")
 
 
 def test_images_are_drawn_by_the_seed(linear):
@@ -111,8 +111,8 @@ def test_images_are_drawn_by_the_seed(linear):
 
 def test_claim_attacks_run_only_on_images_that_the_checks_left_robust(linear):
     rows = {row["attack"]: row for row in linear["attacks"]}
-    assert rows["APGD-CE"]["n"] <= round(100 * rows["clean"]["accuracy"])
-    assert rows["clean"]["n"] == 100
+    assert rows["APGD-CE"]["num_images"] <= round(100 * rows["clean"]["accuracy"])
+    assert rows["clean"]["num_images"] == 100
 
 
 def test_resumed_evaluation_gives_the_same_verdict(linear, state):
@@ -133,7 +133,7 @@ def test_resumed_evaluation_gives_the_same_verdict(linear, state):
     [
         ({"epsilon": 0.02}, "`epsilon` is 0.01 there and 0.02 here"),
         ({"seed": 1}, "`seed` is 0 there and 1 here"),
-        ({"draws": 10}, "`draws` is 20 there and 10 here"),
+        ({"predictions": 10}, "`predictions` is 20 there and 10 here"),
         ({"suite": "paper"}, "`suite` is quick there and paper here"),
         ({"identity": "ab"}, "`network` is None there and ab here"),
         ({"batch_size": 50}, "`batch_size` is 100 there and 50 here"),
@@ -148,12 +148,14 @@ def test_state_of_other_parameters_is_refused(state, change, message):
 @pytest.mark.parametrize(("images", "labels"), [(LINEAR[1] * 0.999, LINEAR[2]), (LINEAR[1], 2 - LINEAR[2])])
 def test_state_of_other_images_or_labels_is_refused(state, images, labels):
     with pytest.raises(ValueError, match=r"belongs to another evaluation: `test_(images|labels)` is"):
-        run_suite(LINEAR[0], images, labels, epsilon=EPSILON, n=100, batch_size=100, state=state)
+        run_suite(LINEAR[0], images, labels, epsilon=EPSILON, num_images=100, batch_size=100, state=state)
 
 
 def test_state_of_another_network_is_refused(state):
     with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
-        run_suite(lambda x: 1.01 * LINEAR[0](x), *LINEAR[1:3], epsilon=EPSILON, n=100, batch_size=100, state=state)
+        run_suite(
+            lambda x: 1.01 * LINEAR[0](x), *LINEAR[1:3], epsilon=EPSILON, num_images=100, batch_size=100, state=state
+        )
 
 
 def test_expected_time_is_logged_before_the_first_attack(caplog):
@@ -165,7 +167,7 @@ def test_expected_time_is_logged_before_the_first_attack(caplog):
         evaluate(reseed=stop)
     assert caplog.messages[0].startswith("suite quick, 100 images, ")
     assert re.search(r"about \d+ s if the first ones break every image, \d+ s if none breaks any", caplog.messages[0])
-    assert caplog.messages[1].startswith("clean on network")
+    assert caplog.messages[1].startswith("clean on noise_on")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +178,8 @@ def test_expected_time_is_logged_before_the_first_attack(caplog):
             r"`suite` must be one of \('quick', 'standard-random', 'paper', 'full'\)\. Received: suite='fast'",
         ),
         ({"epsilon": 8}, r"`epsilon` must be in \(0, 1\]\. Received: epsilon=8"),
-        ({"draws": 0}, r"`draws` must be an integer of at least 1\. Received: draws=0"),
-        ({"n": 0}, r"`n` must be an integer of at least 1\. Received: n=0"),
+        ({"predictions": 0}, r"`predictions` must be an integer of at least 1\. Received: predictions=0"),
+        ({"num_images": 0}, r"`num_images` must be an integer of at least 1\. Received: num_images=0"),
         ({"batch_size": 0}, r"`batch_size` must be an integer of at least 1\. Received: batch_size=0"),
     ],
 )

@@ -35,15 +35,17 @@ class Darker:
         return {"epsilon": self.amount}
 
 
-def make_runner(targets=None, *, epsilon=0.5, draws=1, batch_size=4, state=None, seed=0, reseed=lambda seed: None):
-    targets = targets or {"network": is_bright}
+def make_runner(
+    targets=None, *, epsilon=0.5, predictions=1, batch_size=4, state=None, seed=0, reseed=lambda seed: None
+):
+    targets = targets or {"noise_on": is_bright}
     return AttackRunner(
         targets,
         targets,
         IMAGES,
         LABELS,
         epsilon=epsilon,
-        draws=dict.fromkeys(targets, draws),
+        predictions=dict.fromkeys(targets, predictions),
         state=State(state, {}),
         batch_size=batch_size,
         seed=seed,
@@ -51,7 +53,7 @@ def make_runner(targets=None, *, epsilon=0.5, draws=1, batch_size=4, state=None,
     )
 
 
-def run(runner, attack, name="attack", source="network", index=None):
+def run(runner, attack, name="attack", source="noise_on", index=None):
     return runner.run(name, attack, source=source, index=np.arange(6) if index is None else index)
 
 
@@ -59,9 +61,9 @@ def run(runner, attack, name="attack", source="network", index=None):
 def test_images_are_broken_that_an_attack_can_break(batch_size):
     found = make_runner(batch_size=batch_size)
     result = run(found, Darker(0.2))
-    np.testing.assert_array_equal(result.scores["network"].robust, [False, False, True, True, True, False])
+    np.testing.assert_array_equal(result.scores["noise_on"].robust, [False, False, True, True, True, False])
     np.testing.assert_array_equal(found.still_robust, [2, 3, 4])
-    assert result.robust_accuracy == {"network": 0.5}
+    assert result.robust_accuracy == {"noise_on": 0.5}
     np.testing.assert_allclose(result.distance, 0.2, atol=1e-6)
     np.testing.assert_allclose(result.low, BRIGHTNESS - 0.2, atol=1e-6)
     np.testing.assert_allclose(result.high, BRIGHTNESS - 0.2, atol=1e-6)
@@ -72,7 +74,7 @@ def test_attacks_add_up_image_by_image():
     run(found, Darker(0.1), "first", index=np.array([0, 2]))
     result = run(found, Darker(0.3), "second", index=np.array([2]))
     np.testing.assert_array_equal(found.still_robust, [1, 3, 4, 5])
-    assert result.scores["network"].n == 1
+    assert result.scores["noise_on"].num_images == 1
 
 
 def test_only_robust_images_are_attacked_further():
@@ -81,8 +83,8 @@ def test_only_robust_images_are_attacked_further():
     run(found, Darker(0.3, calls), "harder", index=found.still_robust)
     assert calls == ["traced", pytest.approx([0.75, 0.85, 0.95])]
     np.testing.assert_array_equal(found.still_robust, [3, 4])
-    assert found.results[-1].robust_accuracy == {"network": pytest.approx(2 / 6)}
-    assert found.results[-1].scores["network"].accuracy == pytest.approx(2 / 3)
+    assert found.results[-1].robust_accuracy == {"noise_on": pytest.approx(2 / 6)}
+    assert found.results[-1].scores["noise_on"].accuracy == pytest.approx(2 / 3)
 
 
 def test_no_robust_image_gives_no_result():
@@ -97,11 +99,11 @@ def test_no_robust_image_gives_no_result():
 def test_image_outside_its_ball_or_the_pixel_range_breaks_nothing(attack):
     """A shift by 0.56 is within an epsilon of 0.6, but leads below 0 for the two darkest images."""
     found = make_runner(epsilon=0.15 if attack.amount == 0.2 else 0.6)
-    found.run("clean", Darker(0.0), source="network", index=np.arange(6))
+    found.run("clean", Darker(0.0), source="noise_on", index=np.arange(6))
     result = run(found, attack)
-    assert result.scores["network"].accuracy <= 0.5
+    assert result.scores["noise_on"].accuracy <= 0.5
     np.testing.assert_array_equal(found.still_robust, np.arange(5) if attack.amount == 0.2 else [0])
-    np.testing.assert_array_equal(found.worst["network"][found.still_robust], IMAGES[found.still_robust])
+    np.testing.assert_array_equal(found.worst["noise_on"][found.still_robust], IMAGES[found.still_robust])
 
 
 def test_pixel_that_is_not_a_number_is_the_clean_one():
@@ -111,8 +113,8 @@ def test_pixel_that_is_not_a_number_is_the_clean_one():
 
     found = make_runner()
     result = run(found, Half(0.2))
-    np.testing.assert_array_equal(result.scores["network"].robust, [False, True, True, True, True, False])
-    np.testing.assert_allclose(found.worst["network"][0, :, 0, 0], [0.35, 0.55], atol=1e-6)
+    np.testing.assert_array_equal(result.scores["noise_on"].robust, [False, True, True, True, True, False])
+    np.testing.assert_allclose(found.worst["noise_on"][0, :, 0, 0], [0.35, 0.55], atol=1e-6)
 
 
 def in_turn(*answers):
@@ -129,47 +131,47 @@ def in_turn(*answers):
 
 
 def test_every_draw_is_a_call_of_the_network():
-    count = count_correct(in_turn(1, 0, 1), draws=20)
+    count = count_correct(in_turn(1, 0, 1), predictions=20)
     np.testing.assert_array_equal(count(tf.constant(IMAGES), tf.constant(LABELS)), np.full(6, 13))
 
 
-@pytest.mark.parametrize(("answers", "left"), [((1, 0), 0), ((1, 1, 0), 6), ((1, 0, 0), 0)])
-def test_image_is_robust_if_a_majority_of_draws_is_correct(answers, left):
-    found = make_runner({"network": in_turn(*answers)}, draws=6)
+@pytest.mark.parametrize(("answers", "still_robust"), [((1, 0), 0), ((1, 1, 0), 6), ((1, 0, 0), 0)])
+def test_image_is_robust_if_a_majority_of_draws_is_correct(answers, still_robust):
+    found = make_runner({"noise_on": in_turn(*answers)}, predictions=6)
     run(found, Darker(0.1))
-    assert len(found.still_robust) == left
+    assert len(found.still_robust) == still_robust
 
 
 def test_lowest_share_and_its_image_are_kept():
     """Darker by 0.1 is correct in all draws, by 0.2 in half of them, by 0.3 in three quarters."""
-    found = make_runner({"network": in_turn(1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1)}, draws=4, batch_size=6)
+    found = make_runner({"noise_on": in_turn(1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1)}, predictions=4, batch_size=6)
     for number, amount in enumerate((0.1, 0.2, 0.3)):
         run(found, Darker(amount), f"attack {number}")
-    np.testing.assert_allclose(found.lowest["network"], 0.5)
-    np.testing.assert_allclose(found.worst["network"], IMAGES - 0.2, atol=1e-6)
+    np.testing.assert_allclose(found.lowest["noise_on"], 0.5)
+    np.testing.assert_allclose(found.worst["noise_on"], IMAGES - 0.2, atol=1e-6)
 
 
 def test_fresh_score_shows_the_worst_images_again():
     found = make_runner()
     run(found, Darker(0.2))
     run(found, Darker(0.1), "weaker")
-    np.testing.assert_array_equal(found.fresh_score("network").robust, [False, False, True, True, True, False])
+    np.testing.assert_array_equal(found.fresh_score("noise_on").robust, [False, False, True, True, True, False])
 
 
 def test_image_crafted_on_one_network_is_scored_on_all():
-    found = make_runner({"network": is_bright, "stripped": lambda x: is_bright(x + 0.1)})
+    found = make_runner({"noise_on": is_bright, "noise_off": lambda x: is_bright(x + 0.1)})
 
     class Gradient(Darker):
         def __call__(self, model_fn, x, labels, *, seed=None):
             return tf.where(tf.reshape(model_fn(x)[:, 1] > 0.1, (-1, 1, 1, 1)), x, x - self.amount)
 
-    result = run(found, Gradient(0.1), source="stripped")  # darkens what is no brighter than 0.5 to the stripped one
+    result = run(found, Gradient(0.1), source="noise_off")  # darkens what is no brighter than 0.5 to the stripped one
     np.testing.assert_array_equal(result.distance > 0, [False, False, False, False, False, True])
-    np.testing.assert_array_equal(result.scores["network"].robust, [True] * 5 + [False])
-    np.testing.assert_array_equal(result.scores["stripped"].robust, [True] * 5 + [False])
-    result = run(found, Gradient(0.1), source="network")
-    np.testing.assert_array_equal(result.scores["network"].robust, [False] + [True] * 4 + [False])
-    np.testing.assert_array_equal(result.scores["stripped"].robust, [True] * 5 + [False])
+    np.testing.assert_array_equal(result.scores["noise_on"].robust, [True] * 5 + [False])
+    np.testing.assert_array_equal(result.scores["noise_off"].robust, [True] * 5 + [False])
+    result = run(found, Gradient(0.1), source="noise_on")
+    np.testing.assert_array_equal(result.scores["noise_on"].robust, [False] + [True] * 4 + [False])
+    np.testing.assert_array_equal(result.scores["noise_off"].robust, [True] * 5 + [False])
     np.testing.assert_array_equal(found.still_robust, [0, 1, 2, 3, 4])  # the first is still correct for one of them
 
 
@@ -183,7 +185,7 @@ def test_result_records_whether_the_attack_uses_gradients():
 
 def noise_of(runner, name="noise"):
     run(runner, RandomSigns(0.01), name)
-    return np.sign(runner.worst["network"] - IMAGES)
+    return np.sign(runner.worst["noise_on"] - IMAGES)
 
 
 def test_random_numbers_follow_from_seed_attack_and_batch():
@@ -207,7 +209,7 @@ def test_network_may_branch_on_tensors_in_python():
         return -is_bright(x)
 
     np.testing.assert_array_equal(
-        run(make_runner({"network": model_fn}), Asking(0.2)).scores["network"].hits, [0, 0, 1, 1, 1, 0]
+        run(make_runner({"noise_on": model_fn}), Asking(0.2)).scores["noise_on"].hits, [0, 0, 1, 1, 1, 0]
     )
 
 
@@ -249,10 +251,10 @@ class Stopped(Asking):
 
 def evaluate(folder, second=Asking, network=None):
     network = network or Network()
-    found = make_runner({"network": network}, draws=20, batch_size=2, state=folder, reseed=network.reseed)
+    found = make_runner({"noise_on": network}, predictions=20, batch_size=2, state=folder, reseed=network.reseed)
     run(found, Asking(0.2), "first")
     run(found, second(0.3), "second")
-    return found.results, found.fresh_score("network")
+    return found.results, found.fresh_score("noise_on")
 
 
 def test_resumed_evaluation_equals_an_uninterrupted_one(tmp_path):
@@ -262,7 +264,7 @@ def test_resumed_evaluation_equals_an_uninterrupted_one(tmp_path):
     assert len(list(tmp_path.glob("second*"))) == 1
     resumed, resumed_score = evaluate(tmp_path)
     for one, other in zip(unstopped, resumed, strict=True):
-        np.testing.assert_array_equal(one.scores["network"].hits, other.scores["network"].hits)
+        np.testing.assert_array_equal(one.scores["noise_on"].hits, other.scores["noise_on"].hits)
         np.testing.assert_array_equal(one.distance, other.distance)
         assert one.robust_accuracy == other.robust_accuracy
     np.testing.assert_array_equal(score.hits, resumed_score.hits)

@@ -19,11 +19,11 @@ def test_expected_seconds_count_gradients_classifications_and_graphs():
         def cost(self):
             return Cost(gradients=88, classifications=0)
 
-    steps = plan("quick", epsilon=0.1, random={"network": True})[:1]
-    steps.append(Step("attack", Attack(), "network", "left"))
+    steps = plan("quick", epsilon=0.1, random={"noise_on": True})[:1]
+    steps.append(Step("attack", Attack(), "noise_on", "still_robust"))
     seconds = runtime.expected_seconds(
         steps,
-        {"all": 200, "left": 130},
+        {"all": 200, "still_robust": 130},
         {"trace": 5.0, "gradient": 0.1, "classification": 0.01},
         batch_size=100,
         scorings=21,
@@ -32,10 +32,10 @@ def test_expected_seconds_count_gradients_classifications_and_graphs():
 
 
 def test_attack_on_nothing_takes_no_time():
-    steps = plan("quick", epsilon=0.1, random={"network": True})
+    steps = plan("quick", epsilon=0.1, random={"noise_on": True})
     speed = {"trace": 1.0, "gradient": 0.0, "classification": 0.0}
-    sizes = {"all": 1, "checks": 1, "left": 0}
-    first = [step for step in steps if step.subset != "left"]
+    sizes = {"all": 1, "checks": 1, "still_robust": 0}
+    first = [step for step in steps if step.subset != "still_robust"]
     assert runtime.expected_seconds(steps, sizes, speed, batch_size=1, scorings=1) == len(first) < len(steps)
 
 

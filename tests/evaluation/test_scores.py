@@ -37,7 +37,7 @@ def test_score_of_one_draw_has_no_deviation():
 
 
 def test_score_shows_its_number_of_images_and_draws():
-    assert str(Score((0.5, 0.6, 0.7), 100)) == "60.0% ± 10.0% (n=100, 3 draws)"
+    assert str(Score((0.5, 0.6, 0.7), 100)) == "60.0% ± 10.0% (n=100, 3 repeats)"
 
 
 def test_score_as_dict_is_json_serializable():
@@ -46,8 +46,8 @@ def test_score_as_dict_is_json_serializable():
         "mean": 0.625,
         "std": pytest.approx(0.1767767),
         "interval": list(wilson_interval(0.625, 8)),
-        "n": 8,
-        "draws": 2,
+        "num_images": 8,
+        "repeats": 2,
         "accuracies": [0.5, 0.75],
     }
 
@@ -66,8 +66,8 @@ def test_majority_score_as_dict_is_json_serializable_with_intervals():
         "interval": list(wilson_interval(0.5, 4)),
         "mean": pytest.approx(7 / 12),
         "mean_interval": list(wilson_interval(7 / 12, 4)),
-        "n": 4,
-        "draws": 3,
+        "num_images": 4,
+        "predictions": 3,
     }
     assert {type(value) for value in content.values()} == {float, list, int}
 

@@ -105,14 +105,14 @@ def test_unreadable_identity_is_named(tmp_path):
 def test_unreadable_step_is_named(tmp_path, content):
     State(tmp_path, IDENTITY)
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"cannot read .*a\.npz.*Remove it, and this step is done again"):
+    with pytest.raises(ValueError, match=r"cannot read .*a\.npz.*Remove it to repeat this step"):
         State(tmp_path, IDENTITY).once("a", never)
 
 
 def test_two_steps_of_one_name_are_refused(tmp_path):
     state = State(tmp_path, IDENTITY)
     state.once("APGD-CE 0", lambda: {"x": 1})
-    with pytest.raises(ValueError, match=r"every step needs a name of its own\. Received twice: 'APGD-CE/0'"):
+    with pytest.raises(ValueError, match=r"must be unique for every step\. Received twice: 'APGD-CE/0'"):
         state.once("APGD-CE/0", lambda: {"x": 2})
 
 
@@ -134,7 +134,7 @@ EOT_PGD_0_2_0 = {"epsilon": 0.1, "norm": "l2", "draws": 4}
                 "table": {"PGD, network": PGD_0_2_0, "short PGD, network": EOT_PGD_0_2_0, "clean, network": {}},
             },
             {
-                "draws": 20,
+                "predictions": 20,
                 "table": {
                     "PGD, network": {**PGD_0_2_0, "norm": "linf"},
                     "short PGD, network": {"epsilon": 0.1, "norm": "l2", "eot_samples": 4},
@@ -144,9 +144,12 @@ EOT_PGD_0_2_0 = {"epsilon": 0.1, "norm": "l2", "draws": 4}
         ),
         (
             {"draws": 20, "attacks": {"a": {"name": "AdaptivePGD", **EOT_PGD_0_2_0}}},
-            {"draws": 20, "attacks": {"a": {"name": "EOTPGD", "epsilon": 0.1, "norm": "l2", "eot_samples": 4}}},
+            {"predictions": 20, "attacks": {"a": {"name": "EOTPGD", "epsilon": 0.1, "norm": "l2", "eot_samples": 4}}},
         ),
-        ({"draws": 1, "settings": {"draws": 8, "seed": 3}}, {"draws": 1, "settings": {"eot_samples": 8, "seed": 3}}),
+        (
+            {"draws": 1, "settings": {"draws": 8, "seed": 3}},
+            {"predictions": 1, "settings": {"eot_samples": 8, "seed": 3}},
+        ),
     ],
     ids=["suite", "transfer", "ZOO"],
 )
@@ -155,5 +158,5 @@ def test_identity_of_version_0_2_0_is_that_of_the_same_evaluation(tmp_path, stor
     np.savez(tmp_path / "a.npz", x=1)
     assert State(tmp_path, current).once("a", never)["x"] == 1
     assert json.loads((tmp_path / "identity.json").read_text()) == stored
-    with pytest.raises(ValueError, match="belongs to another evaluation: `draws` is"):
-        State(tmp_path, {**current, "draws": 7})
+    with pytest.raises(ValueError, match="belongs to another evaluation: `predictions` is"):
+        State(tmp_path, {**current, "predictions": 7})

@@ -1,7 +1,7 @@
 import pytest
 
 from rsr_tf.evaluation import SUITES
-from rsr_tf.evaluation.suites import claim_attacks, other_radii, plan
+from rsr_tf.evaluation.suites import claim_attacks, other_radii, plan, stored_name
 
 
 def names(steps, **wanted):
@@ -10,21 +10,21 @@ def names(steps, **wanted):
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_claim_attacks_run_with_and_without_noise_on_robust_images(suite):
-    steps = plan(suite, epsilon=0.1, random={"network": True, "stripped": False})
-    for source in ("network", "stripped"):
-        claims = names(steps, source=source, subset="left")
+    steps = plan(suite, epsilon=0.1, random={"noise_on": True, "noise_off": False})
+    for source in ("noise_on", "noise_off"):
+        claims = names(steps, source=source, subset="still_robust")
         assert claims == list(claim_attacks(suite, epsilon=0.1, random=True))
         assert {"APGD-CE", "APGD-DLR"} <= set(claims)
         assert ("Square" in claims) == (suite != "standard-random")
         assert {"FGSM", "short PGD"} <= set(names(steps, source=source, subset="checks"))
     assert steps[0].name == "clean"
     subsets = [step.subset for step in steps]
-    assert subsets == sorted(subsets, key=["all", "checks", "left"].index)
+    assert subsets == sorted(subsets, key=["all", "checks", "still_robust"].index)
 
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_step_has_a_unique_name_and_source(suite):
-    steps = plan(suite, epsilon=0.3, random={"network": True, "stripped": False})
+    steps = plan(suite, epsilon=0.3, random={"noise_on": True, "noise_off": False})
     assert len({(step.name, step.source) for step in steps}) == len(steps)
 
 
@@ -59,8 +59,8 @@ def test_sweep_goes_from_epsilon_over_4_to_at_least_a_half_and_at_most_1(epsilon
 
 def test_identifiers_of_steps_are_those_of_stored_states():
     """A changed value would make stored states unreadable and change the seeds of the attacks."""
-    steps = plan("full", epsilon=8 / 255, random={"network": True, "stripped": False})
-    assert [f"{step.name}, {step.source}, {step.subset}" for step in steps] == [
+    steps = plan("full", epsilon=8 / 255, random={"noise_on": True, "noise_off": False})
+    assert [f"{step.name}, {stored_name(step.source)}, {step.subset}" for step in steps] == [
         "clean, network, all",
         "PGD-7, as in the paper, network, all",
         "PGD-7, as in the paper, stripped, all",
@@ -73,7 +73,7 @@ def test_identifiers_of_steps_are_those_of_stored_states():
         *(f"PGD, one draw, epsilon {radius}/255, network, checks" for radius in (2, 4, 16, 32, 64, 127.5)),
         "PGD, one draw, rescaled, checks",
         *(
-            f"{name}, {source}, left"
+            f"{name}, {source}, still_robust"
             for source in ("network", "stripped")
             for name in (
                 "PGD-20",

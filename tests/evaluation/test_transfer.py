@@ -37,7 +37,7 @@ def matrix():
     sources = {name: model_fn(name) for name in ("first", "second")}
     targets = {name: model_fn(name) for name in ("second", "third")}
     return evaluate_transfer(
-        sources, targets, IMAGES, LABELS, attack=FGSM(epsilon=EPSILON), draws=2, batch_size=10, seed=5
+        sources, targets, IMAGES, LABELS, attack=FGSM(epsilon=EPSILON), predictions=2, batch_size=10, seed=5
     )
 
 
@@ -53,13 +53,13 @@ def test_each_cell_is_the_accuracy_of_the_target_on_images_of_the_source(matrix)
 
 def test_scores_have_their_number_of_images_and_draws(matrix):
     score = matrix.scores["first"]["third"]
-    assert (score.n, len(score.accuracies)) == (N, 2)
+    assert (score.num_images, len(score.accuracies)) == (N, 2)
 
 
 def test_json_has_every_score_and_the_parameters(matrix):
     table = json.loads(json.dumps(matrix.as_dict()))
     assert table["accuracy"]["first"]["third"]["mean"] == pytest.approx(expected("first", "third"))
-    assert (table["n"], table["draws"], table["seed"]) == (N, 2, 5)
+    assert (table["num_images"], table["predictions"], table["seed"]) == (N, 2, 5)
     assert table["attacks"]["first"]["name"] == "FGSM"
     assert table["attacks"]["first"]["epsilon"] == EPSILON
 
@@ -70,7 +70,7 @@ def test_csv_has_a_line_for_each_pair(matrix):
         (s, t) for s in ("clean", "first", "second") for t in ("second", "third")
     ]
     share = expected("second", "third")
-    numbers = [float(lines[5][key]) for key in ("accuracy", "low", "high", "n", "draws")]
+    numbers = [float(lines[5][key]) for key in ("accuracy", "low", "high", "num_images", "predictions")]
     assert numbers == pytest.approx([share, *wilson_interval(share, N), N, 2])
 
 
@@ -88,7 +88,7 @@ def test_heat_map_names_and_numbers_every_cell(matrix):
 def test_heat_map_puts_sources_in_rows_from_the_top():
     means = {"a": {"x": 0.111, "y": 0.222}, "b": {"x": 0.333, "y": 0.444}}
     rows = {source: {target: {"mean": mean} for target, mean in row.items()} for source, row in means.items()}
-    svg = draw_heat_map({"accuracy": rows, "n": 1})
+    svg = draw_heat_map({"accuracy": rows, "num_images": 1})
     place = {
         word: (float(x), float(y))
         for x, y, word in re.findall(r'<text[^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
@@ -105,9 +105,9 @@ def test_random_target_is_scored_with_fresh_noise_on_the_same_images():
         return model_fn("second")(x) + tf.random.normal((2,))
 
     matrix = evaluate_transfer(
-        {"first": model_fn("first")}, {"noisy": random_fn}, IMAGES, LABELS, attack=PGD(), draws=8, batch_size=N
+        {"first": model_fn("first")}, {"noise_on": random_fn}, IMAGES, LABELS, attack=PGD(), predictions=8, batch_size=N
     )
-    assert len(set(matrix.scores["clean"]["noisy"].accuracies)) > 1
+    assert len(set(matrix.scores["clean"]["noise_on"].accuracies)) > 1
     assert len(drawn) == 1, "one trace"
 
 
@@ -119,7 +119,7 @@ def test_images_are_crafted_once_for_all_draws_and_targets():
         return x + 0.0
 
     targets = {name: model_fn(name) for name in WEIGHTS}
-    matrix = evaluate_transfer({"one": None}, targets, IMAGES, LABELS, attack=attack, draws=3, batch_size=10)
+    matrix = evaluate_transfer({"one": None}, targets, IMAGES, LABELS, attack=attack, predictions=3, batch_size=10)
     assert len(calls) == 4  # batches
     assert matrix.as_dict()["attacks"] == {"one": {"name": "attack"}}
     assert matrix.scores["one"] == matrix.scores["clean"]
@@ -142,7 +142,7 @@ def test_seed_repeats_the_random_start_and_batches_differ():
             grey,
             np.zeros(20, "int32"),
             attack=attack,
-            draws=1,
+            predictions=1,
             batch_size=10,
             seed=seed,
         )
@@ -186,8 +186,8 @@ def test_resumed_evaluation_equals_an_uninterrupted_one(tmp_path):
 
     def evaluate(state, calls):
         sources = {name: model_fn(name) for name in ("first", "second", "third")}
-        options = {"attack": Counted(calls), "draws": 5, "batch_size": N, "state": state, "reseed": noise.assign}
-        return evaluate_transfer(sources, {"noisy": random_fn}, IMAGES, LABELS, **options)
+        options = {"attack": Counted(calls), "predictions": 5, "batch_size": N, "state": state, "reseed": noise.assign}
+        return evaluate_transfer(sources, {"noise_on": random_fn}, IMAGES, LABELS, **options)
 
     whole = evaluate(None, [])
     calls = []
@@ -207,7 +207,7 @@ def test_resumed_evaluation_equals_an_uninterrupted_one(tmp_path):
         ({"targets": {"third": model_fn("third")}}, "`targets"),
         ({"images": IMAGES * 0.999}, "`pixels` is"),
         ({"labels": 1 - LABELS}, "`pixels` is"),
-        ({"draws": 2}, "`draws` is 1 there and 2 here"),
+        ({"predictions": 2}, "`predictions` is 1 there and 2 here"),
         ({"seed": 1}, "`seed` is 0 there and 1 here"),
     ],
 )
@@ -217,7 +217,7 @@ def test_state_of_another_evaluation_is_refused(tmp_path, change, difference):
         "targets": {"second": model_fn("second")},
         "images": IMAGES,
         "labels": LABELS,
-        **{"attack": FGSM(epsilon=0.1), "draws": 1, "state": tmp_path / "state", "identity": "one"},
+        **{"attack": FGSM(epsilon=0.1), "predictions": 1, "state": tmp_path / "state", "identity": "one"},
     }
     evaluate_transfer(**arguments)
     with pytest.raises(ValueError, match=f"belongs to another evaluation: {difference}"):

@@ -48,11 +48,11 @@ def test_accuracies_of_a_linear_classifier_are_the_exact_ones(linear, batch_size
     weights, images, labels = linear
     clean, worst = exact_accuracies(weights, images, labels)
     assert 0.1 < worst < clean - 0.1 < 0.9
-    scores = evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, draws=2, batch_size=batch_size)
+    scores = evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, repeats=2, batch_size=batch_size)
     assert scores["clean"].accuracies == pytest.approx((clean, clean))
     assert scores["fgsm"].accuracies == pytest.approx((worst, worst))
     assert scores["pgd"].accuracies == pytest.approx((worst, worst))
-    assert {score.n for score in scores.values()} == {37}
+    assert {score.num_images for score in scores.values()} == {37}
 
 
 @pytest.mark.parametrize("right", [[0], [1, 2, 3, 4, 5, 6], [6], range(7)])
@@ -73,7 +73,7 @@ def test_logits_that_are_not_a_number_are_wrong():
 
 def test_draws_of_a_deterministic_network_agree_on_clean_images(linear):
     weights, images, labels = linear
-    scores = evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, draws=4)
+    scores = evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, repeats=4)
     assert len(scores["clean"].accuracies) == 4
     assert scores["clean"].std == 0
 
@@ -84,7 +84,7 @@ def test_every_draw_sees_new_noise(linear):
     def random_model_fn(x):
         return model_fn_of(weights)(x) + tf.random.normal((CLASSES,))
 
-    scores = evaluate_whitebox(random_model_fn, images, labels, **ATTACK, draws=6)
+    scores = evaluate_whitebox(random_model_fn, images, labels, **ATTACK, repeats=6)
     assert len(set(scores["clean"].accuracies)) > 1
 
 
@@ -99,7 +99,7 @@ def test_more_batches_and_draws_do_not_trace_the_network_again(linear):
             calls.append(x.shape)
             return classify(x)
 
-        evaluate_whitebox(counted, images[:n], labels[:n], **ATTACK, draws=draws, batch_size=10)
+        evaluate_whitebox(counted, images[:n], labels[:n], **ATTACK, repeats=draws, batch_size=10)
         assert set(calls) == {(10, *PIXELS)}
         counts.append(len(calls))
     assert counts[0] == counts[1]

@@ -27,7 +27,7 @@ def direct():
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     state = tmp_path_factory.mktemp("zoo") / "state"
-    return run_zoo({"stripped": logits}, IMAGES, LABELS, tier=1, group=3, state=state), state
+    return run_zoo({"noise_off": logits}, IMAGES, LABELS, tier=1, group=3, state=state), state
 
 
 def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
@@ -41,15 +41,19 @@ def test_shares_have_both_denominators(table):
     column = table[0]["columns"]["off"]
     hits = column["success"]["images"]
     assert column["attacked"] == N - 1
-    assert column["success"]["of_all"] == {"mean": hits / N, "interval": list(wilson_interval(hits / N, N)), "n": N}
-    assert column["success"]["of_attacked"]["n"] == N - 1
+    assert column["success"]["of_all"] == {
+        "mean": hits / N,
+        "interval": list(wilson_interval(hits / N, N)),
+        "num_images": N,
+    }
+    assert column["success"]["of_attacked"]["num_images"] == N - 1
 
 
 def test_network_without_noise_is_broken_in_every_draw_or_none(table):
     column = table[0]["columns"]["off"]
-    assert column["draws"] == 1
+    assert column["predictions"] == 1
     assert column["success_in_majority"] == column["success"]
-    assert column["right_draws"] == [0] * column["success"]["images"]
+    assert column["correct_predictions"] == [0] * column["success"]["images"]
 
 
 def test_stopped_attack_resumes_after_the_last_group(table):
@@ -61,7 +65,7 @@ def test_stopped_attack_resumes_after_the_last_group(table):
         return logits(x)
 
     (state / "off" / "images_3_to_6.npz").unlink()
-    again = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, group=3, state=state)
+    again = run_zoo({"noise_off": counted}, IMAGES, LABELS, tier=1, group=3, state=state)
     part = found["images"][3:6]
     of_one_group = sum(zoo_attack(logits, IMAGES[part], LABELS[part], settings=TIERS[1], indices=part).queries)
     for column in (found["columns"]["off"], again["columns"]["off"]):
@@ -82,7 +86,7 @@ def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
 
     def attack(n, state):
         calls.clear()
-        found = run_zoo({"stripped": counted}, IMAGES, LABELS, tier=1, n=n, group=2, state=state)
+        found = run_zoo({"noise_off": counted}, IMAGES, LABELS, tier=1, num_images=n, group=2, state=state)
         for timing in ("seconds", "expected_seconds"):
             found["columns"]["off"].pop(timing)
         return found, sum(calls)
@@ -112,12 +116,12 @@ def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
 def test_state_of_another_attack_is_refused(table, change, difference):
     arguments = {"images": IMAGES, "labels": LABELS, "tier": 1, "group": 3, "state": table[1]}
     with pytest.raises(ValueError, match=f"belongs to another evaluation: {difference}"):
-        run_zoo({"stripped": logits}, **arguments | change)
+        run_zoo({"noise_off": logits}, **arguments | change)
 
 
 def test_images_in_any_order_of_memory_are_taken():
-    found = run_zoo({"stripped": logits}, IMAGES[::2], LABELS[::2], tier=1, n=2)
-    turned = run_zoo({"stripped": logits}, np.asfortranarray(IMAGES[::2]), LABELS[::2].copy(), tier=1, n=2)
+    found = run_zoo({"noise_off": logits}, IMAGES[::2], LABELS[::2], tier=1, num_images=2)
+    turned = run_zoo({"noise_off": logits}, np.asfortranarray(IMAGES[::2]), LABELS[::2].copy(), tier=1, num_images=2)
     assert found["columns"]["off"]["success"] == turned["columns"]["off"]["success"]
 
 
@@ -129,8 +133,8 @@ def test_attack_resumed_with_more_images_has_the_same_noise(tmp_path):
         return logits(x) + 0.1 * tf.random.stateless_normal((3,), tf.stack([noise.assign_add(1), 0]))
 
     def attack(n, state):
-        options = {"columns": ["shared"], "draws": 5, "reseed": noise.assign, "state": state}
-        found = run_zoo({"noisy": noisy}, IMAGES, LABELS, tier=1, n=n, group=2, **options)
+        options = {"columns": ["shared"], "predictions": 5, "reseed": noise.assign, "state": state}
+        found = run_zoo({"noise_on": noisy}, IMAGES, LABELS, tier=1, num_images=n, group=2, **options)
         for timing in ("seconds", "expected_seconds"):
             found["columns"]["shared"].pop(timing)
         return found
@@ -155,16 +159,16 @@ def wrong_now_and_then(every):
 
 def test_success_by_chance_is_distinguished_from_success():
     """Another class is predicted at some call, but not in a majority of draws."""
-    found = run_zoo({"noisy": wrong_now_and_then(11)}, IMAGES[:1], LABELS[:1], columns=["shared"], draws=40)
+    found = run_zoo({"noise_on": wrong_now_and_then(11)}, IMAGES[:1], LABELS[:1], columns=["shared"], predictions=40)
     column = found["columns"]["shared"]
     assert (column["attacked"], column["success"]["images"]) == (1, 1)
     assert column["success_in_majority"]["images"] == 0
-    (right,) = column["right_draws"]
+    (right,) = column["correct_predictions"]
     assert 35 <= right < 40, "wrong in three or four draws of 40"
 
 
 def test_headline_is_the_column_of_largest_success():
-    networks = {"noisy": wrong_now_and_then(11), "stripped": wrong_now_and_then(10**6)}
+    networks = {"noise_on": wrong_now_and_then(11), "noise_off": wrong_now_and_then(10**6)}
     found = run_zoo(networks, IMAGES[:1], LABELS[:1], columns=["off", "averaged", "shared"])
     assert [column["success"]["images"] for column in found["columns"].values()] == [0, 0, 1]
     assert found["headline"] == "shared"
@@ -172,7 +176,7 @@ def test_headline_is_the_column_of_largest_success():
 
 
 def test_slow_column_is_attacked_only_if_it_is_named():
-    names = run_zoo({"noisy": logits, "stripped": logits}, IMAGES[:1], LABELS[:1])["columns"]
+    names = run_zoo({"noise_on": logits, "noise_off": logits}, IMAGES[:1], LABELS[:1])["columns"]
     assert set(names) == {"shared", "averaged", "off"}
 
 
@@ -181,28 +185,28 @@ def test_slow_column_is_attacked_only_if_it_is_named():
     [
         ({"columns": ["shared"]}, "`columns` must be among .* Received: 'shared'"),
         ({"tier": 3}, "`tier` must be one of .* Received: tier=3"),
-        ({"n": 0}, "`n` must be an integer of at least 1. Received: n=0"),
-        ({"draws": 0}, "`draws` must be an integer of at least 1"),
+        ({"num_images": 0}, "`num_images` must be an integer of at least 1. Received: num_images=0"),
+        ({"predictions": 0}, "`predictions` must be an integer of at least 1"),
         ({"group": 0}, "`group` must be an integer of at least 1"),
         ({"labels": LABELS[:3]}, "equal in number, at least one. Received: 7 and 3"),
     ],
 )
 def test_invalid_argument_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        run_zoo({"stripped": logits}, **{"images": IMAGES, "labels": LABELS, **changes})
+        run_zoo({"noise_off": logits}, **{"images": IMAGES, "labels": LABELS, **changes})
 
 
 def test_network_that_rounds_small_steps_away_logs_a_warning(caplog):
     def rounded(x):
         return tf.cast(logits(tf.cast(tf.cast(x, tf.bfloat16), tf.float32)), tf.float32)
 
-    blind = run_zoo({"stripped": rounded}, IMAGES, LABELS, tier=1, n=1)
+    blind = run_zoo({"noise_off": rounded}, IMAGES, LABELS, tier=1, num_images=1)
     assert blind["columns"]["off"]["unseen_steps"] == 1
     assert "change no score" in caplog.text
 
 
 def test_network_in_float32_sees_the_steps_even_of_black_and_white_images(caplog):
-    table = run_zoo({"stripped": logits}, np.round(IMAGES), LABELS, tier=1, n=1)
+    table = run_zoo({"noise_off": logits}, np.round(IMAGES), LABELS, tier=1, num_images=1)
     assert table["columns"]["off"]["unseen_steps"] == 0
     assert "change no score" not in caplog.text
 
@@ -214,5 +218,5 @@ def test_noise_that_stops_in_the_calls_of_zoo_logs_a_warning(caplog, monkeypatch
     def model_fn(x):
         return logits(x) + tf.where(tf.shape(x)[0] > quiet_above, 0.0, 1.0) * tf.random.normal((tf.shape(x)[0], 3))
 
-    run_zoo({"noisy": model_fn}, IMAGES, LABELS, columns=["shared"], group=2)  # two images of 13 probes
+    run_zoo({"noise_on": model_fn}, IMAGES, LABELS, columns=["shared"], group=2)  # two images of 13 probes
     assert ("depends on the batch size" in caplog.text) == warned

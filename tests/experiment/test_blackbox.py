@@ -68,7 +68,7 @@ def test_transfer_leaves_matrix_lines_and_heat_map(run, tmp_path):
         zip(networks, [2, 1, 1], strict=True)
     )
     assert table["attacks"]["noisy, noise on"]["epsilon"] == 0.1
-    assert (table["n"], table["data"]) == (20, "scikit-learn digits")
+    assert (table["num_images"], table["data"]) == (20, "scikit-learn digits")
     with (tmp_path / "transfer.csv").open() as lines:
         assert len(list(csv.DictReader(lines))) == 12
     assert (tmp_path / "transfer.svg").read_text().startswith("<svg")
@@ -99,7 +99,7 @@ def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):
     rsr("zoo", run.path, "--images", 3, "--noise", "off", "--noise", "shared")
     table = json.loads((run.path / "zoo" / "pruned" / "zoo_tier1_3.json").read_text())
     assert set(table["columns"]) == {"off", "shared"}
-    assert (table["network"], table["n"], table["data"]) == ("noisy", 3, "scikit-learn digits")
+    assert (table["network"], table["num_images"], table["data"]) == ("noisy", 3, "scikit-learn digits")
     assert table["columns"]["off"]["settings"]["iterations"] == 20
     rsr("zoo", run.undefended, "--images", 3)
     assert set(json.loads((run.path / "zoo" / "undefended" / "zoo_tier1_3.json").read_text())["columns"]) == {"off"}
@@ -194,13 +194,13 @@ def test_saved_model_that_does_not_fit_is_one_line(wrong, tmp_path):
 
 def test_saved_model_is_opened_with_and_without_its_noise(run):
     finished = open_finished(run.saved_model)
-    assert set(finished.networks) == {"noisy", "stripped"}
+    assert set(finished.networks) == {"noise_on", "noise_off"}
     images = load_data(finished.config).test.pixels()[:4]
     looks = {
         name: [model_fn(images).numpy().tolist() for _ in range(2)] for name, model_fn in finished.networks.items()
     }
-    assert looks["noisy"][0] != looks["noisy"][1]
-    assert looks["stripped"][0] == looks["stripped"][1]
+    assert looks["noise_on"][0] != looks["noise_on"][1]
+    assert looks["noise_off"][0] == looks["noise_off"][1]
     assert finished.name == "noisy/saved_model"
 
 
@@ -218,7 +218,7 @@ def test_network_trained_in_half_precision_is_attacked_in_float32(run):
     finished = open_finished(run.path / "half.keras")
     image = np.full((1, 8, 8, 1), 0.5, "float32")
     steps = image + 1e-5 * np.eye(64, dtype="float32").reshape(64, 8, 8, 1)
-    moved = np.array(finished.networks["stripped"](steps)) != np.array(finished.networks["stripped"](image))
+    moved = np.array(finished.networks["noise_off"](steps)) != np.array(finished.networks["noise_off"](image))
     assert moved.any(axis=1).mean() > 0.9
 
 
@@ -228,7 +228,7 @@ def test_noise_can_be_restarted(run):
     looks = []
     for seed in (1, 2, 1):
         finished.reseed(seed)
-        looks.append(finished.networks["noisy"](images).numpy().tolist())
+        looks.append(finished.networks["noise_on"](images).numpy().tolist())
     assert looks[0] == looks[2] != looks[1]
 
 

@@ -81,22 +81,23 @@ def test_stage_writes_and_measures_every_artefact(measured_once):
     folder, content, seen = measured_once
     assert seen == [1] * 4 + [128] * 4  # both formats run in TensorFlow
     assert content["machine"]["cores"] >= 1
-    assert set(content["networks"]) == {"before pruning", "after pruning"}
+    assert set(content["networks"]) == {"trained", "pruned"}
     for name, network in content["networks"].items():
         assert list(network["artefacts"]) == TITLES
         for entry in network["artefacts"].values():
-            assert (folder.artefacts / name.replace(" ", "_") / entry["file"]).exists()
+            assert (folder.artefacts / name / entry["file"]).exists()
             clean, attacked = entry["scores"]["clean"], entry["scores"]["pgd"]
-            assert (clean["n"], clean["draws"], attacked["n"], attacked["draws"]) == (60, 1 + entry["noisy"], 60, 2)
+            assert (clean["num_images"], clean["repeats"]) == (60, 1 + entry["noise_on"])
+            assert (attacked["num_images"], attacked["repeats"]) == (60, 2)
 
 
 def test_pruning_shows_in_the_archive_and_in_the_table(measured_once):
     _, content, _ = measured_once
-    before, after = (content["networks"][f"{when} pruning"] for when in ("before", "after"))
+    before, after = (content["networks"][name] for name in ("trained", "pruned"))
     sizes = [network["artefacts"]["compact archive, noisy"]["bytes"] for network in (before, after)]
     assert sizes[1] < sizes[0]
     table = benchmark.format_table(content)
-    assert "after pruning, 60.0% zeros" in table
+    assert "pruned, 60.0% zeros" in table
     for size in sizes:
         assert f"{size:,}" in table
     assert f"{sizes[1] / after['dense_bytes']:.1%}" in table
@@ -115,21 +116,21 @@ def test_latency_alone_is_measured_again(folder, timed):
     folder.write_artefacts(content)
     again = measure(folder, "--again")
     assert timed == [1] * 4 + [128] * 4
-    assert again["networks"]["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
+    assert again["networks"]["trained"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
 
 
 def test_stopped_stage_goes_on(folder, timed):
     content = folder.read_artefacts()
-    del content["networks"]["after pruning"]["artefacts"]["SavedModel"]["scores"]
+    del content["networks"]["pruned"]["artefacts"]["SavedModel"]["scores"]
     folder.write_artefacts(content)
-    assert measure(folder)["networks"]["after pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["n"] == 60
+    assert measure(folder)["networks"]["pruned"]["artefacts"]["SavedModel"]["scores"]["clean"]["num_images"] == 60
     assert timed == []  # the latencies are those of the same files
 
 
 @pytest.mark.parametrize("missing", ["speedup", "latency"])
 def test_stage_that_was_stopped_before_the_latencies_goes_on(folder, timed, missing):
     content = folder.read_artefacts()
-    del (content if missing == "speedup" else content["networks"]["after pruning"]["artefacts"]["SavedModel"])[missing]
+    del (content if missing == "speedup" else content["networks"]["pruned"]["artefacts"]["SavedModel"])[missing]
     folder.write_artefacts(content)
     assert measure(folder)["speedup"]
     assert timed == [1] * 4 + [128] * 4
@@ -138,7 +139,7 @@ def test_stage_that_was_stopped_before_the_latencies_goes_on(folder, timed, miss
 def test_latencies_are_compared_within_a_round(measured_once):
     """By hand: 1 and 2 s before pruning, 3 and 4 s after it, and twice these in the second round."""
     _, content, _ = measured_once
-    before, after = (content["networks"][f"{when} pruning"]["artefacts"] for when in ("before", "after"))
+    before, after = (content["networks"][name]["artefacts"] for name in ("trained", "pruned"))
     assert before[TITLES[0]]["latency"]["128"] == {"median": 1.5, "quartiles": [1.25, 1.75], "calls": 2}
     assert after[TITLES[1]]["latency"]["1"]["median"] == 6
     expected = {TITLES[0]: 1 / 3, TITLES[1]: 2 / 4}
@@ -152,12 +153,12 @@ def test_another_network_is_measured_anew(folder, timed):
     rsr_tf.prune(network, sparsity=0.9)
     network.save(folder.pruned)
     content = folder.read_artefacts()
-    content["networks"]["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] = 0.125  # stays
+    content["networks"]["trained"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] = 0.125  # stays
     folder.write_artefacts(content)
     networks = measure(folder)["networks"]
     assert timed == [1] * 4 + [128] * 4
-    assert networks["before pruning"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
-    assert networks["after pruning"]["sparsity"] == pytest.approx(0.9, abs=0.01)
+    assert networks["trained"]["artefacts"]["SavedModel"]["scores"]["clean"]["mean"] == 0.125
+    assert networks["pruned"]["sparsity"] == pytest.approx(0.9, abs=0.01)
     assert sum(path.name == "noisy.rsrz" for path in folder.artefacts.rglob("*")) == 2
 
 
@@ -172,7 +173,7 @@ def test_runtimes_are_timed_apart_and_networks_of_one_side_by_side(folder, monke
     monkeypatch.setattr(benchmark, "latencies", latencies)
     folder.measured_artefacts.unlink()
     measure(folder)
-    both = ["before pruning", "after pruning"]
+    both = ["trained", "pruned"]
     assert groups == [
         (size, [(name, title) for name in both]) for title in ("SavedModel", "TFLite float32") for size in (1, 128)
     ]
@@ -187,10 +188,10 @@ def test_network_that_was_pruned_in_training_stands_alone(folder, timed):
     folder.release()
     folder.measured_artefacts.unlink()
     content = measure(folder)
-    assert list(content["networks"]) == ["after pruning"]
+    assert list(content["networks"]) == ["pruned"]
     assert content["speedup"] == {}
     assert timed == [1] * 2 + [128] * 2
-    assert "after pruning, 60.0% zeros" in benchmark.format_table(content)
+    assert "pruned, 60.0% zeros" in benchmark.format_table(content)
 
 
 def test_full_disk_is_one_line(folder, timed, monkeypatch):
@@ -205,7 +206,7 @@ def test_full_disk_is_one_line(folder, timed, monkeypatch):
     )
     assert result.exit_code == 2
     assert "No space left on device. What was saved before is intact" in result.stderr
-    assert list(folder.read_artefacts()["networks"]["before pruning"]["artefacts"]) == ["SavedModel"]
+    assert list(folder.read_artefacts()["networks"]["trained"]["artefacts"]) == ["SavedModel"]
     assert list(folder.path.rglob("partial-*")) == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rsr_tf.experiment.result_schema import SCHEMA, up_to_date
+from rsr_tf.experiment.result_schema import SCHEMA, read_result, up_to_date, write_result
 
 ARCHIVE = Path(__file__).parent.parent / "compatibility" / "version_0_2_0.tar.xz"
 FILES = (
@@ -65,6 +65,7 @@ def test_verdict_is_by_noise_predictions_and_eot_samples():
         "network": "pruned",
         "claim": {"accuracy": 0.4, "n": 100, "draws": 20, "network": "stripped", "measure": "mean"},
         "networks": {"network": {"clean": MAJORITY}, "stripped": {"clean": MAJORITY}},
+        "curve": [],
         "attacks": [row],
         "parameters": {"suite": "quick", "n": 100, "draws": 20, "random": {"network": True, "stripped": False}},
     }
@@ -77,6 +78,7 @@ def test_verdict_is_by_noise_predictions_and_eot_samples():
             "noise": "noise_off",
         },
         "by_noise": {"noise_on": {"clean": majority}, "noise_off": {"clean": majority}},
+        "curve": [],
         "attacks": [
             {
                 **{"attack": "APGD-CE", "crafted_on": "noise_on", "scored_on": "noise_off"},
@@ -94,6 +96,24 @@ def test_verdict_is_by_noise_predictions_and_eot_samples():
 
 def test_nothing_stays_nothing():
     assert up_to_date({}) == {}
+
+
+def test_content_that_is_no_object_is_refused():
+    with pytest.raises(ValueError, match=r"JSON object\. Received: list"):
+        up_to_date([1])
+
+
+def test_what_is_written_is_read_with_its_schema(tmp_path):
+    write_result(tmp_path / "a.json", {"x": 1})
+    assert read_result(tmp_path / "a.json") == {"schema": SCHEMA, "x": 1}
+    assert read_result(tmp_path / "none.json") == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 3}'])
+def test_file_that_cannot_be_read_is_named(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"cannot read .*a\.json"):
+        read_result(tmp_path / "a.json")
 
 
 def test_file_of_a_later_version_is_refused():

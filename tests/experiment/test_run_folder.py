@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from rsr_tf.experiment.result_schema import SCHEMA, write_result
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.files import LOCK_FILE
 
@@ -102,9 +103,9 @@ def test_claim_does_not_touch_a_config_that_is_there(folder):
 
 def test_evaluation_is_read_as_it_was_written(folder):
     assert folder.read_evaluation() == {}
-    content = {"networks": {"after pruning": {"sparsity": 0.6, "layers": [[1, "größer"]]}}}
+    content = {"networks": {"pruned": {"sparsity": 0.6, "layers": [[1, "größer"]]}}}
     folder.write_evaluation(content)
-    assert folder.read_evaluation() == content
+    assert folder.read_evaluation() == {"schema": SCHEMA, **content}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,8 @@ def test_evaluation_is_read_as_it_was_written(folder):
         ({}, "paper"),
         ({"network": "pruned"}, "paper"),
         ({"network": "trained"}, "paper_trained"),
-        ({"images": 400}, "paper_400"),
-        ({"network": "undefended", "images": 400}, "paper_undefended_400"),
+        ({"num_images": 400}, "paper_400"),
+        ({"network": "undefended", "num_images": 400}, "paper_undefended_400"),
     ],
 )
 def test_suite_is_called_by_what_is_not_the_default(options, name):
@@ -126,10 +127,10 @@ def test_suite_is_called_by_what_is_not_the_default(options, name):
 def test_verdicts_are_read_by_their_files_names(folder):
     assert folder.read_verdicts() == {}
     for name in ("quick", "paper_trained"):
-        folder.write_json(folder.verdict(name), {"claim": name})
+        write_result(folder.verdict(name), {"claim": name})
     assert folder.read_verdicts() == {
-        "verdict_paper_trained.json": {"claim": "paper_trained"},
-        "verdict_quick.json": {"claim": "quick"},
+        "verdict_paper_trained.json": {"schema": SCHEMA, "claim": "paper_trained"},
+        "verdict_quick.json": {"schema": SCHEMA, "claim": "quick"},
     }
 
 

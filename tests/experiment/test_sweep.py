@@ -117,8 +117,8 @@ def test_each_point_is_a_pruned_copy(trained, tmp_path, quick_attacks):
         images, labels = evaluation_images(load_data(config), config)
         for variant, model_fn in variants(model).items():
             assert point["scores"][variant] == attack_network(model_fn, images, labels, config, "")
-    assert set(by_gamma["scores"]) == {"noisy", "stripped"}
-    assert by_gamma["scores"]["noisy"] != by_gamma["scores"]["stripped"]
+    assert set(by_gamma["scores"]) == {"noise_on", "noise_off"}
+    assert by_gamma["scores"]["noise_on"] != by_gamma["scores"]["noise_off"]
     assert by_sparsity["zeros"] == round(0.5 * by_sparsity["weights"])
     assert rsr_tf.sparsity(keras.models.load_model(folder / "model.keras")) == 0
 
@@ -127,13 +127,13 @@ def test_scores_are_those_of_the_attacks_of_the_config(tmp_path):
     config = settings(model={"noise": "none"})
     write_trained(config, tmp_path / "run")
     ((variant, scores),) = sweep(tmp_path / "run", config, sparsities=[0.3])["points"][0]["scores"].items()
-    assert variant == "stripped"
+    assert variant == "noise_off"
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     rsr_tf.prune(model, sparsity=0.3)
     test = rsr_tf.data.load("digits").test.first(40)
     right = np.argmax(model(test.pixels(), training=False), axis=-1) == test.labels
     assert scores["clean"]["accuracies"] == pytest.approx([np.mean(right)] * 2)
-    assert (scores["pgd"]["n"], scores["pgd"]["draws"]) == (40, 2)
+    assert (scores["pgd"]["num_images"], scores["pgd"]["repeats"]) == (40, 2)
     assert scores["pgd"]["mean"] <= scores["clean"]["mean"]
 
 
@@ -183,7 +183,9 @@ def test_another_list_adds_to_what_is_there(trained, tmp_path, attacks):
     folder = copied(trained, tmp_path / "run")
     sweep(folder, sparsities=[0.5])
     content = sweep(folder, sparsities=[0.2, 0.5], gammas=[0.1])
-    assert attacks[2:] == ["sparsity 0.2, noisy", "sparsity 0.2, stripped", "gamma 0.1, noisy", "gamma 0.1, stripped"]
+    assert attacks[2:] == [
+        f"{target}, {variant}" for target in ("sparsity 0.2", "gamma 0.1") for variant in ("noise_on", "noise_off")
+    ]
     assert [(point["target"], point["value"]) for point in content["points"]] == [
         ("gamma", 0.1),
         ("sparsity", 0.2),
@@ -209,7 +211,7 @@ def test_undefended_baseline_is_in_the_figure_of_small_weights(tmp_path, attacks
     write_trained(config, tmp_path / "run")
     (tmp_path / "run" / "undefended.keras").write_bytes((tmp_path / "run" / "model.keras").read_bytes())
     content = sweep(tmp_path / "run", config, sparsities=[0.5])
-    assert set(content["share_below"]) == {"as trained", "undefended"}
+    assert set(content["share_below"]) == {"trained", "undefended"}
     assert ">undefended</text>" in (tmp_path / "run" / "sweep" / "sweep.html").read_text()
 
 
@@ -217,16 +219,16 @@ def test_each_lambda_is_a_run_and_that_of_the_config_is_the_run_itself(trained, 
     folder, config = copied(trained, tmp_path / "run"), settings()
     content = sweep(folder, lambdas=[0.0, LASSO])
     assert [(entry["lambda"], set(entry["networks"])) for entry in content["lambdas"]] == [
-        (0.0, {"before pruning", "after pruning"}),
-        (LASSO, {"before pruning", "after pruning"}),
+        (0.0, {"trained", "pruned"}),
+        (LASSO, {"trained", "pruned"}),
     ]
     own, other = folder, folder / "sweep" / "lambda_0.0"
     for entry, path in zip(content["lambdas"], (other, own), strict=True):
         networks = json.loads((path / "evaluation.json").read_text())["networks"]
-        assert entry["networks"]["after pruning"]["sparsity"] == networks["after pruning"]["sparsity"]
-        assert entry["networks"]["after pruning"]["sparsity"] == pytest.approx(0.6, abs=0.01)
-        assert entry["networks"]["before pruning"]["scores"] == networks["before pruning"]["scores"]
-        assert entry["share_below"] == networks["before pruning"]["share_below"]
+        assert entry["networks"]["pruned"]["sparsity"] == networks["pruned"]["sparsity"]
+        assert entry["networks"]["pruned"]["sparsity"] == pytest.approx(0.6, abs=0.01)
+        assert entry["networks"]["trained"]["scores"] == networks["trained"]["scores"]
+        assert entry["share_below"] == networks["trained"]["share_below"]
     stored = tomllib.loads((other / "config.toml").read_text())
     assert stored["model"]["lasso"] == 0
     assert stored["training"] == config.training.model_dump()

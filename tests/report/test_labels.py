@@ -1,10 +1,10 @@
 """Displayed names and number formats."""
 
-import json
 from pathlib import Path
 
 import pytest
 
+from rsr_tf.experiment.result_schema import read_result
 from rsr_tf.report import labels
 from rsr_tf.report.render import FILTERS, render
 
@@ -12,9 +12,9 @@ VERDICTS = sorted((Path(__file__).parents[2] / "docs" / "results").glob("*verdic
 
 
 def test_every_attack_of_the_stored_verdicts_has_a_label_and_a_kind():
-    rows = [row for path in VERDICTS for row in json.loads(path.read_text())["attacks"]]
+    rows = [row for path in VERDICTS for row in read_result(path)["attacks"]]
     assert {row["attack"].split(labels.RADIUS)[0] for row in rows} <= set(labels.ATTACKS)
-    assert {labels.class_label(row["parameters"]["attack"]) for row in rows} <= set(labels.KINDS)
+    assert {row["parameters"]["attack"] for row in rows} <= set(labels.KINDS)
 
 
 def test_attack_label_keeps_the_radius_and_falls_back_to_the_identifier():
@@ -25,21 +25,16 @@ def test_attack_label_keeps_the_radius_and_falls_back_to_the_identifier():
 
 @pytest.mark.parametrize(
     ("identifier", "label"),
-    [("before pruning", "trained"), ("as trained", "trained"), ("trained", "trained"), ("after pruning", "pruned")],
+    [("trained", "trained"), ("pruned", "pruned"), ("of somebody", "of somebody")],
 )
-def test_network_has_one_label_whatever_the_file_calls_it(identifier, label):
+def test_label_of_an_unknown_network_is_its_identifier(identifier, label):
     assert labels.network_label(identifier) == label
 
 
 def test_noise_is_on_off_or_absent():
-    assert labels.noise_label("noisy", has_noise=True) == labels.noise_label("network", has_noise=True) == "noise on"
-    assert labels.noise_label("stripped", has_noise=True) == "noise off"
-    assert labels.noise_label("stripped", has_noise=False) == "no noise"
-
-
-def test_old_and_new_class_of_pgd_over_noise_are_one_kind():
-    assert labels.class_label("AdaptivePGD") == "EOTPGD"
-    assert labels.setting_value("attack", "AdaptivePGD") == "EOTPGD"
+    assert labels.noise_label("noise_on", has_noise=True) == "noise on"
+    assert labels.noise_label("noise_off", has_noise=True) == "noise off"
+    assert labels.noise_label("noise_off", has_noise=False) == "no noise"
 
 
 def test_numbers_have_one_format():
@@ -52,9 +47,13 @@ def test_template_filters_are_the_functions_of_the_same_name(monkeypatch):
     assert set(FILTERS) <= set(vars(labels))
     monkeypatch.setattr(labels, "percent_value", lambda share: "NUMBER")
     score = {"mean": 0.5, "std": 0.1, "interval": [0.4, 0.6]}
-    sweep = {"points": [], "seed": 0, "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 2, "n": 1, "draws": 1}}
-    sweep["lambdas"] = [{"lambda": 0.0, "networks": {"pruned": {"sparsity": 0.5, "scores": {"noisy": {}}}}}]
-    sweep["lambdas"][0]["networks"]["pruned"]["scores"]["noisy"] = dict.fromkeys(("clean", "pgd", "fgsm"), score)
+    sweep = {
+        "points": [],
+        "seed": 0,
+        "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 2, "num_images": 1, "repeats": 1},
+    }
+    sweep["lambdas"] = [{"lambda": 0.0, "networks": {"pruned": {"sparsity": 0.5, "scores": {"noise_on": {}}}}}]
+    sweep["lambdas"][0]["networks"]["pruned"]["scores"]["noise_on"] = dict.fromkeys(("clean", "pgd", "fgsm"), score)
     page = render(
         "sweep.html.jinja",
         title="",
@@ -62,6 +61,8 @@ def test_template_filters_are_the_functions_of_the_same_name(monkeypatch):
         sweep=sweep,
         stages=["pruned"],
         noise_state=labels.noise_state,
+        noise_labels=labels.NOISE,
         accuracy_by_lambda="<svg>",
+        **dict.fromkeys(("harmless", "accuracy", "share_below", "sizes")),
     )
     assert "<td>NUMBER ± NUMBER" in page

@@ -9,7 +9,14 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+
 
 
 def score(mean):
-    return {"mean": mean, "std": 0.0123, "interval": [mean / 2, mean], "n": 77, "draws": 5, "accuracies": [mean] * 5}
+    return {
+        "mean": mean,
+        "std": 0.0123,
+        "interval": [mean / 2, mean],
+        "num_images": 77,
+        "repeats": 5,
+        "accuracies": [mean] * 5,
+    }
 
 
 def network(sparsity, **scores):
@@ -35,13 +42,13 @@ def evaluation():
         "model": "small_cnn",
         "scheme": "RSR",
         "seed": 3,
-        "attack": {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "n": 77, "draws": 5},
+        "attack": {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "num_images": 77, "repeats": 5},
         "networks": {
-            "undefended": network(0.0, stripped=(0.991, 0.013)),
-            "before pruning": network(0.0, noisy=(0.9, 0.521), stripped=(0.91, 0.481)),
-            "after pruning": network(0.612, noisy=(0.88, 0.517), stripped=(0.89, 0.467)),
+            "undefended": network(0.0, noise_off=(0.991, 0.013)),
+            "trained": network(0.0, noise_on=(0.9, 0.521), noise_off=(0.91, 0.481)),
+            "pruned": network(0.612, noise_on=(0.88, 0.517), noise_off=(0.89, 0.467)),
         },
-        "examples": {"labels": [1], "clean": [PIXEL], "undefended": shown, "after pruning": shown},
+        "examples": {"labels": [1], "clean": [PIXEL], "undefended": shown, "pruned": shown},
     }
 
 
@@ -192,7 +199,7 @@ def test_artefacts_are_shown_if_they_were_measured(evaluation, tmp_path, page):
         "attack": {"steps": 7},
         "machine": {"cores": 2, "tensorflow": "2.21.0", "tflite_runtime": "ai_edge_litert", "tflite_threads": 2},
         "calibration_images": 500,
-        "networks": {"before pruning": network, "after pruning": network},
+        "networks": {"trained": network, "pruned": network},
     }
     write_report(tmp_path / "report.html", "", evaluation, [], artefacts=content)
     assert "What pruning saves" not in (tmp_path / "report.html").read_text()  # not all of it is measured

@@ -48,22 +48,22 @@ def sweep():
         "model": "small_cnn",
         "scheme": "RSR",
         "seed": 3,
-        "attack": {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "n": 200, "draws": 2},
+        "attack": {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 7, "num_images": 200, "repeats": 2},
         "pruning": {"scope": "global", "exclude": [], "max_layer_sparsity": None},
         "network": "0123",
-        "share_below": {"as trained": BELOW},
+        "share_below": {"trained": BELOW},
         "points": [
-            point(0.0, noisy=(0.90, 0.50), stripped=(0.91, 0.45)),
-            point(0.5, noisy=(0.895, 0.495), stripped=(0.90, 0.41)),
-            point(0.9, noisy=(0.60, 0.31), stripped=(0.905, 0.452)),
+            point(0.0, noise_on=(0.90, 0.50), noise_off=(0.91, 0.45)),
+            point(0.5, noise_on=(0.895, 0.495), noise_off=(0.90, 0.41)),
+            point(0.9, noise_on=(0.60, 0.31), noise_off=(0.905, 0.452)),
         ],
         "lambdas": [
             {
                 "lambda": value,
                 "share_below": BELOW,
                 "networks": {
-                    "before pruning": network(0.0, noisy=(0.92, 0.52), stripped=(0.93, 0.47)),
-                    "after pruning": network(0.6, noisy=(0.82, 0.42), stripped=(0.83, 0.37)),
+                    "trained": network(0.0, noise_on=(0.92, 0.52), noise_off=(0.93, 0.47)),
+                    "pruned": network(0.6, noise_on=(0.82, 0.42), noise_off=(0.83, 0.37)),
                 },
             }
             for value in (0.0, 1e-4)
@@ -98,7 +98,7 @@ def test_points_table_has_a_row_for_each_network_with_noise_on_and_off(sweep):
     row = found[2]
     assert (row["target"], row["zeros"], row["weights"]) == ("sparsity", "50", "100")
     assert (row["dense_bytes"], row["compact_bytes"]) == ("400", "220")
-    assert (row["n"], row["draws"]) == ("200", "2")
+    assert (row["num_images"], row["repeats"]) == ("200", "2")
     assert float(row["pgd"]) == pytest.approx(0.495)
     assert float(row["fgsm"]) == pytest.approx(0.595)
     assert float(row["clean_std"]) == pytest.approx(0.04 / 2**0.5)  # of two numbers
@@ -123,10 +123,10 @@ def test_lambdas_table_has_both_networks(sweep):
     found = rows(tables(sweep)["lambdas.csv"])
     keys = [(row["lambda"], row["network"], row["noise"], round(float(row["pgd"]), 3)) for row in found]
     assert keys[:4] == [
-        ("0.0", "before pruning", "True", 0.52),
-        ("0.0", "before pruning", "False", 0.47),
-        ("0.0", "after pruning", "True", 0.42),
-        ("0.0", "after pruning", "False", 0.37),
+        ("0.0", "trained", "True", 0.52),
+        ("0.0", "trained", "False", 0.47),
+        ("0.0", "pruned", "True", 0.42),
+        ("0.0", "pruned", "False", 0.37),
     ]
     assert [row["lambda"] for row in found[4:]] == ["0.0001"] * 4
 
@@ -139,14 +139,14 @@ def test_tables_without_rows_are_left_out(sweep):
 def test_sparsity_is_harmless_up_to_the_first_loss_of_more_than_a_point(sweep):
     """With noise off, PGD accuracy falls by four points at 50 %; its recovery at 90 % does not count."""
     on, off = harmless_sparsities(sweep["points"])
-    assert (on["noise"], on["sparsity"]) == ("noisy", 0.5)
+    assert (on["noise"], on["sparsity"]) == ("noise_on", 0.5)
     assert (on["first"]["clean"]["mean"], on["last"]["clean"]["mean"]) == pytest.approx((0.90, 0.895))
-    assert (off["noise"], off["sparsity"]) == ("stripped", None)
+    assert (off["noise"], off["sparsity"]) == ("noise_off", None)
 
 
 @pytest.mark.parametrize(("means", "harmless"), [((0.88, 0.5), None), ((0.9, 0.48), None), ((0.891, 0.491), 0.5)])
 def test_both_clean_and_attacked_accuracy_must_hold(means, harmless):
-    (found,) = harmless_sparsities([point(0.5, noisy=means), point(0.0, noisy=(0.9, 0.5))])
+    (found,) = harmless_sparsities([point(0.5, noise_on=means), point(0.0, noise_on=(0.9, 0.5))])
     assert found["sparsity"] == harmless
 
 
@@ -161,7 +161,7 @@ def test_chart_of_sparsity_has_a_panel_for_noise_on_and_off(sweep):
 
 
 def test_chart_of_a_network_without_noise_has_one_panel():
-    found = words(accuracy_by_sparsity([point(0.0, stripped=(0.9, 0.5)), point(0.5, stripped=(0.9, 0.4))]))
+    found = words(accuracy_by_sparsity([point(0.0, noise_off=(0.9, 0.5)), point(0.5, noise_off=(0.9, 0.4))]))
     assert [word for word in found if "noise" in word] == ["no noise"]
 
 
@@ -174,7 +174,7 @@ def line_of(svg, color):
 
 def test_lines_go_from_low_to_high_sparsity_and_where_the_means_are():
     """Points in any order; two equal steps of sparsity, the second with three times the loss of the first."""
-    points = [point(value, noisy=(0.9, pgd)) for value, pgd in ((0.8, 0.1), (0.0, 0.5), (0.4, 0.4))]
+    points = [point(value, noise_on=(0.9, pgd)) for value, pgd in ((0.8, 0.1), (0.0, 0.5), (0.4, 0.4))]
     (x0, y0), (x1, y1), (x2, y2) = line_of(accuracy_by_sparsity(points), "#9a3412")
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.01)
     assert x0 < x1
@@ -190,7 +190,7 @@ def test_chart_of_lambda_names_every_value_and_both_networks(sweep):
 
 def test_chart_of_lambda_without_a_network_before_pruning(sweep):
     for entry in sweep["lambdas"]:
-        del entry["networks"]["before pruning"]
+        del entry["networks"]["trained"]
     found = words(accuracy_by_lambda(sweep["lambdas"]))
     assert found.count("PGD, pruned") == 2
     assert "PGD, trained" not in found
@@ -221,7 +221,7 @@ def test_page_says_how_far_pruning_may_go(page):
 
 def test_page_of_a_network_without_noise_speaks_of_none(sweep, tmp_path):
     for point in sweep["points"]:
-        del point["scores"]["noisy"]
+        del point["scores"]["noise_on"]
     write_sweep_page(tmp_path / "sweep.html", "", {**sweep, "lambdas": []})
     page = (tmp_path / "sweep.html").read_text()
     assert "The network loses more than one percentage point" in plain(page)

@@ -55,8 +55,8 @@ def test_claim_of_a_network_without_noise_speaks_of_none():
 
 
 def test_verdicts_are_sorted_by_network_then_suite_then_images():
-    def of(network, suite, n=200):
-        return {"network": network, "parameters": {"suite": suite, "n": n}}
+    def of(network, suite, num_images=200):
+        return {"network": network, "parameters": {"suite": suite, "num_images": num_images}}
 
     best = [
         *(of("pruned", "full"), of("pruned", "paper", 400), of("pruned", "paper")),
@@ -67,7 +67,7 @@ def test_verdicts_are_sorted_by_network_then_suite_then_images():
 
 
 def test_chart_shows_attacks_alone_and_in_sequence():
-    alone, in_turn = chart_rows(noisy_verdict(), "stripped")
+    alone, in_turn = chart_rows(noisy_verdict(), "noise_off")
     assert [(point["label"], point["origin"], point["share"]) for point in alone] == [
         ("clean", "direct", 0.8),
         ("PGD, short (transfer)", "transfer", 0.7),
@@ -79,7 +79,7 @@ def test_chart_shows_attacks_alone_and_in_sequence():
 
 
 def test_chart_of_the_noisy_network_has_its_own_scores():
-    alone, in_turn = chart_rows(noisy_verdict(), "network")
+    alone, in_turn = chart_rows(noisy_verdict(), "noise_on")
     assert [point["share"] for point in alone + in_turn] == [0.9, 0.6, 0.6, 0.5, 0.5]
     assert [point["origin"] for point in in_turn] == ["direct", "transfer"]
 

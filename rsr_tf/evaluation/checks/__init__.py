@@ -24,17 +24,17 @@ from rsr_tf.evaluation.checks.network_checks import (
     returns_logits,
     stripped_is_not_random,
 )
-from rsr_tf.evaluation.suites import CLEAN, NETWORK, RANDOM_NOISE, SHORT_PGD, STRIPPED
+from rsr_tf.evaluation.suites import CLEAN, NOISE_OFF, NOISE_ON, RANDOM_NOISE, SHORT_PGD
 
 __all__ = ["CHECKS", "Check", "Evidence", "run_checks"]
 
 
 def _noise(evidence):
-    return noise_is_on(evidence.noise[NETWORK], expected=True if STRIPPED in evidence.noise else None)
+    return noise_is_on(evidence.noise[NOISE_ON], expected=True if NOISE_OFF in evidence.noise else None)
 
 
 def _stripped(evidence):
-    return stripped_is_not_random(evidence.noise[STRIPPED]) if STRIPPED in evidence.noise else None
+    return stripped_is_not_random(evidence.noise[NOISE_OFF]) if NOISE_OFF in evidence.noise else None
 
 
 def _scores(evidence):
@@ -48,7 +48,7 @@ def _random_noise(evidence):
 
 def _falls(evidence):
     curve = accuracy_by_epsilon(evidence)
-    return accuracy_falls_with_epsilon(list(curve), [score.hits / score.draws for score in curve.values()])
+    return accuracy_falls_with_epsilon(list(curve), [score.hits / score.predictions for score in curve.values()])
 
 
 def _reaches_zero(evidence):
@@ -67,7 +67,7 @@ def _in_the_ball(evidence):
 
 CHECKS = (
     _noise,
-    lambda evidence: noise_does_not_depend_on_batch_size(evidence.noise[NETWORK]),
+    lambda evidence: noise_does_not_depend_on_batch_size(evidence.noise[NOISE_ON]),
     _stripped,
     lambda evidence: returns_logits(evidence.logits),
     lambda evidence: gradients_are_not_zero(evidence.zero_gradients),

@@ -13,7 +13,8 @@ from rsr_tf.evaluation.checks.base import Check, not_stronger, paired_difference
 from rsr_tf.evaluation.suites import (
     CLEAN,
     FEW_STEPS_PGD,
-    NETWORK,
+    NOISE_OFF,
+    NOISE_ON,
     ONE_DRAW_PGD,
     RESCALED,
     RESTARTED_PGD,
@@ -21,7 +22,6 @@ from rsr_tf.evaluation.suites import (
     SHORT_SQUARE,
     SINGLE_STEP,
     STILL_ROBUST,
-    STRIPPED,
     other_radii,
     sweep_name,
 )
@@ -39,8 +39,8 @@ class Side:
 
     title: str
     attack: str
-    source: str = NETWORK
-    target: str = NETWORK
+    source: str = NOISE_ON
+    target: str = NOISE_ON
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Comparison:
         """Return the `Check`, or `None` for an evaluation without the stripped network, if it is compared."""
         sides = self.weak, self.strong
         compared = {network for side in sides for network in (side.source, side.target)}
-        if STRIPPED in compared and STRIPPED not in evidence.noise:
+        if NOISE_OFF in compared and NOISE_OFF not in evidence.noise:
             return None
         weak, strong = (
             (side.title, evidence.shares(side.attack, source=side.source, target=side.target)) for side in sides
@@ -103,19 +103,19 @@ COMPARISONS = (
     Comparison(
         "more draws do not help the defender",
         _ONE_DRAW,
-        Side("PGD over more draws", SHORT_PGD),
+        Side("PGD with more EOT samples", SHORT_PGD),
         "averaged gradients mislead, so the mean of the noise is not what defends",
     ),
     Comparison(
         "transfer from the stripped network not stronger",
-        Side("PGD crafted without the noise", SHORT_PGD, source=STRIPPED),
+        Side("PGD crafted without the noise", SHORT_PGD, source=NOISE_OFF),
         _PGD,
-        "the noise weakens the attack more than it defends; the attack needs more draws",
+        "the noise weakens the attack more than it defends; the attack needs more EOT samples",
     ),
     Comparison(
         "transfer to the stripped network not stronger",
-        Side("PGD crafted with the noise", SHORT_PGD, target=STRIPPED),
-        Side("PGD crafted on the stripped network itself", SHORT_PGD, source=STRIPPED, target=STRIPPED),
+        Side("PGD crafted with the noise", SHORT_PGD, target=NOISE_OFF),
+        Side("PGD crafted on the stripped network itself", SHORT_PGD, source=NOISE_OFF, target=NOISE_OFF),
         "the gradients of the stripped network are masked",
     ),
 )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from rsr_tf.evaluation.scores import MajorityScore
-from rsr_tf.evaluation.suites import NETWORK
+from rsr_tf.evaluation.suites import NOISE_ON
 
 SIGMAS = 3.0
 """Standard deviations beyond which a comparison fails: by chance alone 1 in 700 does."""
@@ -58,22 +58,22 @@ class Evidence:
     epsilon: float
     num_check_images: int
 
-    def score(self, attack, *, source=NETWORK, target=NETWORK):
+    def score(self, attack, *, source=NOISE_ON, target=NOISE_ON):
         """Return the `MajorityScore` of a network on the images of the checks under an attack.
 
         Args:
             attack: identifier of the attack, see `rsr_tf.evaluation.suites`.
-            source: the network that the attack was crafted on. Defaults to `NETWORK`.
-            target: the network that classified the images. Defaults to `NETWORK`.
+            source: the network that the attack was crafted on. Defaults to `NOISE_ON`.
+            target: the network that classified the images. Defaults to `NOISE_ON`.
         """
         results = {(result.name, result.source): result for result in self.results}
         score = results[attack, source].scores[target]
-        return MajorityScore(score.hits[: self.num_check_images], score.draws)
+        return MajorityScore(score.hits[: self.num_check_images], score.predictions)
 
-    def shares(self, attack, *, source=NETWORK, target=NETWORK):
+    def shares(self, attack, *, source=NOISE_ON, target=NOISE_ON):
         """Return the share of correct predictions of each image of the checks, float `(n,)`; see `score`."""
         score = self.score(attack, source=source, target=target)
-        return score.hits / score.draws
+        return score.hits / score.predictions
 
 
 def paired_difference(first, second):

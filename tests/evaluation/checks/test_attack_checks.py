@@ -19,14 +19,14 @@ def flips(n, lost, gained=0):
 
 
 CORRECT = {
-    ("FGSM", "network"): 1,
-    ("short PGD", "network"): 2,
-    ("short PGD", "stripped"): 3,
-    ("short Square", "network"): 4,
-    ("PGD, one draw", "network"): 5,
+    ("FGSM", "noise_on"): 1,
+    ("short PGD", "noise_on"): 2,
+    ("short PGD", "noise_off"): 3,
+    ("short Square", "noise_on"): 4,
+    ("PGD, one draw", "noise_on"): 5,
     ("PGD, one draw", "rescaled"): 6,
-    ("PGD, one draw, few steps", "network"): 7,
-    ("PGD, one draw, restarts", "network"): 8,
+    ("PGD, one draw, few steps", "noise_on"): 7,
+    ("PGD, one draw, restarts", "noise_on"): 8,
 }
 """Images of 20 that each attack leaves correct of the network; of the stripped network 10 more."""
 
@@ -50,14 +50,14 @@ def test_comparison_takes_the_weaker_and_the_stronger_attack(name, weak, strong)
             name=attack,
             source=source,
             scores={
-                "network": MajorityScore(np.arange(20) < correct, 1),
-                "stripped": MajorityScore(np.arange(20) < 10 + correct, 1),
+                "noise_on": MajorityScore(np.arange(20) < correct, 1),
+                "noise_off": MajorityScore(np.arange(20) < 10 + correct, 1),
             },
         )
         for (attack, source), correct in CORRECT.items()
     ]
     evidence = Evidence(
-        noise={"network": {}, "stripped": {}},
+        noise={"noise_on": {}, "noise_off": {}},
         logits=None,
         zero_gradients=None,
         results=results,
@@ -111,17 +111,17 @@ def test_scores_find_at_most_two_images_in_a_hundred_more(found, n, passed):
 
 
 def test_attacks_by_scores_count_on_their_network_and_after_the_gradients():
-    def result(source, network, stripped, *, uses_gradients, subset="left"):
-        accuracy = {"network": network, "stripped": stripped}
+    def result(source, network, stripped, *, uses_gradients, subset="still_robust"):
+        accuracy = {"noise_on": network, "noise_off": stripped}
         return SimpleNamespace(source=source, subset=subset, robust_accuracy=accuracy, uses_gradients=uses_gradients)
 
     results = [
-        result("network", 0.95, 0.95, uses_gradients=False, subset="all"),  # the clean images
-        result("network", 0.9, 0.9, uses_gradients=False, subset="checks"),  # random noise, or a short attack by scores
-        result("network", 0.5, 0.6, uses_gradients=True),
-        result("network", 0.4, 0.3, uses_gradients=False),
-        result("stripped", 0.4, 0.2, uses_gradients=True),
-        result("stripped", 0.1, 0.15, uses_gradients=False),
+        result("noise_on", 0.95, 0.95, uses_gradients=False, subset="all"),  # the clean images
+        result("noise_on", 0.9, 0.9, uses_gradients=False, subset="checks"),  # random noise, or short Square
+        result("noise_on", 0.5, 0.6, uses_gradients=True),
+        result("noise_on", 0.4, 0.3, uses_gradients=False),
+        result("noise_off", 0.4, 0.2, uses_gradients=True),
+        result("noise_off", 0.1, 0.15, uses_gradients=False),
     ]
     assert checks.broken_by_scores(results) == pytest.approx([0.1, 0.05])
     assert checks.broken_by_scores(results[:3]) == []

@@ -61,23 +61,23 @@ def test_sentence_of_a_comparison_has_both_numbers_and_a_suggestion():
     )
 
 
-def result(name, hits, source="network", stripped=None, draws=4):
-    scores = {"network": MajorityScore(np.array(hits), draws)}
+def result(name, hits, source="noise_on", stripped=None, predictions=4):
+    scores = {"noise_on": MajorityScore(np.array(hits), predictions)}
     if stripped is not None:
-        scores["stripped"] = MajorityScore(np.array(stripped), 1)
+        scores["noise_off"] = MajorityScore(np.array(stripped), 1)
     return SimpleNamespace(name=name, source=source, scores=scores)
 
 
 def test_evidence_has_the_scores_of_check_images_by_source_and_target():
-    results = [result("PGD", [4, 2, 0]), result("PGD", [1, 1, 4], source="stripped", stripped=[1, 0, 1])]
+    results = [result("PGD", [4, 2, 0]), result("PGD", [1, 1, 4], source="noise_off", stripped=[1, 0, 1])]
     evidence = base.Evidence(
         noise={}, logits=None, zero_gradients=None, results=results, epsilon=0.1, num_check_images=2
     )
     np.testing.assert_array_equal(evidence.shares("PGD"), [1, 0.5])
-    np.testing.assert_array_equal(evidence.shares("PGD", source="stripped"), [0.25, 0.25])
-    np.testing.assert_array_equal(evidence.shares("PGD", source="stripped", target="stripped"), [1, 0])
+    np.testing.assert_array_equal(evidence.shares("PGD", source="noise_off"), [0.25, 0.25])
+    np.testing.assert_array_equal(evidence.shares("PGD", source="noise_off", target="noise_off"), [1, 0])
     assert evidence.score("PGD").accuracy == 0.5
-    assert evidence.score("PGD").n == 2
+    assert evidence.score("PGD").num_images == 2
 
 
 def test_evidence_without_the_attack_raises():

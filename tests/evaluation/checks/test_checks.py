@@ -31,8 +31,8 @@ NAMES = [
 
 def evidence(suite="quick", *, stripped=True, uses_gradients=lambda step: step.name != "Square"):
     """Return the evidence of an evaluation in which every attack leaves one draw of two correct."""
-    random = {"network": True} | ({"stripped": False} if stripped else {})
-    noise = {"network": {1: 0.2, 9: 0.2}} | ({"stripped": {1: 0.0, 9: 0.0}} if stripped else {})
+    random = {"noise_on": True} | ({"noise_off": False} if stripped else {})
+    noise = {"noise_on": {1: 0.2, 9: 0.2}} | ({"noise_off": {1: 0.0, 9: 0.0}} if stripped else {})
     results = [
         AttackResult(
             name=step.name,
