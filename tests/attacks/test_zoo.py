@@ -47,6 +47,7 @@ def constant(x):
 # The attack
 
 
+@pytest.mark.slow
 def test_perturbations_have_both_signs_and_stay_in_the_box(linear):
     scores, images, labels = linear
     result = zoo_attack(scores, images, labels, settings=ZOOSettings(**FAST))
@@ -63,6 +64,7 @@ def test_perturbations_have_both_signs_and_stay_in_the_box(linear):
     np.testing.assert_allclose(result.linf, np.abs(change).max(1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_distance_nears_the_least_possible_one(linear):
     """The nearest image of another class of a linear classifier lies on a hyperplane, straight ahead."""
     scores, images, labels = linear
@@ -90,6 +92,7 @@ def test_a_network_with_small_logits_needs_a_larger_c(linear):
     assert success(6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 8])
 def test_grouping_and_splitting_do_not_change_the_trajectory(linear, group):
     scores, images, labels = linear
@@ -127,6 +130,7 @@ def test_one_call_holds_257_images_for_every_image_of_the_group(linear):
     assert calls == [4, *3 * [4 * 257], 1, *3 * [257]]
 
 
+@pytest.mark.slow
 def test_images_that_are_wrong_are_not_attacked(linear):
     scores, images, labels = linear
     labels[[1, 4]] = (labels[[1, 4]] + 1) % 3

@@ -30,6 +30,7 @@ def table(tmp_path_factory):
     return run_zoo({"stripped": logits}, IMAGES, LABELS, tier=1, group=3, state=state), state
 
 
+@pytest.mark.slow
 def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
     column = table[0]["columns"]["off"]
     wanted = describe_result(direct)
@@ -37,6 +38,7 @@ def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
     assert 0 < column["success"]["images"] < N
 
 
+@pytest.mark.slow
 def test_shares_have_both_denominators(table):
     column = table[0]["columns"]["off"]
     hits = column["success"]["images"]
@@ -45,6 +47,7 @@ def test_shares_have_both_denominators(table):
     assert column["success"]["of_attacked"]["n"] == N - 1
 
 
+@pytest.mark.slow
 def test_network_without_noise_is_broken_in_every_draw_or_none(table):
     column = table[0]["columns"]["off"]
     assert column["draws"] == 1
@@ -52,6 +55,7 @@ def test_network_without_noise_is_broken_in_every_draw_or_none(table):
     assert column["right_draws"] == [0] * column["success"]["images"]
 
 
+@pytest.mark.slow
 def test_stopped_attack_resumes_after_the_last_group(table):
     found, state = table
     calls = []
@@ -73,6 +77,7 @@ def test_stopped_attack_resumes_after_the_last_group(table):
     assert sum(calls) >= of_one_group
 
 
+@pytest.mark.slow
 def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
     calls = []
 
@@ -98,6 +103,7 @@ def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
     assert cost_of_none < 150, "what it takes to time a call"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -121,6 +127,7 @@ def test_images_in_any_order_of_memory_are_taken():
     assert found["columns"]["off"]["success"] == turned["columns"]["off"]["success"]
 
 
+@pytest.mark.slow
 def test_attack_resumed_with_more_images_has_the_same_noise(tmp_path):
     """Of 5 images in groups of 2 the last is alone and of 7 it is not, so it is attacked again; the end is the same."""
     noise = tf.Variable(0, dtype=tf.int64)
@@ -163,6 +170,7 @@ def test_success_by_chance_is_distinguished_from_success():
     assert 35 <= right < 40, "wrong in three or four draws of 40"
 
 
+@pytest.mark.slow
 def test_headline_is_the_column_of_largest_success():
     networks = {"noisy": wrong_now_and_then(11), "stripped": wrong_now_and_then(10**6)}
     found = run_zoo(networks, IMAGES[:1], LABELS[:1], columns=["off", "averaged", "shared"])
@@ -171,6 +179,7 @@ def test_headline_is_the_column_of_largest_success():
     assert found["columns"]["averaged"]["settings"]["noise"] == "averaged"
 
 
+@pytest.mark.slow
 def test_slow_column_is_attacked_only_if_it_is_named():
     names = run_zoo({"noisy": logits, "stripped": logits}, IMAGES[:1], LABELS[:1])["columns"]
     assert set(names) == {"shared", "averaged", "off"}

@@ -48,12 +48,14 @@ def exported(tmp_path_factory):
     return folder, np.array(rsr_tf.strip(model)(images)), answers
 
 
+@pytest.mark.slow
 def test_deterministic_signature_equals_the_stripped_network(exported):
     _, stripped, answers = exported
     for answer in answers:
         np.testing.assert_allclose(answer["deterministic"], stripped, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_is_new_at_every_call_and_in_every_process(exported):
     """The program that exported it was seeded; neither process follows that seed."""
     draws = [answer[name] for answer in exported[2] for name in ("first", "second", "signature")]
@@ -61,20 +63,24 @@ def test_noise_is_new_at_every_call_and_in_every_process(exported):
         assert all(np.abs(draw - other).max() > 1e-4 for other in draws[:index])
 
 
+@pytest.mark.slow
 def test_noisy_signature_is_the_network_and_not_something_else(exported):
     _, stripped, answers = exported
     assert np.abs(answers[0]["first"] - stripped).mean() < np.abs(stripped).mean()
 
 
+@pytest.mark.slow
 def test_number_of_images_is_free(exported):
     _, stripped, answers = exported
     np.testing.assert_allclose(answers[0]["one"], stripped[:1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_signatures_have_their_names(exported):
     assert set(exported[2][0]["names"]) == {"serve", "serve_deterministic", "serving_default"}
 
 
+@pytest.mark.slow
 def test_weights_lie_in_it_once(exported):
     """What both signatures have in common is most of it; noise scales and masks come on top, the optimizer does not."""
     model = tiny_network()
@@ -96,6 +102,7 @@ def test_weights_under_a_mask_that_are_not_zero_are_kept_for_each_signature(nois
         np.testing.assert_allclose(endpoint(images), rsr_tf.strip(noisy_model)(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_policy_lies_beside_the_network(exported):
     metadata = json.loads((exported[0] / "saved_model" / "rsr_tf.json").read_text())
     assert metadata["noisy"] is True

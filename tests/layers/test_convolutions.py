@@ -90,6 +90,7 @@ def test_masked_weights_are_zero_in_the_forward_pass(stock):
     np.testing.assert_allclose(rsr_tf.strip(noisy)(x), reference(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sgd_step_without_noise_is_that_of_the_stock_layer(stock):
     noisy = silence(rsr_tf.add_noise(stock))
     x = inputs_for(stock)
@@ -103,6 +104,7 @@ def test_sgd_step_without_noise_is_that_of_the_stock_layer(stock):
         np.testing.assert_allclose(updated[variable.name], variable, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layer_trains_saves_and_loads(stock, tmp_path):
     model = compiled(rsr_tf.add_noise(stock), optimizer="adam", loss="mse")
     rsr_tf.prune(model, sparsity=0.5)

@@ -20,6 +20,7 @@ def capacity(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights if weight.name != "alpha")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "count"),
     [
@@ -39,6 +40,7 @@ def test_registry_names_every_network():
         assert build is getattr(models, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [0.5, 0.25])
 def test_width_scales_every_layer_of_resnet18(width):
     narrow, full = models.resnet18(width=width), models.resnet18()
@@ -56,6 +58,7 @@ def test_logits_are_float32(build, policy):
     assert logits.dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 def test_lasso_is_on_every_kernel_and_on_nothing_else(build):
     model = build(lasso=1e-3)
@@ -74,6 +77,7 @@ def test_group_lasso_is_on_filters_of_convolutions_beside_the_lasso(build):
     assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("kind", ["channel", "layer", "element", "none"])
 def test_every_kernel_has_the_chosen_noise(build, kind):
@@ -94,6 +98,7 @@ def test_resnet20_shortcut_takes_every_other_pixel_and_pads_channels():
     assert np.all(np.array(shortcut)[..., [0, 1, 4, 5]] == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 def test_keras_file_round_trip(build, tmp_path):
     model = build(lasso=1e-4)

@@ -66,6 +66,7 @@ def test_step_0_is_before_the_first_update(data):
     assert set(seen.values()) == {0.5}
 
 
+@pytest.mark.slow
 def test_polynomial_decay_prunes_more_and_more(data):
     schedule = PolynomialDecay(0.0, 0.8, begin_step=2, end_step=10, frequency=2)
     seen, _ = watched_fit(rsr_tf.PruningCallback(schedule), data, epochs=2)
@@ -119,6 +120,7 @@ def test_gradient_accumulation_counts_updates_not_batches(data):
     assert asked == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_run_that_goes_on_prunes_as_one_that_was_never_stopped(data, tmp_path):
     """Stopped after the first of two epochs, between two prunings; everything else comes from the file."""
     schedule = PolynomialDecay(0.0, 0.8, begin_step=1, end_step=13, frequency=3)
@@ -189,6 +191,7 @@ def stock_network(activation="relu", **options):
     return compiled(keras.Sequential([keras.Input((8, 8, 1)), *layers]), keras.optimizers.Adam(0.01), **options)
 
 
+@pytest.mark.slow
 def test_stock_model_follows_a_schedule_and_is_traced_once(data):
     traces = []
 
@@ -245,6 +248,7 @@ def test_training_by_rsr_follows_a_schedule(images, labels):
 # The logs and the end of an epoch
 
 
+@pytest.mark.slow
 def test_callback_prunes_at_the_end_of_its_epoch_and_the_mask_holds(images, labels):
     model = compiled(tiny_network(), keras.optimizers.SGD(0.1, momentum=0.9))
     seen = []
@@ -254,11 +258,13 @@ def test_callback_prunes_at_the_end_of_its_epoch_and_the_mask_holds(images, labe
     assert seen == [0.0, *[pytest.approx(0.5, abs=0.005)] * 3]
 
 
+@pytest.mark.slow
 def test_sparsity_is_in_the_logs_of_every_epoch(data):
     _, history = watched_fit(rsr_tf.PruningCallback(OneShot(0.5, step=9)), data, epochs=2)
     assert history["sparsity"] == [0.0, 0.5]
 
 
+@pytest.mark.slow
 def test_sparsity_of_an_epoch_is_logged_after_its_pruning(data):
     _, history = watched_fit(rsr_tf.PruningCallback(sparsity=0.5, epoch=1), data, epochs=2)
     assert history["sparsity"] == [0.0, 0.5]

@@ -65,6 +65,7 @@ def save(folder, model, epoch=0):
     checkpoint.on_epoch_end(epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["weights", "seeds", "optimizer"])
 def test_checkpoint_restores(trained, part):
     folder, saved = trained
@@ -77,11 +78,13 @@ def test_checkpoint_restores(trained, part):
         np.testing.assert_array_equal(restored, expected)
 
 
+@pytest.mark.slow
 def test_number_of_epochs_done_is_that_of_the_file(trained):
     assert [path.name for path in trained[0].iterdir()] == ["train-0002.keras"]
     assert Checkpoint(trained[0], "train").restore(rsr_model()) == 2
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_stage_is_not_taken(trained):
     assert Checkpoint(trained[0], "finetune").restore(rsr_model()) == 0
 
@@ -94,6 +97,7 @@ def test_training_without_a_checkpoint_starts_at_epoch_0_as_it_is(tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["empty", "text", "first half"])
 def test_unreadable_checkpoint_is_refused_by_its_path(trained, tmp_path, content):
     whole = (trained[0] / "train-0002.keras").read_bytes()
@@ -103,6 +107,7 @@ def test_unreadable_checkpoint_is_refused_by_its_path(trained, tmp_path, content
         Checkpoint(tmp_path, "train").restore(rsr_model())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # Keras, before it fails
 def test_checkpoint_of_another_network_is_refused(trained):
     with pytest.raises(ValueError, match=r"cannot read the checkpoint .*could not be loaded"):
