@@ -9,7 +9,6 @@ from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
-from rsr_tf.pruning.callback import call_schedule
 from rsr_tf.pruning.schedules import ConstantSparsity, OneShot, PolynomialDecay, Rounds
 
 BATCH = 2
@@ -305,32 +304,6 @@ def test_schedule_of_tensors_is_taken_as_it_is(data):
 def test_function_that_compares_the_step_is_a_schedule(data):
     seen, _ = watched_fit(rsr_tf.PruningCallback(lambda step: (step == 5, 0.5)), data)
     assert list(seen.values()) == [0] * 4 + [0.5] * 4
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [(True, 0.5), [True, 0.5], (np.bool_(True), np.float32(0.5)), (tf.constant(True), tf.constant(0.5)), (1, 0.5)],
-)
-def test_answer_comes_as_plain_python(answer):
-    should_prune, sparsity = call_schedule(lambda step: answer, 3)
-    assert (should_prune, sparsity) == (True, 0.5)
-    assert (type(should_prune), type(sparsity)) == (bool, float)
-
-
-def test_share_is_not_looked_at_where_nothing_is_pruned():
-    assert call_schedule(lambda step: (False, None), 3) == (False, 0.0)
-
-
-@pytest.mark.parametrize("answer", [None, True, (True,), (True, None), (True, 0.5, 1), (True, [0.5, 0.6])])
-def test_answer_that_is_no_pair_is_refused(answer):
-    with pytest.raises(ValueError, match=r"`schedule` must return .*Received: "):
-        call_schedule(lambda step: answer, 3)
-
-
-@pytest.mark.parametrize("share", [60.0, -0.1, float("nan")])
-def test_share_out_of_range_is_refused(share):
-    with pytest.raises(ValueError, match=rf"`schedule` must return a sparsity .*Received: sparsity={share} at step 3"):
-        call_schedule(lambda step: (True, share), 3)
 
 
 # Mistakes

@@ -1,16 +1,14 @@
-"""The proximal step of the lasso, alone and in training."""
+"""The proximal step of the lasso in training."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.config import parse_config
 from rsr_tf.experiment.builders import build_network, build_rsr_model, load_data
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.layers.regularizers import soft_threshold
 
 LASSO = 0.5
 
@@ -30,13 +28,6 @@ def shrink(model, images, labels, steps):
     nothing = np.zeros(len(images), "float32")
     model.fit(images, labels, sample_weight=nothing, batch_size=len(images), epochs=steps, verbose=0)
     return kernels_of(model)
-
-
-def test_soft_threshold_moves_weights_towards_zero_and_no_further():
-    kernel = tf.constant([[0.5, -0.5], [0.2, -0.1], [0.0, 0.21]])
-    wanted = [[0.3, -0.3], [0.0, 0.0], [0.0, 0.01]]
-    np.testing.assert_allclose(soft_threshold(kernel, 0.2), wanted, atol=1e-7)
-    np.testing.assert_array_equal(soft_threshold(kernel, 0.0), kernel)
 
 
 @pytest.mark.slow
