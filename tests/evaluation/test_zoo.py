@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.evaluation import TIERS, ZOOSettings, run_zoo, zoo_attack
+from rsr_tf.evaluation import TIERS, ZOOResult, ZOOSettings, run_zoo, zoo_attack
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.zoo import describe_result
 
@@ -225,3 +227,31 @@ def test_noise_that_stops_in_the_calls_of_zoo_logs_a_warning(caplog, monkeypatch
 
     run_zoo({"noisy": model_fn}, IMAGES, LABELS, columns=["shared"], group=2)  # two images of 13 probes
     assert ("depends on the batch size" in caplog.text) == warned
+
+
+def test_both_denominators_by_hand():
+    result = ZOOResult(
+        attacked=np.array([True, True, True, True, False]),
+        success=np.array([True, True, True, False, False]),
+        adversarial=np.zeros((5, 2, 2, 1), "float32"),
+        l2=np.array([0.4, 0.6, 0.2, np.nan, np.nan]),
+        linf=np.array([0.2, 0.03, 0.01, np.nan, np.nan]),
+        queries=np.array([10, 20, 30, 70, 1]),
+    )
+    summary = json.loads(json.dumps(describe_result(result)))
+    assert (summary["n"], summary["attacked"], summary["queries"], summary["median_queries"]) == (5, 4, 131, 25)
+    assert summary["median_l2"] == pytest.approx(0.4)
+    for name, hits in (("success", 3), ("success_l2_0.5", 2), ("success_linf_8/255", 2)):
+        assert summary[name]["images"] == hits
+        for denominator, n in (("of_attacked", 4), ("of_all", 5)):
+            assert summary[name][denominator]["mean"] == hits / n
+            assert summary[name][denominator]["interval"] == pytest.approx(wilson_interval(hits / n, n))
+            assert summary[name][denominator]["n"] == n
+
+
+def test_result_without_a_right_image_has_no_share_of_the_attacked():
+    result = zoo_attack(lambda x: np.tile([2.0, 0.0], (len(x), 1)), np.full((2, 4, 4, 1), 0.5), [1, 1])
+    summary = json.loads(json.dumps(describe_result(result)))
+    assert summary["success"] == {"images": 0, "of_attacked": None, "of_all": summary["success"]["of_all"]}
+    assert summary["success"]["of_all"]["mean"] == 0
+    assert (summary["median_l2"], summary["median_queries"]) == (None, None)
