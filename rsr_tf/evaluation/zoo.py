@@ -80,8 +80,9 @@ def run_zoo(
             attack.
 
     Example:
-        >>> table = run_zoo({"stripped": as_model_fn(rsr_tf.strip(model))}, images, labels, tier=1, n=40)
-        >>> table["columns"]["off"]["success"]["of_attacked"]
+        >>> networks = {"stripped": rsr_tf.as_model_fn(rsr_tf.strip(model))}
+        >>> table = rsr_tf.evaluation.run_zoo(networks, images, labels, tier=1, n=10)  # doctest: +SKIP
+        >>> table["columns"]["off"]["success"]["of_attacked"]  # doctest: +SKIP
     """
     sources = _sources(networks, columns)
     _check(tier=tier, n=n, draws=draws, group=group)
@@ -149,6 +150,12 @@ def most_broken(columns):
 
     Returns:
         A name out of `COLUMNS`.
+
+    Example:
+        >>> means = {"off": 0.9, "shared": 0.4}
+        >>> columns = {column: {"success": {"of_all": {"mean": mean}}} for column, mean in means.items()}
+        >>> rsr_tf.evaluation.most_broken(columns)
+        'off'
     """
     return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
 
