@@ -44,6 +44,9 @@ SKIPPED = {
     "rsr_tf.evaluation.run_suite",  # some twenty attacks take several seconds on any network
     "rsr_tf.evaluation.run_zoo",  # a tier has at least 1,000 iterations for each image
 }
+SLOW = {f"rsr_tf.evaluation.{name}" for name in ("AttackRunner", "evaluate_transfer", "evaluate_whitebox")} | {
+    *("rsr_tf.RSRModel", "rsr_tf.attacks.APGD", "rsr_tf.models.resnet18"),
+}
 
 
 def refers_elsewhere(name):
@@ -94,25 +97,28 @@ def test_first_line_of_a_function_starts_with_a_verb(name):
     assert first not in {"A", "An", "The", "What", "How", "Whether", "Which", "Where", "That", "This", "Function"}
 
 
-@pytest.fixture
-def prepared(images, labels):
-    """The names that an example may use without saying where they come from."""
-    model = tiny_network()
-    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(10)]
-    return {
-        **{"keras": keras, "np": np, "tf": tf, "rsr_tf": rsr_tf},
-        "model": model,  # a tiny noisy network, 8x8x1 pixels to 10 logits
-        "model_fn": rsr_tf.as_model_fn(model),
-        "my_keras_model": keras.Sequential([keras.Input((8, 8, 1)), *layers]),
-        **{"images": images, "labels": labels},  # 16 as NumPy arrays
-        **{"x": tf.constant(images), "y": tf.constant(labels)},  # the same as tensors
-    }
+def prepared_names(text, images, labels):
+    """Return the names that an example may use without defining them; networks only if its text has their names."""
+    names = {"keras": keras, "np": np, "tf": tf, "rsr_tf": rsr_tf}
+    names |= {"images": images, "labels": labels}  # 16 of 8x8x1 pixels, as NumPy arrays
+    names |= {"x": tf.constant(images), "y": tf.constant(labels)}  # the same as tensors
+    if re.search(r"\bmodel(_fn)?\b", text):
+        names["model"] = tiny_network()  # noisy, with 10 logits
+        names["model_fn"] = rsr_tf.as_model_fn(names["model"])
+    if "my_keras_model" in text:
+        layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(10)]
+        names["my_keras_model"] = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    return names
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_example_runs_as_it_stands(name, prepared, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in EXAMPLES]
+)
+def test_example_runs_as_it_stands(name, images, labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    test = doctest.DocTestParser().get_doctest(DOCS[name], prepared, name, None, None)
+    text = "\n".join(line for line in DOCS[name].split("\n") if line.lstrip().startswith((">>>", "...")))
+    names = prepared_names(text, images, labels)
+    test = doctest.DocTestParser().get_doctest(DOCS[name], names, name, None, None)
     assert any(doctest.SKIP in example.options for example in test.examples) == (name in SKIPPED)
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

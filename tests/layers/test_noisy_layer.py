@@ -50,6 +50,7 @@ def test_keras_file_keeps_every_variable_the_seed_included(make_layer, kind, ima
     np.testing.assert_array_equal(model(images), loaded(images))  # the same next draw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_variables_in_float32(make_layer, policy, images, labels):
     keras.config.set_dtype_policy(policy)

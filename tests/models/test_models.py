@@ -39,6 +39,7 @@ def test_registry_names_every_network():
         assert build is getattr(models, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_logits_are_float32(build, policy):
