@@ -31,6 +31,7 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, dr
 
     Raises:
         ValueError: for a `step_size` above `epsilon`, or for invalid images or labels.
+        MissingPackageError: if cleverhans is not installed.
 
     Example:
         >>> budget = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 2}
@@ -76,6 +77,9 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
 
     Returns:
         `(x_adv, clean_predictions, adversarial_predictions)` as NumPy arrays `(n, h, w, c)`, `(n,)` and `(n,)`.
+
+    Raises:
+        MissingPackageError: if cleverhans is not installed.
 
     Example:
         >>> budget = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 2}
