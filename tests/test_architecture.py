@@ -315,7 +315,7 @@ def test_no_module_is_called_utils():
     assert not {module.split(".")[-1] for module in PATHS} & {"util", "utils", "helpers", "misc"}
 
 
-def test_library_prints_nothing_but_the_command_and_the_table_of_its_reference():
+def test_only_the_command_and_the_table_of_config_keys_print():
     found = {
         module
         for module, tree in TREES.items()
