@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source of every module."""
+"""Who may import whom and how large files and functions may be, read from the source of every module."""
 
 import ast
 import graphlib
@@ -149,14 +149,30 @@ def test_figures_leave_the_backend_of_the_user_alone():
     assert [module for module, text in sources.items() if "matplotlib.use" in text] == []
 
 
-def private_names_of_others(tree):
-    """Attributes with an underscore that are taken of anything but `self`, `cls` or a namedtuple, with their lines."""
+def own_names(tree):
+    """Names of functions, classes, variables and attributes that a module defines or assigns."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr
+
+
+OWN_NAMES = {name for module, tree in TREES.items() if module != "rsr_tf.keras_internals" for name in own_names(tree)}
+
+
+def private_names_of_others(tree, own_anywhere=frozenset(OWN_NAMES)):
+    """Attributes with an underscore that belong to another library, with their lines.
+
+    On `self` and `cls` a name is the package's if any of its modules defines or assigns it; on anything else, if this
+    module defines a function of that name. The public methods of namedtuples have an underscore, too.
+    """
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
             continue
         of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        if not (of_self or node.attr in own or node.attr in ("_replace", "_fields")):
+        if not (node.attr in own or (of_self and node.attr in own_anywhere) or node.attr in ("_replace", "_fields")):
             yield f"{node.attr}, line {node.lineno}"
 
 
@@ -177,8 +193,13 @@ def imported_names(tree):
 def test_private_names_are_seen_where_they_are():
     found = " ".join(private_names_of_others(TREES["rsr_tf.keras_internals"]))
     assert all(name in found for name in ("_flatten_layers", "_tracker", "_nodes_by_depth", "_keras_history"))
-    tree = ast.parse("class A:\n    def run(self, layer):\n        return layer._tracker, self._own, layer.name\n")
-    assert list(private_names_of_others(tree)) == ["_tracker, line 3"]
+    lines = [
+        *("class A:", "    def __init__(self):", "        self._own = 1"),
+        *("    def run(self, layer):", "        return layer._tracker, self._own, self._flatten_layers, layer.name"),
+    ]
+    tree = ast.parse("\n".join(lines))
+    found = list(private_names_of_others(tree, own_anywhere=set(own_names(tree))))
+    assert found == ["_tracker, line 5", "_flatten_layers, line 5"]
 
 
 def test_nobody_imports_tfmot():
@@ -197,7 +218,8 @@ def test_square_attack_asks_for_no_gradient():
 
 
 def test_imports_have_no_cycle():
-    graphlib.TopologicalSorter({module: others - {"rsr_tf"} for module, others in IMPORTS.items()}).prepare()
+    graph = {module: others - {"rsr_tf"} for module, others in IMPORTS.items()}
+    assert set(graphlib.TopologicalSorter(graph).static_order()) == set(PATHS)  # or a CycleError
 
 
 def test_package_root_is_imported_for_its_version_alone():
@@ -221,9 +243,9 @@ def test_package_root_shows_type_checkers_every_public_name():
     (block,) = (node for node in TREES["rsr_tf"].body if node not in seen)
     found = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
     assert set(found) == set(rsr_tf.__all__) - {"__version__"}
-    for name, path in found.items():
+    for name, path in found.items():  # by `__getattr__`: whoever has imported `rsr_tf.schedules` has set the attribute
         module, _, member = path.rpartition(".")
-        assert getattr(rsr_tf, name) is (
+        assert rsr_tf.__getattr__(name) is (
             importlib.import_module(path) if path in PATHS else getattr(importlib.import_module(module), member)
         )
 
@@ -251,3 +273,53 @@ def test_library_has_no_assert():
         if isinstance(node, ast.Assert)
     ]
     assert found == []
+
+
+# Size
+
+
+def lines_of_code(function, text):
+    """Count the lines of the body of a function, without its docstring, blank lines and comments."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    numbers = {number for node in body for number in range(node.lineno, node.end_lineno + 1)}
+    lines = [text.splitlines()[number - 1].strip() for number in numbers]
+    return sum(bool(line) and not line.startswith("#") for line in lines)
+
+
+def test_no_file_is_longer_than_300_lines():
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in PATHS.values()}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
+def test_no_function_has_more_than_40_lines_of_code():
+    found = {
+        f"{module}.{node.name}": lines_of_code(node, PATHS[module].read_text(encoding="utf-8"))
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert max(found.values()) > 20
+    assert {name: count for name, count in found.items() if count > 40} == {}
+
+
+def test_lines_of_code_are_counted_without_docstring_and_comments():
+    text = 'def f(x):\n    """One.\n\n    Two.\n    """\n    # why\n    y = (\n        x\n    )\n\n    return y\n'
+    assert lines_of_code(ast.parse(text).body[0], text) == 4
+
+
+def test_root_has_few_modules():
+    assert len(list(PACKAGE.glob("*.py"))) <= 1 + 8
+
+
+def test_no_module_is_called_utils():
+    assert not {module.split(".")[-1] for module in PATHS} & {"util", "utils", "helpers", "misc"}
+
+
+def test_only_the_command_and_the_table_of_config_keys_print():
+    found = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    }
+    assert found <= {"rsr_tf.cli", "rsr_tf.config.reference"}

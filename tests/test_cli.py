@@ -22,6 +22,8 @@ from rsr_tf.evaluation import Check
 from rsr_tf.files import LOCK_FILE, FolderLock
 from rsr_tf.training.callbacks import Checkpoint, read_history
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -87,6 +89,7 @@ def finished_run(tmp_path_factory):
     return folder / "out", result
 
 
+@pytest.mark.slow
 def test_run_leaves_every_artefact(finished_run):
     folder, result = finished_run
     names = {path.name for path in folder.iterdir()}
@@ -108,6 +111,7 @@ def test_run_leaves_every_artefact(finished_run):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_evaluation_holds_every_network_with_and_without_noise(finished_run):
     evaluation = json.loads((finished_run[0] / "evaluation.json").read_text())
     networks = evaluation["networks"]
@@ -123,6 +127,7 @@ def test_evaluation_holds_every_network_with_and_without_noise(finished_run):
     assert networks["trained"]["sparsity"] == 0
 
 
+@pytest.mark.slow
 def test_logs_hold_losses_accuracies_sparsity_and_histograms(finished_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -138,6 +143,7 @@ def test_logs_hold_losses_accuracies_sparsity_and_histograms(finished_run):
     assert any("kernel" in tag for tag in histograms)
 
 
+@pytest.mark.slow
 def test_second_run_changes_nothing_but_the_report(finished_run, tmp_path):
     folder, _ = finished_run
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
@@ -148,6 +154,7 @@ def test_second_run_changes_nothing_but_the_report(finished_run, tmp_path):
     assert before.keys() == after.keys()
 
 
+@pytest.mark.slow
 def test_run_killed_within_an_epoch_ends_with_the_same_weights_bit_for_bit(finished_run, config, tmp_path):
     """SIGKILL in the first batch after the first checkpoint; then the same command again."""
     folder = tmp_path / "out"
@@ -204,6 +211,7 @@ def stopped_and_started_again(monkeypatch, stage, config, folder, *overrides):
     return [float(row["sparsity"]) for row in read_history(folder / "history.csv") if row["stage"] == name]
 
 
+@pytest.mark.slow
 def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monkeypatch):
     """3 epochs of 4 steps, pruned at steps 3, 5, 7 and 9 of 12: progress 0, 1/3, 2/3, 1."""
     folder = tmp_path / "out"
@@ -228,6 +236,7 @@ def test_network_pruned_in_training_goes_on_where_it_was(config, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_filters_are_removed_first_and_the_smaller_network_is_fine_tuned(config, tmp_path, monkeypatch):
     folder = tmp_path / "out"
     overrides = ("training.epochs=1", "model.group_lasso=1e-4", "pruning.filters=0.5", "pruning.finetune_epochs=2")
@@ -245,6 +254,7 @@ def test_filters_are_removed_first_and_the_smaller_network_is_fine_tuned(config,
     }
 
 
+@pytest.mark.slow
 def test_rounds_of_pruning_and_fine_tuning_go_on_where_they_were(config, tmp_path, monkeypatch):
     """Two rounds of two epochs of 4 steps: pruned before the first epoch, and at the end of the second."""
     folder = tmp_path / "out"
@@ -263,6 +273,7 @@ def test_frequency_that_leaves_no_time_to_prune_is_one_line(config, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_evaluate_takes_a_saved_model(finished_run):
     result = rsr("evaluate", finished_run[0] / "saved_model", "--set", "evaluation.draws=1")
     assert result.returncode == 0, result.stderr
@@ -296,6 +307,7 @@ def suite_calls(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, suite_calls, tmp_path, caplog):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
     shutil.copytree(finished_run[0], folder)
@@ -317,6 +329,7 @@ def test_suite_attacks_the_pruned_network_and_leaves_a_verdict(finished_run, sui
     assert not np.allclose(call["logits"]["noise on"], call["logits"]["noise off"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_suite_takes_the_folder_of_a_run(finished_run, suite_calls, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(finished_run[0], folder)
@@ -325,6 +338,7 @@ def test_suite_takes_the_folder_of_a_run(finished_run, suite_calls, tmp_path):
     assert suite_calls[0]["state"] == folder / "suites" / "quick"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "file"), [("trained", "model.keras"), ("undefended", "undefended.keras")])
 def test_suite_names_its_files_by_another_network_and_number_of_images(
     finished_run, suite_calls, tmp_path, network, file
@@ -366,6 +380,7 @@ def test_options_of_a_suite_are_checked(config, options, message):
     assert message in result.stderr
 
 
+@pytest.mark.slow
 def test_network_of_a_saved_model_is_not_chosen(finished_run):
     result = CliRunner().invoke(
         main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--network", "trained"]
@@ -374,6 +389,7 @@ def test_network_of_a_saved_model_is_not_chosen(finished_run):
     assert "a SavedModel is one network" in result.stderr
 
 
+@pytest.mark.slow
 def test_suite_takes_a_saved_model(finished_run, suite_calls):
     result = CliRunner().invoke(
         main, ["evaluate", str(finished_run[0] / "saved_model"), "--suite", "quick", "--images", "30"]
@@ -392,6 +408,7 @@ def judged(*arguments):
     return result.output
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("suite_calls")
 def test_suite_ends_with_a_report_that_opens_with_the_verdict(finished_run, tmp_path):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
@@ -403,6 +420,7 @@ def test_suite_ends_with_a_report_that_opens_with_the_verdict(finished_run, tmp_
     assert "the trained network</td>" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("suite_calls")
 @pytest.mark.parametrize("left", [None, '{"networks": {}}'], ids=["none", "half of it"])
 def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_path, left):
@@ -418,6 +436,7 @@ def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_pat
     assert "Basic attacks" not in page
 
 
+@pytest.mark.slow
 def test_old_verdict_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_path, caplog):
     config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
     shutil.copytree(finished_run[0], folder)
@@ -432,6 +451,7 @@ def test_old_verdict_is_left_out_and_a_broken_one_is_one_line(finished_run, tmp_
     assert "verdict_quick.json" in message
 
 
+@pytest.mark.slow
 def test_suite_on_a_saved_model_keeps_everything_in_the_output(finished_run, suite_calls, tmp_path):
     served, folder = tmp_path / "served", tmp_path / "out"
     shutil.copytree(finished_run[0] / "saved_model", served)
@@ -452,6 +472,7 @@ def test_suite_on_a_saved_model_keeps_everything_in_the_output(finished_run, sui
     assert first == again != changed
 
 
+@pytest.mark.slow
 def test_saved_model_that_was_not_exported_here_is_called_by_its_folder(
     finished_run, suite_calls, config, tmp_path, monkeypatch
 ):
@@ -462,6 +483,7 @@ def test_saved_model_that_was_not_exported_here_is_called_by_its_folder(
     assert "<title>SavedModel: saved_model on scikit-learn digits" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_output_of_a_saved_model_is_no_folder_of_something_else(finished_run, tmp_path):
     served = finished_run[0] / "saved_model"
     arguments = ["evaluate", served, "--suite", "quick", "--output"]
@@ -474,6 +496,7 @@ def test_output_of_a_saved_model_is_no_folder_of_something_else(finished_run, tm
     assert "--output goes with a config or --suite" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("suite_calls")
 def test_every_suite_is_reported_beside_the_others(finished_run, tmp_path):
     folder = tmp_path / "out"
@@ -551,6 +574,7 @@ def test_wrong_data_is_one_line(config, tmp_path, pixels, label, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_run_folder_of_another_config_is_one_line(finished_run):
     folder, _ = finished_run
     message = stopped_with_one_line(
@@ -576,6 +600,7 @@ def test_stage_without_what_it_needs_is_one_line(config, tmp_path):
     assert "no results in" in stopped_with_one_line(["report", config, "--output", tmp_path / "out"])
 
 
+@pytest.mark.slow
 def test_layers_are_excluded_from_pruning_and_no_layer_goes_beyond_the_cap(finished_run, config, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -598,6 +623,7 @@ def test_exclusion_of_no_layer_is_one_line_before_training(config, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_run_folder_in_place_of_its_config_goes_on_there(finished_run, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(finished_run[0], folder)
@@ -610,6 +636,7 @@ def test_run_folder_in_place_of_its_config_goes_on_there(finished_run, tmp_path)
     )
 
 
+@pytest.mark.slow
 def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -622,6 +649,7 @@ def test_unreadable_model_is_one_line(finished_run, config, tmp_path):
     assert "cannot read the checkpoint" in stopped_with_one_line(["train", config, "--output", folder])
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     folder = tmp_path / "out"
     arguments = ["train", config, "--output", folder, "--set", "training.schedule=constant"]
@@ -630,6 +658,7 @@ def test_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     assert not (folder / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_line_and_the_previous_checkpoint_survives(finished_run, config, tmp_path):
     """A limit on the size of files stands in for the disk: the state of the first epoch fits, nothing after it."""
     source, _ = finished_run

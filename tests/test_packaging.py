@@ -11,6 +11,8 @@ from helpers import TINY
 
 import rsr_tf
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parent.parent
 OPTIONAL = (
     *("cleverhans", "matplotlib", "jinja2"),
@@ -47,6 +49,7 @@ def test_citation_has_version_and_licence_of_the_package(project):
     assert f"\nlicense: {project['license']}\n" in citation
 
 
+@pytest.mark.slow
 def test_library_prunes_and_trains_without_optional_packages():
     script = f"""{WITHOUT}
 import keras, numpy as np, rsr_tf, rsr_tf.evaluation, rsr_tf.experiment
@@ -70,6 +73,7 @@ except ImportError as error:
     assert message.endswith('Install it with: pip install "rsr_tf[evaluation]"')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "command", "extra"),
     [

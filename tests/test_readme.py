@@ -12,6 +12,8 @@ import rsr_tf
 from rsr_tf.config import load_config
 from rsr_tf.config.reference import key_table
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -29,6 +31,7 @@ def test_every_config_of_the_repository_is_valid():
         assert path.read_text().startswith("# "), "the first comment says command, time and result"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so for every tf.data set
 def test_readme_example_runs_as_it_stands(images, labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -48,6 +51,7 @@ def test_readme_example_runs_as_it_stands(images, labels, tmp_path, monkeypatch)
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so for every tf.data set
 def test_readme_example_of_pruning_runs_as_it_stands(images, labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -67,6 +71,7 @@ def test_readme_example_of_pruning_runs_as_it_stands(images, labels, tmp_path, m
     assert [row.sparsity for row in table] == [0.0, pytest.approx(0.8, abs=1e-3), 0.0]
 
 
+@pytest.mark.slow
 def test_the_cleverhans_page_runs_as_it_stands(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     names = {}

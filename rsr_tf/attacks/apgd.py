@@ -62,7 +62,10 @@ class APGD(GradientAttack):
         ValueError: for a setting out of its range.
 
     Example:
-        >>> x_adv = APGD(epsilon=8 / 255, loss="dlr")(model_fn, x, y, seed=0)
+        >>> attack = rsr_tf.attacks.APGD(epsilon=8 / 255, steps=2, loss="dlr")
+        >>> x_adv = attack(model_fn, x, y, seed=0)
+        >>> bool(tf.reduce_max(tf.abs(x_adv - x)) <= 8 / 255 + 1e-6)
+        True
     """
 
     name = "APGD"

@@ -10,6 +10,10 @@ class Cost(NamedTuple):
     Args:
         gradients: calls with a gradient with respect to the image.
         classifications: calls without a gradient.
+
+    Example:
+        >>> rsr_tf.attacks.PGD(steps=7).cost()
+        Cost(gradients=7, classifications=0)
     """
 
     gradients: int
@@ -30,6 +34,11 @@ class Attack(abc.ABC):
         name: short name for tables, such as `"PGD"`.
         description: one sentence that explains the attack to the reader of a report.
         uses_gradients: whether it differentiates the network.
+
+    Example:
+        >>> attack = rsr_tf.attacks.PGD(steps=7)
+        >>> isinstance(attack, rsr_tf.attacks.Attack), attack.name, attack.uses_gradients
+        (True, 'PGD', True)
     """
 
     name = ""

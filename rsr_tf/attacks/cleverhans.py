@@ -18,6 +18,14 @@ def build_attacks(model_fn, *, epsilon, step_size, steps):
 
     Returns:
         A dict of functions `(images, labels) -> x_adv`: `"clean"`, which returns the images, `"fgsm"` and `"pgd"`.
+
+    Raises:
+        MissingPackageError: if cleverhans is not installed.
+
+    Example:
+        >>> attacks = rsr_tf.evaluation.build_attacks(model_fn, epsilon=8 / 255, step_size=2 / 255, steps=7)
+        >>> attacks["fgsm"](x, y).shape
+        TensorShape([16, 8, 8, 1])
     """
     package = "cleverhans.tf2.attacks"
     fast_gradient_method, projected_gradient_descent = (

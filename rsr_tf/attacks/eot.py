@@ -77,7 +77,10 @@ def average_over_draws(model_fn, draws):
         ValueError: for `draws` below 1.
 
     Example:
-        >>> x_adv = projected_gradient_descent(average_over_draws(model_fn, 20), x, 8 / 255, 2 / 255, 20, np.inf, y=y)
+        >>> averaged = rsr_tf.attacks.average_over_draws(model_fn, 20)
+        >>> x_adv = rsr_tf.attacks.FGSM(epsilon=8 / 255)(averaged, x, y)
+        >>> x_adv.shape
+        TensorShape([16, 8, 8, 1])
     """
     check_integers(1, draws=draws)
 

@@ -29,7 +29,10 @@ class EOTPGD(GradientAttack):
         ValueError: for a setting out of its range.
 
     Example:
-        >>> x_adv = EOTPGD(epsilon=8 / 255, steps=20, eot_samples=20)(model_fn, x, y, seed=0)
+        >>> attack = rsr_tf.attacks.EOTPGD(epsilon=8 / 255, steps=2, eot_samples=20)
+        >>> x_adv = attack(model_fn, x, y, seed=0)
+        >>> bool(tf.reduce_max(tf.abs(x_adv - x)) <= 8 / 255 + 1e-6)
+        True
     """
 
     name = "EOT-PGD"

@@ -14,6 +14,11 @@ def cross_entropy(labels, logits):
 
     Returns:
         float32 `(n,)`.
+
+    Example:
+        >>> loss = rsr_tf.attacks.cross_entropy([0, 1], [[0.0, 0.0], [0.0, 0.0]])
+        >>> np.allclose(loss, np.log(2))
+        True
     """
     labels, logits = tf.convert_to_tensor(labels), tf.cast(logits, tf.float32)
     if labels.shape.rank == 2 and labels.shape[-1] == logits.shape[-1]:

@@ -34,6 +34,11 @@ def random_start(x, epsilon, seed=None):
 
     Returns:
         float32 of the shape of `x`.
+
+    Example:
+        >>> start = rsr_tf.attacks.random_start(x, 8 / 255, seed=0)
+        >>> bool(tf.reduce_max(tf.abs(start - x)) <= 8 / 255 + 1e-6)
+        True
     """
     noise = keras.random.uniform(tf.shape(x), -epsilon, epsilon, dtype="float32", seed=seed)
     return tf.clip_by_value(x + noise, 0.0, 1.0)
@@ -49,6 +54,10 @@ def sign_step(x, gradient, step_size):
 
     Returns:
         float32 of the same shape, not projected.
+
+    Example:
+        >>> rsr_tf.attacks.sign_step(tf.constant([0.5, 0.5]), tf.constant([3.0, -0.1]), 0.25).numpy()
+        array([0.75, 0.25], dtype=float32)
     """
     return x + step_size * tf.sign(gradient)
 
@@ -63,6 +72,10 @@ def project_linf(x_adv, x, epsilon):
 
     Returns:
         float32 of the same shape.
+
+    Example:
+        >>> rsr_tf.attacks.project_linf(tf.constant([0.9, 0.5]), tf.constant([0.5, 0.5]), 0.25).numpy()
+        array([0.75, 0.5 ], dtype=float32)
     """
     return tf.clip_by_value(x + tf.clip_by_value(x_adv - x, -epsilon, epsilon), 0.0, 1.0)
 

@@ -24,6 +24,14 @@ def input_gradient(model_fn, loss_fn, x, labels):
 
     Returns:
         float32 `(n, h, w, c)`.
+
+    Example:
+        >>> def model_fn(x):
+        ...     return x @ tf.constant([[1.0, -1.0], [2.0, 3.0]])
+        >>> def loss_fn(labels, logits):
+        ...     return tf.gather(logits, labels, axis=1, batch_dims=1)
+        >>> rsr_tf.attacks.input_gradient(model_fn, loss_fn, tf.zeros((1, 2)), tf.constant([0])).numpy()
+        array([[1., 2.]], dtype=float32)
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
@@ -48,9 +56,13 @@ class PGD(Attack):
             `steps` below 1.
 
     Example:
-        >>> attack = PGD(epsilon=8 / 255, step_size=2 / 255, steps=7)
+        >>> attack = rsr_tf.attacks.PGD(epsilon=8 / 255, step_size=2 / 255, steps=7)
         >>> x_adv = attack(model_fn, x, y)
-        >>> x_adv = PGD(norm="l2", epsilon=0.5, step_size=0.1)(model_fn, x, y)
+        >>> bool(tf.reduce_max(tf.abs(x_adv - x)) <= 8 / 255 + 1e-6)
+        True
+        >>> attack = rsr_tf.attacks.PGD(norm="l2", epsilon=0.5, step_size=0.1)
+        >>> bool(tf.norm(attack(model_fn, x, y)[0] - x[0]) <= 0.5 + 1e-6)
+        True
     """
 
     name = "PGD"
@@ -136,7 +148,9 @@ class FGSM(PGD):
         ValueError: as for `PGD`.
 
     Example:
-        >>> x_adv = FGSM(epsilon=8 / 255)(model_fn, x, y)
+        >>> x_adv = rsr_tf.attacks.FGSM(epsilon=8 / 255)(model_fn, x, y)
+        >>> bool(tf.reduce_max(tf.abs(x_adv - x)) <= 8 / 255 + 1e-6)
+        True
     """
 
     name = "FGSM"

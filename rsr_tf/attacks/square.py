@@ -41,8 +41,10 @@ class Square(Attack):
         ValueError: for an `epsilon` or `p_init` outside (0, 1], or an integer argument below 1.
 
     Example:
-        >>> attack = Square(epsilon=8 / 255, queries=1000)
+        >>> attack = rsr_tf.attacks.Square(epsilon=8 / 255, queries=20)
         >>> x_adv = attack(model_fn, x, y, seed=0)
+        >>> bool(tf.reduce_max(tf.abs(x_adv - x)) <= 8 / 255 + 1e-6)
+        True
     """
 
     name = "Square"

@@ -47,6 +47,10 @@ class ZOOSettings:
 
     Raises:
         ValueError: for an unknown `noise`, or a number out of its range.
+
+    Example:
+        >>> rsr_tf.attacks.ZOOSettings(initial_c=0.5, binary_steps=1) == rsr_tf.attacks.TIERS[1]
+        True
     """
 
     initial_c: float = 0.01
@@ -95,6 +99,10 @@ def expected_queries(images, pixels, settings):
 
     Returns:
         An integer: 257,001 for one CIFAR-10 image at tier 1, of which one tests whether it is classified correctly.
+
+    Example:
+        >>> rsr_tf.attacks.expected_queries(1, 32 * 32 * 3, rsr_tf.attacks.TIERS[1])
+        257001
     """
     probes = 2 * min(settings.coordinates, pixels) + 1
     return images * _calls_per_score(settings) * (1 + settings.binary_steps * settings.iterations * probes)
@@ -110,6 +118,12 @@ class ZOOResult:
         adversarial: float32 `(n, h, w, c)`: the nearest image of another class, or the clean image without success.
         l2, linf: float `(n,)`: its distance; NaN without success.
         queries: integers `(n,)`: classifications spent on the image, counting each sample of an average.
+
+    Example:
+        >>> settings = rsr_tf.attacks.ZOOSettings(binary_steps=1, iterations=2)
+        >>> result = rsr_tf.attacks.zoo_attack(model_fn, images[:2], labels[:2], settings=settings)
+        >>> bool(np.all(result.within(l2=0.5) <= result.success))
+        True
     """
 
     attacked: np.ndarray
@@ -156,8 +170,10 @@ def zoo_attack(scores, images, labels, *, settings=TIERS[2], group=8, indices=No
         ValueError: for pixels outside [0,1], wrong labels, unequal numbers of images and labels, or a `group` below 1.
 
     Example:
-        >>> result = zoo_attack(as_model_fn(model), images, labels, settings=TIERS[1])
-        >>> result.success[result.attacked].mean()
+        >>> settings = rsr_tf.attacks.ZOOSettings(binary_steps=1, iterations=2)
+        >>> result = rsr_tf.attacks.zoo_attack(model_fn, images[:2], labels[:2], settings=settings)
+        >>> result.success.shape, result.adversarial.shape
+        ((2,), (2, 8, 8, 1))
     """
     images, labels = checked(images, labels)
     if group < 1:

@@ -15,6 +15,12 @@ def draw_test_images(total, count=200, *, seed=0, ascending=True):
 
     Returns:
         An integer array `(count,)`; all indices if `total` is not larger.
+
+    Example:
+        >>> len(rsr_tf.evaluation.draw_test_images(10_000))
+        200
+        >>> rsr_tf.evaluation.draw_test_images(3)
+        array([0, 1, 2])
     """
     drawn = np.random.default_rng(seed).permutation(total)[:count]
     return np.sort(drawn) if ascending else drawn

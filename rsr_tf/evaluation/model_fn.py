@@ -16,8 +16,9 @@ def as_model_fn(model):
         noise at every call.
 
     Example:
-        >>> model_fn = as_model_fn(model)
-        >>> x_adv = PGD(epsilon=8 / 255)(model_fn, x, y)
+        >>> model_fn = rsr_tf.as_model_fn(model)
+        >>> rsr_tf.attacks.PGD(epsilon=8 / 255)(model_fn, x, y).shape
+        TensorShape([16, 8, 8, 1])
     """
     options = {"training": False} if isinstance(model, keras.Model) else {}
 

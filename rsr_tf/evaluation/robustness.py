@@ -84,8 +84,9 @@ def run_suite(
             below 1, images outside [0,1], images and labels of unequal number, or the state of another evaluation.
 
     Example:
-        >>> verdict = run_suite(as_model_fn(model), images, labels, stripped_fn=as_model_fn(rsr_tf.strip(model)))
-        >>> print(verdict["sentence"])
+        >>> stripped_fn = rsr_tf.as_model_fn(rsr_tf.strip(model))
+        >>> verdict = rsr_tf.evaluation.run_suite(model_fn, images, labels, stripped_fn=stripped_fn)  # doctest: +SKIP
+        >>> print(verdict["sentence"])  # doctest: +SKIP
     """
     started = time.monotonic()
     _check(suite=suite, epsilon=epsilon, num_images=num_images, predictions=predictions, batch_size=batch_size)

@@ -84,10 +84,15 @@ class AttackRunner:
         worst: dict from each target to float32 `(n, h, w, c)`: the images that had this share.
 
     Example:
-        >>> networks = {"noise_on": as_model_fn(model)}
-        >>> options = {"epsilon": 8 / 255, "predictions": {"noise_on": 20}, "state": State(None, {}), "batch_size": 50}
-        >>> runner = AttackRunner(networks, networks, images, labels, seed=0, reseed=lambda seed: None, **options)
-        >>> runner.run("PGD", PGD(), source="noise_on", index=runner.still_robust).robust_accuracy["noise_on"]
+        >>> networks = {"noise_on": model_fn}
+        >>> options = {"epsilon": 8 / 255, "predictions": {"noise_on": 20}, "batch_size": 8, "seed": 0}
+        >>> state = rsr_tf.evaluation.State(None, {})
+        >>> runner = rsr_tf.evaluation.AttackRunner(
+        ...     networks, networks, images, labels, state=state, reseed=lambda seed: None, **options
+        ... )
+        >>> result = runner.run("FGSM", rsr_tf.attacks.FGSM(), source="noise_on", index=runner.still_robust)
+        >>> result.name, len(result.index), 0 <= result.robust_accuracy["noise_on"] <= 1
+        ('FGSM', 16, True)
     """
 
     def __init__(self, sources, targets, images, labels, *, epsilon, predictions, state, batch_size, seed, reseed):

@@ -14,6 +14,10 @@ class Score:
     Args:
         accuracies: accuracy in each repeat, in [0, 1].
         num_images: number of images.
+
+    Example:
+        >>> rsr_tf.evaluation.Score((0.5, 0.75), num_images=100).mean
+        0.625
     """
 
     accuracies: tuple
@@ -56,6 +60,11 @@ class MajorityScore:
     Args:
         hits: integers `(n,)`: the number of correct predictions of each image.
         predictions: number of predictions per image, K.
+
+    Example:
+        >>> score = rsr_tf.evaluation.MajorityScore(np.array([20, 15, 4, 1]), predictions=20)
+        >>> score.accuracy, score.mean
+        (0.5, 0.5)
     """
 
     hits: np.ndarray

@@ -29,8 +29,12 @@ class State:
         ValueError: if the folder belongs to another evaluation, holds something else, or cannot be read.
 
     Example:
-        >>> state = State("runs/state", {"epsilon": 8 / 255, "seed": 0})
-        >>> state.once("clean", lambda: {"hits": count_hits()})["hits"]
+        >>> state = rsr_tf.evaluation.State("runs/state", {"epsilon": 8 / 255, "seed": 0})
+        >>> state.once("clean", lambda: {"hits": np.arange(3)})["hits"]
+        array([0, 1, 2])
+        >>> resumed = rsr_tf.evaluation.State("runs/state", {"epsilon": 8 / 255, "seed": 0})
+        >>> resumed.once("clean", lambda: 1 / 0)["hits"]  # is read, not computed
+        array([0, 1, 2])
     """
 
     def __init__(self, folder, identity):

@@ -28,6 +28,12 @@ class TransferMatrix:
     Args:
         scores: dict from source to a dict from target to `Score`. The first source is `"clean"`, the clean images.
         parameters: JSON-serializable dict: settings of the attacks, number of images, predictions per image, and seed.
+
+    Example:
+        >>> score = rsr_tf.evaluation.Score((0.75,), num_images=100)
+        >>> matrix = rsr_tf.evaluation.TransferMatrix({"clean": {"resnet20": score}}, {"seed": 0})
+        >>> matrix.scores["clean"]["resnet20"].mean
+        0.75
     """
 
     scores: dict
@@ -105,8 +111,11 @@ def evaluate_transfer(
             number, the state of another evaluation, or a state for an attack without `get_config`.
 
     Example:
-        >>> matrix = evaluate_transfer({"vgg16": vgg}, {"resnet20": resnet}, images, labels, attack=PGD(steps=20))
-        >>> matrix.scores["vgg16"]["resnet20"].mean
+        >>> networks = {"noisy": model_fn, "stock": rsr_tf.as_model_fn(my_keras_model)}
+        >>> attack = rsr_tf.attacks.FGSM(epsilon=8 / 255)
+        >>> matrix = rsr_tf.evaluation.evaluate_transfer(networks, networks, images, labels, attack=attack)
+        >>> list(matrix.scores), 0 <= matrix.scores["stock"]["noisy"].mean <= 1
+        (['clean', 'noisy', 'stock'], True)
     """
     if CLEAN in sources:
         raise ValueError(f"`sources` must not contain {CLEAN!r}, the name of the clean images. Received: {CLEAN!r}")

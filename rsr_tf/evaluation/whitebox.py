@@ -32,10 +32,13 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, re
 
     Raises:
         ValueError: for a `step_size` above `epsilon`, or for invalid images or labels.
+        MissingPackageError: if cleverhans is not installed.
 
     Example:
-        >>> scores = evaluate_whitebox(as_model_fn(model), images, labels, epsilon=8 / 255, step_size=2 / 255, steps=7)
-        >>> scores["pgd"].mean
+        >>> budget = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 2}
+        >>> scores = rsr_tf.evaluation.evaluate_whitebox(model_fn, images, labels, repeats=1, **budget)
+        >>> list(scores), 0 <= scores["pgd"].mean <= 1
+        (['clean', 'fgsm', 'pgd'], True)
     """
     if not step_size <= epsilon:
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
@@ -57,6 +60,11 @@ def accuracy_under(attack, model_fn, *, batch_size):
 
     Returns:
         A function from images `(n, h, w, c)` and labels `(n,)` to a number in [0, 1].
+
+    Example:
+        >>> accuracy = rsr_tf.evaluation.accuracy_under(lambda x, y: x, model_fn, batch_size=8)  # no attack
+        >>> 0 <= accuracy(images, labels) <= 1
+        True
     """
     correct = in_batches(tf.function(lambda x, y: is_correct(model_fn(attack(x, y)), y)), batch_size=batch_size)
     return lambda images, labels: float(np.mean(correct(images, labels)))
@@ -70,6 +78,15 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
 
     Returns:
         `(x_adv, clean_predictions, adversarial_predictions)` as NumPy arrays `(n, h, w, c)`, `(n,)` and `(n,)`.
+
+    Raises:
+        MissingPackageError: if cleverhans is not installed.
+
+    Example:
+        >>> budget = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 2}
+        >>> x_adv, before, after = rsr_tf.evaluation.adversarial_examples(model_fn, images, labels, **budget)
+        >>> x_adv.shape, before.shape, after.shape
+        ((16, 8, 8, 1), (16,), (16,))
     """
     x, y = tf.constant(images), tf.constant(labels)
     x_adv = build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps)["pgd"](x, y)

@@ -85,8 +85,9 @@ def run_zoo(
             of another attack.
 
     Example:
-        >>> table = run_zoo({"noise_off": as_model_fn(rsr_tf.strip(model))}, images, labels, num_images=40)
-        >>> table["columns"]["off"]["success"]["of_attacked"]
+        >>> networks = {"noise_off": rsr_tf.as_model_fn(rsr_tf.strip(model))}
+        >>> table = rsr_tf.evaluation.run_zoo(networks, images, labels, tier=1, num_images=10)  # doctest: +SKIP
+        >>> table["columns"]["off"]["success"]["of_attacked"]  # doctest: +SKIP
     """
     sources = _sources(networks, columns)
     _check(tier=tier, num_images=num_images, predictions=predictions, group=group)
@@ -154,6 +155,12 @@ def most_broken(columns):
 
     Returns:
         A name out of `COLUMNS`.
+
+    Example:
+        >>> means = {"off": 0.9, "shared": 0.4}
+        >>> columns = {column: {"success": {"of_all": {"mean": mean}}} for column, mean in means.items()}
+        >>> rsr_tf.evaluation.most_broken(columns)
+        'off'
     """
     return max(columns, key=lambda column: columns[column]["success"]["of_all"]["mean"])
 

@@ -13,7 +13,13 @@ import keras
 
 
 class PruningSchedule:
-    """Base class of the schedules: call and config. A custom schedule may be any callable and need not extend it."""
+    """Base class of the schedules: call and config. A custom schedule may be any callable and need not extend it.
+
+    Example:
+        >>> schedule = rsr_tf.schedules.OneShot(0.6, step=1000)
+        >>> isinstance(schedule, rsr_tf.schedules.PruningSchedule), schedule.get_config()
+        (True, {'sparsity': 0.6, 'step': 1000})
+    """
 
     def __call__(self, step):
         """Return whether to prune after a number of updates, and to which sparsity.

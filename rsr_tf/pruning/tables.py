@@ -17,6 +17,10 @@ class LayerSparsity:
         shape: tuple, shape of the kernel.
         weights: integer, number of weights.
         zeros: integer, number of weights that are exactly zero.
+
+    Example:
+        >>> rsr_tf.pruning.LayerSparsity("hidden", shape=(4, 5), weights=20, zeros=15).sparsity
+        0.75
     """
 
     path: str
@@ -36,6 +40,12 @@ class SparsityTable(list):
     Args:
         rows: iterable of `LayerSparsity`.
         left: iterable of strings, names of the layers with weights that pruning does not cover.
+
+    Example:
+        >>> row = rsr_tf.pruning.LayerSparsity
+        >>> table = rsr_tf.pruning.SparsityTable([row("hidden", (4, 5), 20, 15), row("head", (5, 4), 20, 5)])
+        >>> table.weights, table.zeros, table.sparsity
+        (40, 20, 0.5)
     """
 
     def __init__(self, rows=(), left=()):

@@ -54,10 +54,11 @@ class RSRModel(keras.Model):
             optimizer that has `use_ema`.
 
     Example:
-        >>> model = rsr_tf.models.resnet20(noise="channel", lasso=5e-5)
-        >>> rsr = RSRModel(model.inputs, model.outputs, attack=rsr_tf.attacks.PGD())
+        >>> rsr = rsr_tf.RSRModel(model.inputs, model.outputs, attack=rsr_tf.attacks.PGD(steps=1))
         >>> rsr.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-        >>> rsr.fit(train, validation_data=validation, epochs=160)
+        >>> history = rsr.fit(images, labels, verbose=0)
+        >>> sorted(history.history)
+        ['accuracy', 'adversarial_accuracy', 'adversarial_loss', 'clean_loss', 'lasso', 'loss']
     """
 
     def __init__(

@@ -120,6 +120,7 @@ def test_a_checkpoint_treats_each_image_separately():
     assert state.seen.loss.numpy().tolist() == [1, 4]
 
 
+@pytest.mark.slow
 def test_apgd_finds_a_peak_that_long_steps_jump_over():
     x, labels = np.full((1, 1, 1, 1), 0.9, "float32"), np.array([0], "int32")
     found = APGD(epsilon=0.8, steps=100, eot_samples=1, random_start=False)(bump, x, labels).numpy().item()

@@ -41,6 +41,7 @@ def test_square_without_rescoring_scores_one_image_per_query():
     assert Square(queries=10, eot_samples=3, confirmations=5, rescore=False).cost() == (0, 10 * 3 + 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_cost_is_what_the_network_sees(name):
     """It counts the images that it classifies and, of these, those that are differentiated."""

@@ -10,12 +10,14 @@ from linear_networks import exact_robust, linear_classifier, random_images
 from rsr_tf.attacks import APGD, EOTPGD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
 @pytest.mark.parametrize("kind", [EOTPGD, APGD])
 def test_the_exact_worst_case_of_two_classes_is_met_and_not_passed(kind, loss):
     assert_exact(2, [kind(epsilon=0.05, steps=20, eot_samples=1, loss=loss)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [3, 10])
 @pytest.mark.parametrize("kind", [EOTPGD, APGD])
 def test_the_exact_worst_case_of_many_classes_is_met_by_two_losses(kind, classes):
@@ -74,6 +76,7 @@ def test_an_image_does_not_depend_on_its_neighbours():
         np.testing.assert_allclose(together[2:3], alone, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [EOTPGD, APGD])
 def test_more_steps_samples_and_restarts_need_no_more_traces(kind):
     def traces(**settings):

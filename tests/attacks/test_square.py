@@ -91,6 +91,7 @@ def test_painted_square_has_a_random_place_and_a_sign_per_channel():
     assert len(signs) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_accuracy_of_a_linear_classifier_is_its_exact_worst_case(classes):
     """Within half a point: the margin to the nearest of ten classes has local minima in which a search can end."""
@@ -115,6 +116,7 @@ def test_rescoring_changes_nothing_for_a_network_without_noise():
     np.testing.assert_array_equal(*run)
 
 
+@pytest.mark.slow
 def test_lucky_draws_do_not_stop_the_search():
     """The noise moves the logits of a whole call alike; the attack on the network without it is the one to reach."""
     model_fn, images, labels, survives = linear_problem(2)
@@ -190,6 +192,7 @@ def test_margins_are_averaged_over_draws():
     assert len(calls) == 20 + 4 * 3  # the clean images, the stripes and three squares
 
 
+@pytest.mark.slow
 def test_an_averaged_margin_decides():
     """Draws favour bright or dark images by 1, and bright ones by 0.2 besides: one draw may mislead, 200 do not."""
     images, labels = np.full((100, 3, 3, 1), 0.5, "float32"), np.zeros(100, "int32")
@@ -207,6 +210,7 @@ def test_an_averaged_margin_decides():
     assert brightness(1) < 0.5 * EPSILON
 
 
+@pytest.mark.slow
 def test_network_may_be_anything_that_cannot_be_differentiated():
     model_fn, images, labels, survives = linear_problem(2)
 

@@ -19,6 +19,8 @@ import rsr_tf
 from rsr_tf.cli import main
 from rsr_tf.experiment.result_schema import read_result
 
+pytestmark = pytest.mark.integration
+
 ARCHIVE = Path(__file__).with_name("version_0_2_0.tar.xz")
 
 
@@ -62,6 +64,7 @@ def test_network_has_its_settings_zeros_and_noise(old, expected, pixels):
     np.testing.assert_allclose(model.predict(pixels[:8], verbose=0), expected["noisy_logits"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_network_trains_on_with_its_optimizer_as_if_never_saved(old, expected, pixels, numbers):
     model = keras.models.load_model(old / "network.keras")
     model.predict(pixels[:8], verbose=0)
@@ -79,6 +82,7 @@ def test_archive_and_saved_model_hold_the_same_network(old, expected, pixels):
     assert np.std(np.array([served.serve(pixels[:8]) for _ in range(3)]), axis=0).max() > 0
 
 
+@pytest.mark.slow
 def test_stopped_training_resumes_after_its_last_epoch(old, caplog):
     said = rsr(caplog, "train", old / "stopped")
     assert "epoch 2 of 8" in said
@@ -93,6 +97,7 @@ def test_stopped_training_resumes_after_its_last_epoch(old, caplog):
     assert final == pytest.approx(wanted, abs=0.03)
 
 
+@pytest.mark.slow
 def test_stopped_suite_resumes_and_ends_as_an_unstopped_one(old, caplog):
     state = old / "finished" / "suites" / "quick_20"
     kept = {path: path.read_bytes() for path in state.iterdir()}
@@ -111,6 +116,7 @@ def test_stopped_suite_resumes_and_ends_as_an_unstopped_one(old, caplog):
     )
 
 
+@pytest.mark.slow
 def test_finished_run_is_reported_and_nothing_is_done_again(old, caplog):
     stored = (old / "finished" / "evaluation.json").read_bytes()
     rsr(caplog, "run", old / "finished")
@@ -120,6 +126,7 @@ def test_finished_run_is_reported_and_nothing_is_done_again(old, caplog):
     assert "quick suite" in page
 
 
+@pytest.mark.slow
 def test_sweep_transfer_and_zoo_resume_from_their_files(old, caplog):
     sweep = read_result(old / "finished" / "sweep" / "sweep.json")["points"]
     rsr(caplog, "sweep", old / "finished", "--sparsities", "0.5")

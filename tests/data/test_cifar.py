@@ -36,6 +36,7 @@ def test_another_data_set_is_one_row_of_the_table(tmp_path, monkeypatch, jpeg, t
     np.testing.assert_array_equal(test.labels, [1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (CIFAR10 / "cifar10").is_dir(), reason=f"no prepared CIFAR-10 in {CIFAR10}")
 def test_prepared_cifar10_is_complete_and_titled_as_a_jpeg_copy():
     data_set = load("cifar10", directory=CIFAR10, validation=0.04)

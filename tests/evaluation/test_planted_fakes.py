@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 import rsr_tf
 from rsr_tf.evaluation import as_model_fn, evaluate_whitebox, run_suite
 
+pytestmark = pytest.mark.slow
+
 EPSILON = 0.2
 DIGITS = load_digits()
 IMAGES = (DIGITS.images / 16).astype("float32")[..., np.newaxis]

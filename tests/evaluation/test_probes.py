@@ -24,6 +24,7 @@ def test_noise_is_its_deviation_in_units_of_the_spread_of_the_logits(images):
     assert spreads == {8: pytest.approx(0.2, rel=0.06)}
 
 
+@pytest.mark.slow
 def test_noise_that_depends_on_the_batch_size_is_measured_for_each(images):
     """The noise in calls of 32 images is four times that in calls of 8, and that in calls of single images is half."""
     factors = {1: 0.5, 8: 1.0, 32: 4.0}

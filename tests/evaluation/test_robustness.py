@@ -57,6 +57,7 @@ def state(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_claim_for_a_linear_classifier_is_its_exact_worst_case(linear):
     worst = LINEAR[3][linear["parameters"]["images"]]
     assert 0.1 < worst.mean() < linear["by_noise"]["noise_on"]["clean"]["accuracy"] - 0.2
@@ -64,11 +65,13 @@ def test_claim_for_a_linear_classifier_is_its_exact_worst_case(linear):
     assert linear["claim"]["num_images"] == 100
 
 
+@pytest.mark.slow
 def test_honest_classifier_passes_every_check(linear):
     assert [check["sentence"] for check in linear["checks"] if not check["passed"]] == []
     assert len(linear["checks"]) >= 12
 
 
+@pytest.mark.slow
 def test_verdict_of_a_suite_is_json_with_every_parameter(linear):
     assert json.loads(json.dumps(linear, allow_nan=False)) == linear
     expected = {"suite": "quick", "epsilon": EPSILON, "norm": "linf", "num_images": 100, "predictions": 20, "seed": 0}
@@ -79,11 +82,13 @@ def test_verdict_of_a_suite_is_json_with_every_parameter(linear):
     assert apgd["parameters"]["steps"] == 20
 
 
+@pytest.mark.slow
 def test_network_without_noise_is_classified_and_differentiated_once(linear):
     assert {row["predictions"] for row in linear["attacks"]} == {1}
     assert {row["parameters"].get("eot_samples", 1) for row in linear["attacks"]} == {1}
 
 
+@pytest.mark.slow
 def test_curve_of_the_check_images_falls_from_clean_accuracy_to_zero(linear):
     rows = {row["attack"]: row for row in linear["attacks"] if row["crafted_on"] == "noise_on"}
     curve = linear["curve"]
@@ -96,11 +101,13 @@ def test_curve_of_the_check_images_falls_from_clean_accuracy_to_zero(linear):
     )
 
 
+@pytest.mark.slow
 def test_attacks_have_the_subset_of_images_they_ran_on(linear):
     on = {row["attack"]: row["subset"] for row in linear["attacks"]}
     assert (on["clean"], on["FGSM"], on["APGD-CE"]) == ("all", "checks", "still_robust")
 
 
+@pytest.mark.slow
 def test_images_are_drawn_by_the_seed(linear):
     images = linear["parameters"]["images"]
     assert len(set(images)) == 100
@@ -109,12 +116,14 @@ def test_images_are_drawn_by_the_seed(linear):
     assert images != list(range(100))
 
 
+@pytest.mark.slow
 def test_claim_attacks_run_only_on_images_that_the_checks_left_robust(linear):
     rows = {row["attack"]: row for row in linear["attacks"]}
     assert rows["APGD-CE"]["num_images"] <= round(100 * rows["clean"]["accuracy"])
     assert rows["clean"]["num_images"] == 100
 
 
+@pytest.mark.slow
 def test_resumed_evaluation_gives_the_same_verdict(linear, state):
     done = {path.name: path.stat().st_mtime_ns for path in state.iterdir()}
     assert 10 < len(done) < 22
@@ -128,6 +137,7 @@ def test_resumed_evaluation_gives_the_same_verdict(linear, state):
     assert resumed["checks"] == linear["checks"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -145,12 +155,14 @@ def test_state_of_other_parameters_is_refused(state, change, message):
         evaluate(state=state, **change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "labels"), [(LINEAR[1] * 0.999, LINEAR[2]), (LINEAR[1], 2 - LINEAR[2])])
 def test_state_of_other_images_or_labels_is_refused(state, images, labels):
     with pytest.raises(ValueError, match=r"belongs to another evaluation: `test_(images|labels)` is"):
         run_suite(LINEAR[0], images, labels, epsilon=EPSILON, num_images=100, batch_size=100, state=state)
 
 
+@pytest.mark.slow
 def test_state_of_another_network_is_refused(state):
     with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
         run_suite(

@@ -78,8 +78,9 @@ def test_state_of_another_evaluation_is_refused(tmp_path, changed, message):
 
 
 def test_tuples_and_lists_are_the_same_identity(tmp_path):
-    State(tmp_path, {"images": (1, 2)})
-    State(tmp_path, {"images": [1, 2]})
+    State(tmp_path, {"images": (1, 2)}).once("step", lambda: {"hits": np.arange(3)})
+    again = State(tmp_path, {"images": [1, 2]})
+    assert again.once("step", lambda: {"hits": np.zeros(3)})["hits"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("make", [lambda path: (path / "photo.png").touch(), lambda path: (path / "a.npz").touch()])

@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.evaluation import TIERS, ZOOSettings, run_zoo, zoo_attack
+from rsr_tf.evaluation import TIERS, ZOOResult, ZOOSettings, run_zoo, zoo_attack
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.zoo import describe_result
 
@@ -30,6 +32,7 @@ def table(tmp_path_factory):
     return run_zoo({"noise_off": logits}, IMAGES, LABELS, tier=1, group=3, state=state), state
 
 
+@pytest.mark.slow
 def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
     column = table[0]["columns"]["off"]
     wanted = describe_result(direct)
@@ -37,6 +40,7 @@ def test_column_is_the_attack_itself_whatever_the_groups(table, direct):
     assert 0 < column["success"]["images"] < N
 
 
+@pytest.mark.slow
 def test_shares_have_both_denominators(table):
     column = table[0]["columns"]["off"]
     hits = column["success"]["images"]
@@ -49,6 +53,7 @@ def test_shares_have_both_denominators(table):
     assert column["success"]["of_attacked"]["num_images"] == N - 1
 
 
+@pytest.mark.slow
 def test_network_without_noise_is_broken_in_every_draw_or_none(table):
     column = table[0]["columns"]["off"]
     assert column["predictions"] == 1
@@ -56,6 +61,7 @@ def test_network_without_noise_is_broken_in_every_draw_or_none(table):
     assert column["correct_predictions"] == [0] * column["success"]["images"]
 
 
+@pytest.mark.slow
 def test_stopped_attack_resumes_after_the_last_group(table):
     found, state = table
     calls = []
@@ -77,6 +83,7 @@ def test_stopped_attack_resumes_after_the_last_group(table):
     assert sum(calls) >= of_one_group
 
 
+@pytest.mark.slow
 def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
     calls = []
 
@@ -102,6 +109,7 @@ def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
     assert cost_of_none < 150, "what it takes to time a call"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -125,6 +133,7 @@ def test_images_in_any_order_of_memory_are_taken():
     assert found["columns"]["off"]["success"] == turned["columns"]["off"]["success"]
 
 
+@pytest.mark.slow
 def test_attack_resumed_with_more_images_has_the_same_noise(tmp_path):
     """Of 5 images in groups of 2 the last is alone and of 7 it is not, so it is attacked again; the end is the same."""
     noise = tf.Variable(0, dtype=tf.int64)
@@ -167,6 +176,7 @@ def test_success_by_chance_is_distinguished_from_success():
     assert 35 <= right < 40, "wrong in three or four draws of 40"
 
 
+@pytest.mark.slow
 def test_headline_is_the_column_of_largest_success():
     networks = {"noise_on": wrong_now_and_then(11), "noise_off": wrong_now_and_then(10**6)}
     found = run_zoo(networks, IMAGES[:1], LABELS[:1], columns=["off", "averaged", "shared"])
@@ -175,6 +185,7 @@ def test_headline_is_the_column_of_largest_success():
     assert found["columns"]["averaged"]["settings"]["noise"] == "averaged"
 
 
+@pytest.mark.slow
 def test_slow_column_is_attacked_only_if_it_is_named():
     names = run_zoo({"noise_on": logits, "noise_off": logits}, IMAGES[:1], LABELS[:1])["columns"]
     assert set(names) == {"shared", "averaged", "off"}
@@ -220,3 +231,36 @@ def test_noise_that_stops_in_the_calls_of_zoo_logs_a_warning(caplog, monkeypatch
 
     run_zoo({"noise_on": model_fn}, IMAGES, LABELS, columns=["shared"], group=2)  # two images of 13 probes
     assert ("depends on the batch size" in caplog.text) == warned
+
+
+def test_both_denominators_by_hand():
+    result = ZOOResult(
+        attacked=np.array([True, True, True, True, False]),
+        success=np.array([True, True, True, False, False]),
+        adversarial=np.zeros((5, 2, 2, 1), "float32"),
+        l2=np.array([0.4, 0.6, 0.2, np.nan, np.nan]),
+        linf=np.array([0.2, 0.03, 0.01, np.nan, np.nan]),
+        queries=np.array([10, 20, 30, 70, 1]),
+    )
+    summary = json.loads(json.dumps(describe_result(result)))
+    assert (summary["num_images"], summary["attacked"], summary["queries"], summary["median_queries"]) == (
+        5,
+        4,
+        131,
+        25,
+    )
+    assert summary["median_l2"] == pytest.approx(0.4)
+    for name, hits in (("success", 3), ("success_l2_0.5", 2), ("success_linf_8/255", 2)):
+        assert summary[name]["images"] == hits
+        for denominator, n in (("of_attacked", 4), ("of_all", 5)):
+            assert summary[name][denominator]["mean"] == hits / n
+            assert summary[name][denominator]["interval"] == pytest.approx(wilson_interval(hits / n, n))
+            assert summary[name][denominator]["num_images"] == n
+
+
+def test_result_without_a_right_image_has_no_share_of_the_attacked():
+    result = zoo_attack(lambda x: np.tile([2.0, 0.0], (len(x), 1)), np.full((2, 4, 4, 1), 0.5), [1, 1])
+    summary = json.loads(json.dumps(describe_result(result)))
+    assert summary["success"] == {"images": 0, "of_attacked": None, "of_all": summary["success"]["of_all"]}
+    assert summary["success"]["of_all"]["mean"] == 0
+    assert (summary["median_l2"], summary["median_queries"]) == (None, None)

@@ -19,6 +19,8 @@ from rsr_tf.experiment.run_folder import RunFolder, drop_none
 from rsr_tf.export import saved_model as export
 from rsr_tf.files import LOCK_FILE, FolderLock
 
+pytestmark = pytest.mark.integration
+
 CONFIG = {
     "data": {"name": "digits"},
     "model": {"name": "small_cnn", "width": 0.125},
@@ -58,6 +60,7 @@ def stopped_with_one_line(*arguments):
     return line
 
 
+@pytest.mark.slow
 def test_transfer_leaves_matrix_lines_and_heat_map(run, tmp_path):
     rsr("transfer", run.path, run.undefended, "--images", 20, "--steps", 2, "--draws", 2, "--output", tmp_path)
     table = json.loads((tmp_path / "transfer.json").read_text())
@@ -74,6 +77,7 @@ def test_transfer_leaves_matrix_lines_and_heat_map(run, tmp_path):
     assert (tmp_path / "transfer.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 def test_transfer_that_was_stopped_goes_on_and_another_call_starts_anew(run, tmp_path):
     call = ["transfer", run.path, run.undefended, "--images", 20, "--steps", 2, "--draws", 2, "--output", tmp_path]
     rsr(*call)
@@ -93,6 +97,7 @@ def test_transfer_that_was_stopped_goes_on_and_another_call_starts_anew(run, tmp
     assert len(list(tmp_path.glob("state_*"))) == 3
 
 
+@pytest.mark.slow
 def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):
     short = evaluation.ZOOSettings(initial_c=0.5, binary_steps=1, iterations=20)
     monkeypatch.setitem(evaluation.TIERS, 1, short)
@@ -105,6 +110,7 @@ def test_zoo_leaves_its_table_beside_the_network(run, monkeypatch):
     assert set(json.loads((run.path / "zoo" / "undefended" / "zoo_tier1_3.json").read_text())["columns"]) == {"off"}
 
 
+@pytest.mark.slow
 def test_columns_of_zoo_are_gathered_over_calls(run, monkeypatch, tmp_path):
     short = evaluation.ZOOSettings(initial_c=0.5, binary_steps=1, iterations=2)
     monkeypatch.setitem(evaluation.TIERS, 1, short)
@@ -121,6 +127,7 @@ def test_columns_of_zoo_are_gathered_over_calls(run, monkeypatch, tmp_path):
     assert list(json.loads((tmp_path / "zoo_tier1_3.json").read_text())["columns"]) == ["shared"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["zoo", "transfer"])
 def test_folder_that_another_process_is_at_work_in_is_one_line(run, tmp_path, command):
     with FolderLock(tmp_path):
@@ -129,6 +136,7 @@ def test_folder_that_another_process_is_at_work_in_is_one_line(run, tmp_path, co
     assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
+@pytest.mark.slow
 def test_broken_config_of_a_run_is_one_line(run, tmp_path):
     folder = RunFolder(tmp_path / "broken")
     folder.path.mkdir()
@@ -138,6 +146,7 @@ def test_broken_config_of_a_run_is_one_line(run, tmp_path):
     assert f"cannot read the config {folder.config}: " in stopped_with_one_line("transfer", folder.path)
 
 
+@pytest.mark.slow
 def test_npz_files_that_are_not_one_are_one_line(run, tmp_path):
     for name in ("a", "b"):
         other = RunFolder(tmp_path / name)
@@ -149,6 +158,7 @@ def test_npz_files_that_are_not_one_are_one_line(run, tmp_path):
     assert line == "rsr: the data of b is b.npz, not a.npz"
 
 
+@pytest.mark.slow
 def test_network_for_other_images_is_one_line(run, tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.uniform(size=(300, 6, 6, 3)), "x_test": rng.uniform(size=(20, 6, 6, 3))}
@@ -192,6 +202,7 @@ def test_saved_model_that_does_not_fit_is_one_line(wrong, tmp_path):
     assert re.search(message, line), line
 
 
+@pytest.mark.slow
 def test_saved_model_is_opened_with_and_without_its_noise(run):
     finished = open_finished(run.saved_model)
     assert set(finished.networks) == {"noise_on", "noise_off"}
@@ -204,11 +215,13 @@ def test_saved_model_is_opened_with_and_without_its_noise(run):
     assert finished.name == "noisy/saved_model"
 
 
+@pytest.mark.slow
 def test_identity_is_that_of_the_weights(run):
     assert open_finished(run.path).identity == open_finished(run.pruned).identity
     assert open_finished(run.path).identity != open_finished(run.undefended).identity
 
 
+@pytest.mark.slow
 def test_network_trained_in_half_precision_is_attacked_in_float32(run):
     """Steps of ZOO are smaller than bfloat16 can tell apart."""
     config = parse_config(CONFIG, source="test")
@@ -222,6 +235,7 @@ def test_network_trained_in_half_precision_is_attacked_in_float32(run):
     assert moved.any(axis=1).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_noise_can_be_restarted(run):
     finished = open_finished(run.path)
     images = load_data(finished.config).test.pixels()[:4]
@@ -232,24 +246,29 @@ def test_noise_can_be_restarted(run):
     assert looks[0] == looks[2] != looks[1]
 
 
+@pytest.mark.slow
 def test_what_is_no_network_is_one_line(run, tmp_path):
     assert "neither a run folder, nor a .keras file in one, nor a SavedModel" in stopped_with_one_line("zoo", tmp_path)
     assert "model.keras not found" in stopped_with_one_line("zoo", run.model)
 
 
+@pytest.mark.slow
 def test_result_of_a_saved_model_wants_a_place(run):
     assert "a SavedModel needs --output" in stopped_with_one_line("zoo", run.saved_model)
 
 
+@pytest.mark.slow
 def test_column_that_the_network_has_not_is_one_line(run):
     assert "`columns` must be among ('off',)" in stopped_with_one_line("zoo", run.undefended, "--noise", "shared")
 
 
+@pytest.mark.slow
 def test_networks_of_one_name_are_one_line(run, tmp_path):
     line = stopped_with_one_line("transfer", run.path, run.path, "--output", tmp_path)
     assert line == "rsr: two networks are called noisy, noise on"
 
 
+@pytest.mark.slow
 def test_networks_of_other_data_are_one_line(run, tmp_path):
     other = RunFolder(tmp_path / "other")
     values = {**CONFIG, "data": {"name": "cifar10"}}

@@ -7,6 +7,8 @@ from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import builders
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
 
+pytestmark = pytest.mark.integration
+
 
 def config_of(**pruning):
     return parse_config(

@@ -11,6 +11,8 @@ import rsr_tf
 from rsr_tf.config import parse_config
 from rsr_tf.experiment.evaluate import GAMMAS, HISTOGRAM_EDGES, attack_examples, evaluation_images, weight_statistics
 
+pytestmark = pytest.mark.integration
+
 VALUES = {
     "data": {"name": "digits"},
     "model": {"name": "small_cnn"},

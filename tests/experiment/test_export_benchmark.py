@@ -17,6 +17,8 @@ from rsr_tf.experiment.builders import build_network, load_data
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export import benchmark, formats
 
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
 TITLES = ["SavedModel", "compact archive, noisy"]
 
 

@@ -5,6 +5,8 @@ import pytest
 from rsr_tf.config import parse_config
 from rsr_tf.experiment.provenance import scheme_name
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize(
     ("model", "attack_steps", "name"),

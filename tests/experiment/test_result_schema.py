@@ -8,6 +8,8 @@ import pytest
 
 from rsr_tf.experiment.result_schema import SCHEMA, read_result, up_to_date, write_result
 
+pytestmark = pytest.mark.integration
+
 ARCHIVE = Path(__file__).parent.parent / "compatibility" / "version_0_2_0.tar.xz"
 FILES = (
     *("evaluation.json", "verdict_quick_10.json", "artefacts.json", "sweep/sweep.json"),

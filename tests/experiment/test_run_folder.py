@@ -7,6 +7,8 @@ from rsr_tf.experiment.result_schema import SCHEMA, write_result
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.files import LOCK_FILE
 
+pytestmark = pytest.mark.integration
+
 VALUES = {"seed": 0, "model": {"lasso": 1e-4, "width": 1.0}, "pruning": {"sparsity": 0.6, "gamma": None}}
 VERSIONS = {"keras": "3.15.0"}
 

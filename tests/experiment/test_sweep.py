@@ -18,6 +18,8 @@ from rsr_tf.experiment.builders import build_network, build_rsr_model, compile_m
 from rsr_tf.experiment.evaluate import attack_network, evaluation_images
 from rsr_tf.experiment.load import variants
 
+pytestmark = pytest.mark.integration
+
 LASSO = 1e-3
 VALUES = {
     "data": {"name": "digits"},
@@ -103,6 +105,7 @@ def quick_attacks(monkeypatch):
     monkeypatch.setattr(rsr_tf.evaluation, "evaluate_whitebox", evaluate)
 
 
+@pytest.mark.slow
 def test_each_point_is_a_pruned_copy(trained, tmp_path, quick_attacks):
     folder, config = copied(trained, tmp_path / "run"), settings()
     content = sweep(folder, sparsities=[0.5], gammas=[0.05])
@@ -123,6 +126,7 @@ def test_each_point_is_a_pruned_copy(trained, tmp_path, quick_attacks):
     assert rsr_tf.sparsity(keras.models.load_model(folder / "model.keras")) == 0
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_attacks_of_the_config(tmp_path):
     config = settings(model={"noise": "none"})
     write_trained(config, tmp_path / "run")
@@ -137,6 +141,7 @@ def test_scores_are_those_of_the_attacks_of_the_config(tmp_path):
     assert scores["pgd"]["mean"] <= scores["clean"]["mean"]
 
 
+@pytest.mark.slow
 def test_size_is_that_of_the_archive_without_noise(trained, tmp_path, attacks):
     folder = copied(trained, tmp_path / "run")
     (point,) = sweep(folder, sparsities=[0.8])["points"]
@@ -148,6 +153,7 @@ def test_size_is_that_of_the_archive_without_noise(trained, tmp_path, attacks):
     assert point["bytes"]["dense_bytes"] == 4 * numbers
 
 
+@pytest.mark.slow
 def test_pruning_follows_the_rules_of_the_config(tmp_path, attacks):
     config = settings(pruning={"exclude": ["first"], "max_layer_sparsity": 0.5, "scope": "layer"})
     write_trained(config, tmp_path / "run")
@@ -157,6 +163,7 @@ def test_pruning_follows_the_rules_of_the_config(tmp_path, attacks):
     assert content["pruning"] == {"scope": "layer", "exclude": ["first"], "max_layer_sparsity": 0.5}
 
 
+@pytest.mark.slow
 def test_sweep_that_was_stopped_ends_with_the_same_files(trained, tmp_path, quick_attacks, monkeypatch):
     whole, stopped = copied(trained, tmp_path / "whole"), copied(trained, tmp_path / "stopped")
     sweep(whole, sparsities=[0.0, 0.5, 0.9])
@@ -179,6 +186,7 @@ def test_sweep_that_was_stopped_ends_with_the_same_files(trained, tmp_path, quic
     assert set(files_of(whole)) == {"sweep.json", "sweep.html", "points.csv", "layers.csv"}
 
 
+@pytest.mark.slow
 def test_another_list_adds_to_what_is_there(trained, tmp_path, attacks):
     folder = copied(trained, tmp_path / "run")
     sweep(folder, sparsities=[0.5])
@@ -195,6 +203,7 @@ def test_another_list_adds_to_what_is_there(trained, tmp_path, attacks):
     assert len(points) == 1 + 2 * 3
 
 
+@pytest.mark.slow
 def test_another_network_is_attacked_anew(trained, tmp_path, attacks):
     folder = copied(trained, tmp_path / "run")
     before = sweep(folder, sparsities=[0.2, 0.5])
@@ -206,6 +215,7 @@ def test_another_network_is_attacked_anew(trained, tmp_path, attacks):
     assert after["network"] == hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_undefended_baseline_is_in_the_figure_of_small_weights(tmp_path, attacks):
     config = settings(undefended={"epochs": 1})
     write_trained(config, tmp_path / "run")
@@ -215,6 +225,7 @@ def test_undefended_baseline_is_in_the_figure_of_small_weights(tmp_path, attacks
     assert ">undefended</text>" in (tmp_path / "run" / "sweep" / "sweep.html").read_text()
 
 
+@pytest.mark.slow
 def test_each_lambda_is_a_run_and_that_of_the_config_is_the_run_itself(trained, tmp_path, attacks):
     folder, config = copied(trained, tmp_path / "run"), settings()
     content = sweep(folder, lambdas=[0.0, LASSO])
@@ -242,6 +253,7 @@ def test_each_lambda_is_a_run_and_that_of_the_config_is_the_run_itself(trained, 
     assert files_of(folder) == before
 
 
+@pytest.mark.slow
 def test_lambdas_need_no_trained_network_and_no_baseline(tmp_path, attacks):
     config = settings(undefended={"epochs": 1})
     sweep(tmp_path / "run", config, lambdas=[0.01])

@@ -97,7 +97,7 @@ def test_dense_bytes_are_those_of_the_weights():
 def test_transferred_images_stay_in_the_ball_and_mislead(images, labels):
     model = tiny_network()
     right = np.argmax(rsr_tf.strip(model)(images), axis=-1).astype("int32")
-    options = {"epsilon": 0.3, "step_size": 0.1, "steps": 5, "predictions": 2, "batch_size": 6}
+    options = {"epsilon": 0.3, "step_size": 0.1, "steps": 5, "repeats": 2, "batch_size": 6}
     sets = benchmark.transferred_images(model, images, right, **options)
     for x_adv in sets:
         assert np.abs(x_adv - images).max() <= 0.3 + 1e-6

@@ -130,6 +130,7 @@ def test_one_network_gives_one_file(noisy_model, tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "sparsity", "limit"), [("resnet20", 0.6, 0.45), ("vgg16", 0.5, 0.55), ("resnet18", 0.85, 0.20)]
 )

@@ -23,6 +23,7 @@ def written(tmp_path_factory):
     return model, images, folder, {entry.title: entry for entry in formats}
 
 
+@pytest.mark.slow
 def test_formats_without_noise_answer_as_the_stripped_network(written):
     model, images, folder, formats = written
     logits = np.array(rsr_tf.strip(model)(images))
@@ -33,6 +34,7 @@ def test_formats_without_noise_answer_as_the_stripped_network(written):
         np.testing.assert_allclose(entry.load(folder / entry.file)(images), logits, atol=tolerance, err_msg=title)
 
 
+@pytest.mark.slow
 def test_noisy_formats_draw_noise(written):
     _, images, folder, formats = written
     noisy = [entry for entry in formats.values() if entry.noisy]

@@ -12,7 +12,8 @@ from helpers import silence, tiny_network
 
 import rsr_tf
 
-LOAD = """
+DRAWS = 400
+LOAD = f"""
 import sys
 sys.modules["rsr_tf"] = None
 import numpy as np, tensorflow as tf
@@ -25,6 +26,7 @@ np.savez(
     first=loaded.serve(images),
     second=loaded.serve(images),
     signature=next(iter(loaded.signatures["serving_default"](pixels=tf.constant(images)).values())),
+    draws=[loaded.serve(images) for _ in range({DRAWS})],
     one=loaded.serve_deterministic(images[:1]),
     names=sorted(loaded.signatures),
 )
@@ -33,7 +35,7 @@ np.savez(
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The answers of two processes that load one SavedModel, and those of the stripped network here."""
+    """The answers of two processes that load one SavedModel, and those of the network here, stripped and noisy."""
     folder = tmp_path_factory.mktemp("export")
     keras.utils.set_random_seed(0)
     model = tiny_network()
@@ -45,15 +47,19 @@ def exported(tmp_path_factory):
     for number in (1, 2):
         subprocess.run([sys.executable, "-c", LOAD, folder, folder / f"{number}.npz"], check=True, capture_output=True)
         answers.append(dict(np.load(folder / f"{number}.npz")))
-    return folder, np.array(rsr_tf.strip(model)(images)), answers
+    noisy = tf.function(model)
+    draws = np.stack([noisy(images) for _ in range(DRAWS)])
+    return folder, np.array(rsr_tf.strip(model)(images)), answers, draws
 
 
+@pytest.mark.slow
 def test_deterministic_signature_equals_the_stripped_network(exported):
-    _, stripped, answers = exported
+    _, stripped, answers, _ = exported
     for answer in answers:
         np.testing.assert_allclose(answer["deterministic"], stripped, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_is_new_at_every_call_and_in_every_process(exported):
     """The program that exported it was seeded; neither process follows that seed."""
     draws = [answer[name] for answer in exported[2] for name in ("first", "second", "signature")]
@@ -61,20 +67,33 @@ def test_noise_is_new_at_every_call_and_in_every_process(exported):
         assert all(np.abs(draw - other).max() > 1e-4 for other in draws[:index])
 
 
+@pytest.mark.slow
 def test_noisy_signature_is_the_network_and_not_something_else(exported):
-    _, stripped, answers = exported
-    assert np.abs(answers[0]["first"] - stripped).mean() < np.abs(stripped).mean()
+    """Mean and deviation of 400 draws in two processes.
+
+    For each of 160 logits the bounds are 6.5 standard errors of the difference of two means, 1e-8 in all, and half or
+    twice the deviation, some ten standard errors.
+    """
+    served, draws = exported[2][0]["draws"], exported[3]
+    error = np.sqrt((served.var(axis=0) + draws.var(axis=0)) / DRAWS)
+    assert np.all(np.abs(served.mean(axis=0) - draws.mean(axis=0)) < 6.5 * error)
+    ratio = served.std(axis=0) / draws.std(axis=0)
+    assert ratio.min() > 0.5
+    assert ratio.max() < 2
 
 
+@pytest.mark.slow
 def test_number_of_images_is_free(exported):
-    _, stripped, answers = exported
+    _, stripped, answers, _ = exported
     np.testing.assert_allclose(answers[0]["one"], stripped[:1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_signatures_have_their_names(exported):
     assert set(exported[2][0]["names"]) == {"serve", "serve_deterministic", "serving_default"}
 
 
+@pytest.mark.slow
 def test_weights_lie_in_it_once(exported):
     """What both signatures have in common is most of it; noise scales and masks come on top, the optimizer does not."""
     model = tiny_network()
@@ -96,6 +115,7 @@ def test_weights_under_a_mask_that_are_not_zero_are_kept_for_each_signature(nois
         np.testing.assert_allclose(endpoint(images), rsr_tf.strip(noisy_model)(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_policy_lies_beside_the_network(exported):
     metadata = json.loads((exported[0] / "saved_model" / "rsr_tf.json").read_text())
     assert metadata["noisy"] is True

@@ -64,10 +64,12 @@ def size(path):
     return path.stat().st_size
 
 
+@pytest.mark.slow
 def test_float32_equals_the_stripped_network(files, network, images):
     np.testing.assert_allclose(TFLiteNetwork(files["float32"])(images), rsr_tf.strip(network)(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_any_number_of_images(files, images):
     ask = TFLiteNetwork(files["float32"])
     together = ask(images)
@@ -75,11 +77,13 @@ def test_any_number_of_images(files, images):
         np.testing.assert_allclose(ask(images[:count]), together[:count], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sparse_encoding_is_smaller_and_the_same_function(files, images):
     assert size(files["sparse"]) < 0.5 * size(files["float32"])
     np.testing.assert_array_equal(TFLiteNetwork(files["sparse"])(images), TFLiteNetwork(files["float32"])(images))
 
 
+@pytest.mark.slow
 def test_int8_is_near_the_stripped_network(files, network, images):
     """Eight bits tell 255 steps of the range: a few of them may be lost on the way."""
     logits = np.array(rsr_tf.strip(network)(images))
@@ -88,6 +92,7 @@ def test_int8_is_near_the_stripped_network(files, network, images):
     assert np.abs(answers - logits).max() < 0.05 * np.ptp(logits)
 
 
+@pytest.mark.slow
 def test_int8_computes_in_int8_between_pixels_and_logits(files):
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -97,6 +102,7 @@ def test_int8_computes_in_int8_between_pixels_and_logits(files):
     assert types <= {"INT8", "INT32"}  # biases and shapes are int32
 
 
+@pytest.mark.slow
 def test_int8_of_a_whole_network_is_small(tmp_path):
     model = rsr_tf.models.resnet20(noise="none")
     images = np.random.default_rng(0).uniform(size=(4, 32, 32, 3)).astype("float32")
@@ -105,11 +111,13 @@ def test_int8_of_a_whole_network_is_small(tmp_path):
     assert size(tmp_path / "int8") < 0.28 * size(tmp_path / "float32")
 
 
+@pytest.mark.slow
 def test_names_of_inner_tensors_are_not_in_the_file(files):
     for path in files.values():
         assert b"noisy_conv" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_trained_network_keeps_its_accuracy_in_int8(tmp_path):
     """The quickstart's network on handwritten digits, trained for a few seconds."""
     digits = rsr_tf.data.load("digits")
@@ -193,11 +201,12 @@ def test_every_layer_of_a_noisy_file_draws_its_own_noise(tmp_path):
     assert np.abs(TFLiteNetwork(tmp_path / "network.tflite")(np.eye(4))).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_noisy_blocks_convert(network, images, tmp_path):
     export_tflite(network, tmp_path / "network.tflite", noise=True)
     ask, stripped = TFLiteNetwork(tmp_path / "network.tflite"), np.array(rsr_tf.strip(network)(images))
-    mean = np.mean([ask(images) for _ in range(50)], axis=0)
-    assert 0 < np.abs(mean - stripped).mean() < 0.5 * np.abs(ask(images) - stripped).mean()
+    draws = np.stack([ask(images) for _ in range(50)])
+    assert 0 < np.abs(draws.mean(axis=0) - stripped).mean() < 0.5 * np.abs(draws - stripped).mean()
 
 
 # Precision
@@ -225,12 +234,14 @@ def test_several_inputs_are_refused(tmp_path):
         export_tflite(model, tmp_path / "network.tflite")
 
 
+@pytest.mark.slow
 def test_calibration_of_another_shape_is_refused(network, tmp_path):
     for shape in ((8, 8, 1), (4, 9, 8, 1), (0, 8, 8, 1)):
         with pytest.raises(ValueError, match="`calibration` must be images of shape"):
             export_tflite(network, tmp_path / "network.tflite", calibration=np.zeros(shape, "float32"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["noise", "sparse"])
 def test_int8_with_noise_or_sparse_is_refused(network, images, tmp_path, option):
     with pytest.raises(ValueError, match=f"`calibration` must be None .* Received: .*{option}=True"):
@@ -262,16 +273,19 @@ def test_file_with_several_inputs_is_refused_as_a_network(tmp_path):
         rsr_tf.tflite.TFLiteNetwork(tmp_path / "two.tflite")
 
 
+@pytest.mark.slow
 def test_images_of_another_shape_are_refused_by_the_network(files):
     with pytest.raises(ValueError, match=r"`pixels` must be .* Received: shape \(2, 8, 8, 3\)"):
         rsr_tf.tflite.TFLiteNetwork(files["float32"])(np.zeros((2, 8, 8, 3)))
 
 
+@pytest.mark.slow
 def test_calibration_of_no_numbers_is_refused(network, images, tmp_path):
     with pytest.raises(ValueError, match=r"`calibration` must be finite. Received: NaN or infinity"):
         rsr_tf.export_tflite(network, tmp_path / "a.tflite", calibration=images * np.nan)
 
 
+@pytest.mark.slow
 def test_tensorflows_own_interpreter_stands_in_for_litert(files, images, monkeypatch):
     expected = TFLiteNetwork(files["float32"])(images)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)

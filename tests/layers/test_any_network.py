@@ -78,6 +78,7 @@ def assert_equal_outputs(first, second, x):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [shared_layers, nested, two_inputs_and_outputs, mobile_net, efficient_net])
 def test_network_keeps_its_function_from_noise_to_the_loaded_file(build, tmp_path):
     stock = build()
@@ -102,6 +103,7 @@ def test_network_keeps_its_function_from_noise_to_the_loaded_file(build, tmp_pat
     assert_equal_outputs(keras.models.load_model(tmp_path / "stripped.keras"), loaded, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [shared_layers, nested, two_inputs_and_outputs])
 def test_stock_network_is_pruned_in_place_and_trained_further(build, tmp_path):
     model = build()

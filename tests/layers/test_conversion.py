@@ -38,6 +38,7 @@ def test_lasso_replaces_the_regularizers_of_the_kernels():
     assert sum(map(float, rsr_tf.add_noise(model).losses)) == pytest.approx(sum(map(float, model.losses)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_kind_none_can_be_pruned_and_trained_without_noise(images, labels):
     model = compiled(rsr_tf.add_noise(stock_network(), kind="none"))
     rsr_tf.prune(model, sparsity=0.5)
@@ -54,6 +55,7 @@ def test_sequential_models_are_taken(images):
     np.testing.assert_allclose(rsr_tf.strip(noisy)(images), model(images), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [
@@ -91,6 +93,7 @@ def test_mask_alone_makes_zeros_in_the_stripped_network(noisy_model, images):
     assert rsr_tf.sparsity(stripped) == pytest.approx(1 - masks.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [rsr_tf.models.small_cnn, rsr_tf.models.resnet20, lambda: rsr_tf.add_noise(stock_network())],
@@ -152,6 +155,7 @@ def test_block_without_noise_gets_noise_and_keeps_its_mask(images):
     np.testing.assert_allclose(silence(noisy)(images), model(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layers_without_noise_are_copied_and_logged(caplog):
     inputs = keras.Input((6,), dtype="int32")
     x = keras.layers.Embedding(20, 4, name="words")(inputs)

@@ -5,39 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import compiled, silence
+from stock_layers import inputs_for
 
 import rsr_tf
-from rsr_tf.layers import make_prunable, noisy_layers, prunable_kernels
+from rsr_tf.layers import noisy_layers, prunable_kernels
 from rsr_tf.layers.registry import stock_class
 
 layers = keras.layers
-STOCK = {
-    "Conv1D": (layers.Conv1D(4, 3, padding="same", strides=2), (8, 6)),
-    "Conv1D, causal": (layers.Conv1D(4, 3, padding="causal", dilation_rate=2), (8, 6)),
-    "Conv2D, grouped": (layers.Conv2D(4, 3, groups=2), (8, 8, 6)),
-    "Conv2D, dilated": (layers.Conv2D(4, 3, dilation_rate=2), (8, 8, 6)),
-    "Conv3D": (layers.Conv3D(4, 2, padding="same"), (3, 4, 4, 6)),
-    "Conv1DTranspose": (layers.Conv1DTranspose(4, 3, strides=2), (8, 6)),
-    "Conv2DTranspose": (layers.Conv2DTranspose(4, 3, strides=2, padding="same", output_padding=1), (4, 4, 6)),
-    "Conv3DTranspose": (layers.Conv3DTranspose(4, 2), (3, 3, 3, 6)),
-    "DepthwiseConv1D": (layers.DepthwiseConv1D(3, depth_multiplier=2, padding="same"), (8, 6)),
-    "DepthwiseConv2D": (layers.DepthwiseConv2D(3, depth_multiplier=2, strides=2), (8, 8, 6)),
-    "SeparableConv1D": (layers.SeparableConv1D(4, 3, depth_multiplier=2), (8, 6)),
-    "SeparableConv2D": (layers.SeparableConv2D(4, 3, padding="same"), (8, 8, 6)),
-    "Dense": (layers.Dense(4), (8, 6)),
-}
-
-
-@pytest.fixture(params=STOCK)
-def stock(request):
-    """Build a stock model of one layer, with an activation and a bias that affect the outputs."""
-    layer, shape = STOCK[request.param]
-    config = {**layer.get_config(), "name": "layer", "activation": "tanh", "bias_initializer": "normal"}
-    return keras.Sequential([keras.Input(shape), type(layer).from_config(config)])
-
-
-def inputs_for(model):
-    return np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
 
 
 def test_noisy_layer_without_noise_is_the_stock_one(stock):
@@ -90,6 +64,7 @@ def test_masked_weights_are_zero_in_the_forward_pass(stock):
     np.testing.assert_allclose(rsr_tf.strip(noisy)(x), reference(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sgd_step_without_noise_is_that_of_the_stock_layer(stock):
     noisy = silence(rsr_tf.add_noise(stock))
     x = inputs_for(stock)
@@ -103,6 +78,7 @@ def test_sgd_step_without_noise_is_that_of_the_stock_layer(stock):
         np.testing.assert_allclose(updated[variable.name], variable, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layer_trains_saves_and_loads(stock, tmp_path):
     model = compiled(rsr_tf.add_noise(stock), optimizer="adam", loss="mse")
     rsr_tf.prune(model, sparsity=0.5)
@@ -114,18 +90,6 @@ def test_layer_trains_saves_and_loads(stock, tmp_path):
         np.testing.assert_array_equal(before, after)
     np.testing.assert_array_equal(model(x), loaded(x))
     assert rsr_tf.sparsity(loaded) == pytest.approx(0.5, abs=0.02)
-
-
-def test_stock_layer_is_made_prunable_in_place(stock):
-    x = inputs_for(stock)
-    before, layer, variables = stock(x), stock.layers[0], list(stock.variables)
-    make_prunable(stock)
-    assert stock.layers[0] is layer
-    assert all(any(variable is other for other in stock.variables) for variable in variables)
-    np.testing.assert_allclose(stock(x), before, atol=1e-6)
-    rsr_tf.prune(stock, sparsity=0.5)
-    np.testing.assert_allclose(stock(x), rsr_tf.strip(stock)(x), atol=1e-5)
-    assert rsr_tf.sparsity(stock) == pytest.approx(0.5, abs=0.02)
 
 
 def test_lasso_comes_on_every_kernel(stock):

@@ -33,6 +33,7 @@ def test_kernel_std_in_numpy_agrees_with_the_noise_in_tensorflow():
     np.testing.assert_allclose(noise.kernel_std(kernel), noise.noise_std(kernel, tf.constant(1.0)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_has_mean_zero_and_std_alpha_times_kernel_std_per_filter():
     """Eq. 4, statistically: 4,000 draws of 90 weights a filter; bounds are five standard errors."""
     random = np.random.default_rng(0)

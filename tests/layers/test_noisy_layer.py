@@ -50,27 +50,7 @@ def test_keras_file_keeps_every_variable_the_seed_included(make_layer, kind, ima
     np.testing.assert_array_equal(model(images), loaded(images))  # the same next draw
 
 
-def test_one_sgd_step_is_the_gradient_by_hand():
-    """With noise of scale zero: the kernel's gradient is that of a dense layer, alpha's is not zero."""
-    layer = rsr_tf.NoisyDense(3, noise_scale=0.0, bias_initializer="normal", seed=7)
-    model = compiled(keras.Sequential([keras.Input((5,)), layer]), keras.optimizers.SGD(0.1), loss="mse")
-    random = np.random.default_rng(0)
-    mask = random.uniform(size=(5, 3)) < 0.7
-    layer.mask.assign(mask)
-    x, target = (random.normal(size=(4, size)).astype("float32") for size in (5, 3))
-    kernel, bias = np.array(layer.kernel), np.array(layer.bias)
-    eta = np.array(keras.random.normal((5, 3), seed=keras.random.SeedGenerator(7)))
-
-    model.train_on_batch(x, target)
-
-    error = 2 / target.size * (x @ (kernel * mask) + bias - target)
-    gradient = x.T @ error * mask
-    np.testing.assert_allclose(layer.kernel, kernel * mask - 0.1 * gradient, atol=1e-6)
-    np.testing.assert_allclose(layer.bias, bias - 0.1 * error.sum(0), atol=1e-6)
-    np.testing.assert_allclose(layer.alpha, -0.1 * (gradient * eta * np.std(kernel)).sum(0), atol=1e-6)
-    assert np.abs(layer.alpha).min() > 1e-4
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_variables_in_float32(make_layer, policy, images, labels):
     keras.config.set_dtype_policy(policy)

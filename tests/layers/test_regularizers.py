@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import rsr_tf
+from rsr_tf.layers.regularizers import soft_threshold
 
 KERNEL = np.array([[3.0, 0.0, 1.0], [4.0, 0.0, -1.0]], "float32")  # filters in the last axis: norms 5, 0, sqrt(2)
 
@@ -78,3 +79,10 @@ def test_config_round_trip():
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         rsr_tf.GroupLasso(**options)
+
+
+def test_soft_threshold_moves_weights_towards_zero_and_no_further():
+    kernel = tf.constant([[0.5, -0.5], [0.2, -0.1], [0.0, 0.21]])
+    wanted = [[0.3, -0.3], [0.0, 0.0], [0.0, 0.01]]
+    np.testing.assert_allclose(soft_threshold(kernel, 0.2), wanted, atol=1e-7)
+    np.testing.assert_array_equal(soft_threshold(kernel, 0.0), kernel)

@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from rsr_tf import models
 from rsr_tf.layers import noisy_layers
-from rsr_tf.models.resnet import subsample
 
 SMALL = {
     "small_cnn": lambda **options: models.small_cnn(**options),
@@ -20,6 +19,7 @@ def capacity(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights if weight.name != "alpha")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "count"),
     [
@@ -39,13 +39,7 @@ def test_registry_names_every_network():
         assert build is getattr(models, name)
 
 
-@pytest.mark.parametrize("width", [0.5, 0.25])
-def test_width_scales_every_layer_of_resnet18(width):
-    narrow, full = models.resnet18(width=width), models.resnet18()
-    for a, b in zip(noisy_layers(narrow), noisy_layers(full), strict=True):
-        assert a.kernel.shape[-1] == (10 if "logits" in a.path else width * b.kernel.shape[-1])
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_logits_are_float32(build, policy):
@@ -56,6 +50,7 @@ def test_logits_are_float32(build, policy):
     assert logits.dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 def test_lasso_is_on_every_kernel_and_on_nothing_else(build):
     model = build(lasso=1e-3)
@@ -74,26 +69,14 @@ def test_group_lasso_is_on_filters_of_convolutions_beside_the_lasso(build):
     assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("kind", ["channel", "layer", "element", "none"])
 def test_every_kernel_has_the_chosen_noise(build, kind):
     assert {layer.noise for layer in noisy_layers(build(noise=kind))} == {kind}
 
 
-def test_pixels_are_normalized_inside_without_weights():
-    model = models.resnet20(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
-    normalize = model.get_layer("normalize")
-    np.testing.assert_allclose(normalize(tf.ones((1, 1, 1, 3)))[0, 0, 0], [1.8, 3.2, 0.35], rtol=1e-6)
-    assert normalize.weights == []
-
-
-def test_resnet20_shortcut_takes_every_other_pixel_and_pads_channels():
-    x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype("float32")
-    shortcut = subsample(tf.constant(x), filters=6, strides=2)
-    np.testing.assert_array_equal(shortcut[..., 2:4], x[:, ::2, ::2])
-    assert np.all(np.array(shortcut)[..., [0, 1, 4, 5]] == 0)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("build", SMALL.values(), ids=SMALL)
 def test_keras_file_round_trip(build, tmp_path):
     model = build(lasso=1e-4)
@@ -101,18 +84,3 @@ def test_keras_file_round_trip(build, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     x = tf.random.uniform((2, *model.input_shape[1:]))
     np.testing.assert_allclose(model(x), loaded(x), atol=1e-5)
-
-
-def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"`lasso` must not be negative. Received: lasso=-1"):
-        models.resnet20(lasso=-1)
-    with pytest.raises(ValueError, match=r"`group_lasso` must not be negative. Received: group_lasso=-1"):
-        models.resnet20(group_lasso=-1)
-    with pytest.raises(ValueError, match=r"`head` must be \"cifar\" or \"imagenet\". Received: head='big'"):
-        models.vgg16(head="big")
-    with pytest.raises(ValueError, match=r"`width` must be positive. Received: width=0"):
-        models.resnet18(width=0)
-    with pytest.raises(ValueError, match=r"must be at least 32x32, .* Received: \(8, 8, 1\)"):
-        models.vgg16((8, 8, 1))
-    with pytest.raises(ValueError, match="`noise` must be one of"):
-        models.small_cnn(noise="loud")

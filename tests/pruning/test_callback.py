@@ -9,7 +9,6 @@ from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
-from rsr_tf.pruning.callback import call_schedule
 from rsr_tf.pruning.schedules import ConstantSparsity, OneShot, PolynomialDecay, Rounds
 
 BATCH = 2
@@ -66,6 +65,7 @@ def test_step_0_is_before_the_first_update(data):
     assert set(seen.values()) == {0.5}
 
 
+@pytest.mark.slow
 def test_polynomial_decay_prunes_more_and_more(data):
     schedule = PolynomialDecay(0.0, 0.8, begin_step=2, end_step=10, frequency=2)
     seen, _ = watched_fit(rsr_tf.PruningCallback(schedule), data, epochs=2)
@@ -119,6 +119,7 @@ def test_gradient_accumulation_counts_updates_not_batches(data):
     assert asked == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_run_that_goes_on_prunes_as_one_that_was_never_stopped(data, tmp_path):
     """Stopped after the first of two epochs, between two prunings; everything else comes from the file."""
     schedule = PolynomialDecay(0.0, 0.8, begin_step=1, end_step=13, frequency=3)
@@ -189,6 +190,7 @@ def stock_network(activation="relu", **options):
     return compiled(keras.Sequential([keras.Input((8, 8, 1)), *layers]), keras.optimizers.Adam(0.01), **options)
 
 
+@pytest.mark.slow
 def test_stock_model_follows_a_schedule_and_is_traced_once(data):
     traces = []
 
@@ -245,6 +247,7 @@ def test_training_by_rsr_follows_a_schedule(images, labels):
 # The logs and the end of an epoch
 
 
+@pytest.mark.slow
 def test_callback_prunes_at_the_end_of_its_epoch_and_the_mask_holds(images, labels):
     model = compiled(tiny_network(), keras.optimizers.SGD(0.1, momentum=0.9))
     seen = []
@@ -254,11 +257,13 @@ def test_callback_prunes_at_the_end_of_its_epoch_and_the_mask_holds(images, labe
     assert seen == [0.0, *[pytest.approx(0.5, abs=0.005)] * 3]
 
 
+@pytest.mark.slow
 def test_sparsity_is_in_the_logs_of_every_epoch(data):
     _, history = watched_fit(rsr_tf.PruningCallback(OneShot(0.5, step=9)), data, epochs=2)
     assert history["sparsity"] == [0.0, 0.5]
 
 
+@pytest.mark.slow
 def test_sparsity_of_an_epoch_is_logged_after_its_pruning(data):
     _, history = watched_fit(rsr_tf.PruningCallback(sparsity=0.5, epoch=1), data, epochs=2)
     assert history["sparsity"] == [0.0, 0.5]
@@ -299,32 +304,6 @@ def test_schedule_of_tensors_is_taken_as_it_is(data):
 def test_function_that_compares_the_step_is_a_schedule(data):
     seen, _ = watched_fit(rsr_tf.PruningCallback(lambda step: (step == 5, 0.5)), data)
     assert list(seen.values()) == [0] * 4 + [0.5] * 4
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [(True, 0.5), [True, 0.5], (np.bool_(True), np.float32(0.5)), (tf.constant(True), tf.constant(0.5)), (1, 0.5)],
-)
-def test_answer_comes_as_plain_python(answer):
-    should_prune, sparsity = call_schedule(lambda step: answer, 3)
-    assert (should_prune, sparsity) == (True, 0.5)
-    assert (type(should_prune), type(sparsity)) == (bool, float)
-
-
-def test_share_is_not_looked_at_where_nothing_is_pruned():
-    assert call_schedule(lambda step: (False, None), 3) == (False, 0.0)
-
-
-@pytest.mark.parametrize("answer", [None, True, (True,), (True, None), (True, 0.5, 1), (True, [0.5, 0.6])])
-def test_answer_that_is_no_pair_is_refused(answer):
-    with pytest.raises(ValueError, match=r"`schedule` must return .*Received: "):
-        call_schedule(lambda step: answer, 3)
-
-
-@pytest.mark.parametrize("share", [60.0, -0.1, float("nan")])
-def test_share_out_of_range_is_refused(share):
-    with pytest.raises(ValueError, match=rf"`schedule` must return a sparsity .*Received: sparsity={share} at step 3"):
-        call_schedule(lambda step: (True, share), 3)
 
 
 # Mistakes

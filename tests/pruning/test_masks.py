@@ -57,6 +57,7 @@ def assert_zero(model, masks):
         assert np.all(np.array(layer.kernel)[mask] != 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", TRAININGS)
 def test_no_training_revives_a_pruned_weight(build, training, train):
     model = compiled(build(), TRAININGS[training]())
@@ -67,6 +68,7 @@ def test_no_training_revives_a_pruned_weight(build, training, train):
     assert_zero(model, pruned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", ["momentum, decay and clipnorm", "average at the end", "average again and again"])
 def test_removed_filters_stay_zero_too(training, train):
     model = compiled(noisy_network(filters=4), TRAININGS[training]())
@@ -78,6 +80,7 @@ def test_removed_filters_stay_zero_too(training, train):
     assert_zero(model, pruned)
 
 
+@pytest.mark.slow
 def test_mask_from_elsewhere_holds_against_momentum_too(build, train):
     """Nobody tells the optimizer of such a mask; the constraint of the kernel alone stands in its way."""
     model = compiled(build(), optimizers.SGD(0.1, momentum=0.9, weight_decay=0.1))
@@ -90,6 +93,7 @@ def test_mask_from_elsewhere_holds_against_momentum_too(build, train):
     assert_zero(model, pruned)
 
 
+@pytest.mark.slow
 def test_all_weights_in_place_before_the_first_compile(build, train):
     model = build()
     rsr_tf.prune(model, sparsity=0.5)
@@ -98,6 +102,7 @@ def test_all_weights_in_place_before_the_first_compile(build, train):
     assert_zero(model, pruned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_revives_no_pruned_weight(build, policy, train):
     keras.config.set_dtype_policy(policy)
@@ -109,6 +114,7 @@ def test_mixed_precision_revives_no_pruned_weight(build, policy, train):
     assert_zero(model, pruned)
 
 
+@pytest.mark.slow
 def test_several_steps_an_execution_revive_no_pruned_weight(build, train):
     model = compiled(build(), optimizers.Adam(0.1), steps_per_execution=2)
     rsr_tf.prune(model, sparsity=0.5)
@@ -117,6 +123,7 @@ def test_several_steps_an_execution_revive_no_pruned_weight(build, train):
     assert_zero(model, pruned)
 
 
+@pytest.mark.slow
 def test_keras_file_resumes_with_the_zeros(build, train, tmp_path):
     model = compiled(build(), optimizers.Adam(0.1, use_ema=True))
     rsr_tf.prune(model, sparsity=0.5)
@@ -133,6 +140,7 @@ def test_keras_file_resumes_with_the_zeros(build, train, tmp_path):
         np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-6)  # it went on as if never stopped
 
 
+@pytest.mark.slow
 def test_weights_file_resumes_with_the_zeros(build, train, tmp_path):
     model = compiled(build(), optimizers.SGD(0.1, momentum=0.9))
     rsr_tf.prune(model, sparsity=0.5)

@@ -146,6 +146,7 @@ def test_verdict_alone_makes_a_report(written):
     assert "Basic attacks" not in page
 
 
+@pytest.mark.slow
 def test_passed_checks_are_counted_and_shown_with_value_and_threshold(written):
     page = written(noisy_verdict([check("one"), check("two", wanted="at least"), check("three", wanted="any")]))
     assert "✓ All 3 checks passed" in page
@@ -188,6 +189,7 @@ def test_text_of_a_verdict_is_escaped(written):
     assert "<script>" not in page
 
 
+@pytest.mark.slow
 def test_artefacts_are_shown_if_they_were_measured(evaluation, tmp_path, page):
     assert "What pruning saves" not in page
     time = {"median": 0.00123, "quartiles": [0.001, 0.002], "calls": 9}

@@ -241,6 +241,7 @@ def test_names_from_outside_are_escaped(page):
     assert "toys &amp; more" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left_out", "gone"),
     [("points", "Accuracy against sparsity (Fig. 2a)"), ("lambdas", "Accuracy against lambda (Fig. 2b)")],

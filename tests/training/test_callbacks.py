@@ -6,7 +6,6 @@ import pytest
 from helpers import compiled, tiny_network
 
 import rsr_tf
-from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
 
 
@@ -65,6 +64,7 @@ def save(folder, model, epoch=0):
     checkpoint.on_epoch_end(epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["weights", "seeds", "optimizer"])
 def test_checkpoint_restores(trained, part):
     folder, saved = trained
@@ -77,11 +77,13 @@ def test_checkpoint_restores(trained, part):
         np.testing.assert_array_equal(restored, expected)
 
 
+@pytest.mark.slow
 def test_number_of_epochs_done_is_that_of_the_file(trained):
     assert [path.name for path in trained[0].iterdir()] == ["train-0002.keras"]
     assert Checkpoint(trained[0], "train").restore(rsr_model()) == 2
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_stage_is_not_taken(trained):
     assert Checkpoint(trained[0], "finetune").restore(rsr_model()) == 0
 
@@ -94,6 +96,7 @@ def test_training_without_a_checkpoint_starts_at_epoch_0_as_it_is(tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["empty", "text", "first half"])
 def test_unreadable_checkpoint_is_refused_by_its_path(trained, tmp_path, content):
     whole = (trained[0] / "train-0002.keras").read_bytes()
@@ -103,6 +106,7 @@ def test_unreadable_checkpoint_is_refused_by_its_path(trained, tmp_path, content
         Checkpoint(tmp_path, "train").restore(rsr_model())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # Keras, before it fails
 def test_checkpoint_of_another_network_is_refused(trained):
     with pytest.raises(ValueError, match=r"cannot read the checkpoint .*could not be loaded"):
@@ -158,23 +162,6 @@ def test_last_update_of_an_epoch_is_looked_at_before_it_is_saved(images, labels,
     with pytest.raises(NotFiniteError, match=r"the weight .* is no longer finite after epoch 1"):
         model.fit(images, labels, verbose=0, callbacks=[TerminateOnNonFinite(), Checkpoint(tmp_path, "train")])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_sparsity_is_added_to_the_logs_of_the_epoch(noisy_model):
-    rsr_tf.prune(noisy_model, sparsity=0.5)
-    callback, logs = SparsityLogger(), {"loss": 1.0}
-    callback.set_model(noisy_model)
-    callback.on_epoch_end(0, logs)
-    assert logs == {"loss": 1.0, "sparsity": rsr_tf.sparsity(noisy_model)}
-    assert logs["sparsity"] == pytest.approx(0.5, abs=0.01)
-
-
-def test_sparsity_reaches_the_callbacks_after_it(noisy_model, images, labels, tmp_path):
-    model = compiled(noisy_model)
-    model.fit(images, labels, verbose=0, callbacks=[SparsityLogger(), CSVHistory(tmp_path / "history.csv", "train")])
-    (row,) = read_history(tmp_path / "history.csv")
-    assert float(row["sparsity"]) == 0
-    assert set(row) == {"stage", "epoch", "accuracy", "loss", "sparsity"}
 
 
 def write_rows(path, stage, *epochs_and_losses):

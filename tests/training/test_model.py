@@ -28,6 +28,7 @@ def cross_entropy(logits, labels):
 # Eq. 5 and 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clean_weight", [0.0, 0.3, 1.0])
 def test_loss_is_equation_6_against_numpy(images, labels, clean_weight):
     model = rsr_model(clean_weight=clean_weight)
@@ -44,6 +45,7 @@ def test_loss_is_equation_6_against_numpy(images, labels, clean_weight):
     assert logs["loss"] == pytest.approx(clean_weight * clean + (1 - clean_weight) * adversarial + lasso, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_lasso_pulls_each_kernel_once_and_nothing_else(images, labels):
     """With plain SGD the lasso's share of a step is -learning_rate * lambda * sign(W), once."""
     networks = [tiny_network(noise="none", lasso=lasso) for lasso in (0.01, 0.0)]
@@ -73,6 +75,7 @@ def test_predicted_labels_are_the_networks_own(images, labels):
     assert np.any(predictions != labels)
 
 
+@pytest.mark.slow
 def test_validation_reports_clean_and_adversarial_accuracy(images, labels):
     model = rsr_model()
     logs = model.evaluate(images, labels, verbose=0, return_dict=True)
@@ -96,6 +99,7 @@ def assert_same_training(first, second, **tolerance):
         np.testing.assert_allclose(a, b, **(tolerance or {"atol": 1e-6}))
 
 
+@pytest.mark.slow
 def test_one_hot_labels_train_like_integers(images, labels):
     integer = rsr_model()
     one_hot = rsr_model(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
@@ -112,6 +116,7 @@ def test_one_hot_labels_train_like_integers(images, labels):
     )
 
 
+@pytest.mark.slow
 def test_zero_sample_weight_takes_an_example_out_of_the_loss(images, labels):
     model = rsr_model()
     logs = model.evaluate(images, labels, sample_weight=np.r_[np.ones(8), np.zeros(8)], verbose=0, return_dict=True)
@@ -121,6 +126,7 @@ def test_zero_sample_weight_takes_an_example_out_of_the_loss(images, labels):
     assert logs["clean_loss"] == pytest.approx(cross_entropy(model(images[:8]), labels[:8]).sum() / 16, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_per_execution_changes_nothing(images, labels):
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
     one, four = rsr_model(), rsr_model()
@@ -129,6 +135,7 @@ def test_steps_per_execution_changes_nothing(images, labels):
     assert_same_training(trained_weights(one, data), trained_weights(four, data))
 
 
+@pytest.mark.slow
 def test_a_graph_is_traced_once_for_one_shape(images, labels):
     model = rsr_model()
     model.fit(images, labels, batch_size=4, epochs=1, verbose=0)
@@ -137,6 +144,7 @@ def test_a_graph_is_traced_once_for_one_shape(images, labels):
     assert model.train_function is traced
 
 
+@pytest.mark.slow
 def test_fit_traces_the_training_step_once(images, labels):
     """Metrics made within the trace would make TensorFlow trace it again."""
     model = rsr_model()
@@ -147,6 +155,7 @@ def test_fit_traces_the_training_step_once(images, labels):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_without_attack_it_is_plain_keras_training(images, labels):
     network = tiny_network(noise="none", lasso=1e-3)
     plain = compiled(keras.models.clone_model(network))
@@ -158,6 +167,7 @@ def test_without_attack_it_is_plain_keras_training(images, labels):
     assert "adversarial_accuracy" not in logs
 
 
+@pytest.mark.slow
 def test_warmup_trains_plainly_and_then_robustly(images, labels):
     warm, plain = rsr_model(warmup_steps=2), rsr_model(attack=None)
     plain.set_weights(warm.get_weights())
@@ -183,6 +193,7 @@ def test_weight_decay_leaves_alpha_alone(noisy_model, images, labels):
         np.testing.assert_allclose(weight, factor * before[weight.path], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_scale_is_trained(noisy_model, images, labels):
     model = rsr_model(noisy_model)
     model.train_on_batch(images, labels)
@@ -192,6 +203,7 @@ def test_noise_scale_is_trained(noisy_model, images, labels):
 # Fast paths compute what the slow ones compute
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_it_computes_the_same(images, labels):
     networks = [tiny_network(noise="none", lasso=1e-3) for _ in range(2)]
     networks[1].set_weights(networks[0].get_weights())
@@ -204,6 +216,7 @@ def test_compiled_by_xla_it_computes_the_same(images, labels):
     assert_same_training(*(network.get_weights() for network in networks), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_gradients_of_the_image_have_the_signs_of_float32(labels):
     """On at least 95 % of the pixels whose float32 gradient is not tiny: the rest is what rounding may turn."""
     x = tf.random.uniform((16, 32, 32, 3), seed=0)
@@ -221,6 +234,7 @@ def test_bfloat16_gradients_of_the_image_have_the_signs_of_float32(labels):
     assert np.mean(np.sign(exact[matters]) == np.sign(rounded[matters])) >= 0.95
 
 
+@pytest.mark.slow
 def test_two_replicas_report_the_losses_that_one_reports(images, labels):
     """In a separate process: logical devices must be created before TensorFlow starts."""
     script = """

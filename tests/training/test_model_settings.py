@@ -19,6 +19,7 @@ def rsr_model(network=None, *, optimizer="sgd", loss=None, attack=PGD, **options
 # Settings that change after construction
 
 
+@pytest.mark.slow
 def test_new_attack_is_used_by_the_next_step_and_by_validation(images, labels):
     model = rsr_model()
     model.fit(images, labels, validation_data=(images, labels), verbose=0)
@@ -34,6 +35,7 @@ def test_new_attack_is_used_by_the_next_step_and_by_validation(images, labels):
     assert logs["adversarial_loss"] == pytest.approx(logs["clean_loss"], rel=1e-3)  # batch statistics move between
 
 
+@pytest.mark.slow
 def test_attack_can_be_added_and_taken_away(images, labels):
     model = rsr_model(attack=None)
     assert "adversarial_loss" not in model.fit(images, labels, verbose=0).history
@@ -45,6 +47,7 @@ def test_attack_can_be_added_and_taken_away(images, labels):
     assert logs["loss"] == pytest.approx(logs["clean_loss"] + logs["lasso"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_skipped_warmup_trains_robustly_at_once(images, labels):
     model = rsr_model(warmup_steps=100)
     assert model.train_on_batch(images, labels, return_dict=True)["adversarial_loss"] == 0
@@ -53,6 +56,7 @@ def test_skipped_warmup_trains_robustly_at_once(images, labels):
     assert model.train_on_batch(images, labels, return_dict=True)["adversarial_loss"] > 0
 
 
+@pytest.mark.slow
 def test_l2_attack_trains_in_fit_and_is_saved(images, labels, tmp_path):
     model = rsr_model(attack=rsr_tf.attacks.PGD(epsilon=2.0, step_size=0.5, steps=3, norm="l2"), seed=0)
     history = model.fit(images, labels, epochs=2, verbose=0).history
@@ -68,6 +72,7 @@ def test_l2_attack_trains_in_fit_and_is_saved(images, labels, tmp_path):
 # Saving
 
 
+@pytest.mark.slow
 def test_model_file_keeps_settings_variables_and_training_state(images, labels, tmp_path):
     model = rsr_model(
         tiny_network(), optimizer="adam", clean_weight=0.3, attack_labels="predicted", warmup_steps=1, seed=3

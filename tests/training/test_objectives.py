@@ -51,6 +51,7 @@ def trades_model():
     return compiled(model)
 
 
+@pytest.mark.slow
 def test_another_objective_makes_the_loss_of_validation(images, labels):
     model = trades_model()
     start = model.seed_generator.state.numpy()
@@ -64,6 +65,7 @@ def test_another_objective_makes_the_loss_of_validation(images, labels):
     assert logs["loss"] == pytest.approx(logs["clean_loss"] + logs["lasso"] + 6 * divergence, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_another_objective_trains_in_one_trace(images, labels):
     model = trades_model()
     traces = []

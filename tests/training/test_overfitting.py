@@ -8,6 +8,8 @@ from helpers import compiled, tiny_network
 import rsr_tf
 from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def model():

@@ -1,16 +1,14 @@
-"""The proximal step of the lasso, alone and in training."""
+"""The proximal step of the lasso in training."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
 from rsr_tf.config import parse_config
 from rsr_tf.experiment.builders import build_network, build_rsr_model, load_data
 from rsr_tf.layers import prunable_kernels
-from rsr_tf.layers.regularizers import soft_threshold
 
 LASSO = 0.5
 
@@ -32,13 +30,7 @@ def shrink(model, images, labels, steps):
     return kernels_of(model)
 
 
-def test_soft_threshold_moves_weights_towards_zero_and_no_further():
-    kernel = tf.constant([[0.5, -0.5], [0.2, -0.1], [0.0, 0.21]])
-    wanted = [[0.3, -0.3], [0.0, 0.0], [0.0, 0.01]]
-    np.testing.assert_allclose(soft_threshold(kernel, 0.2), wanted, atol=1e-7)
-    np.testing.assert_array_equal(soft_threshold(kernel, 0.0), kernel)
-
-
+@pytest.mark.slow
 def test_step_follows_the_update_of_the_optimizer(images, labels):
     """Against training without it: the same step of SGD, then the threshold of learning rate times lambda."""
     plain = rsr_model(keras.optimizers.SGD(0.1), proximal_lasso=0.0)
@@ -63,6 +55,7 @@ def test_biases_normalization_and_noise_scale_are_left_alone(images, labels):
         np.testing.assert_array_equal(weight, old)
 
 
+@pytest.mark.slow
 def test_threshold_goes_with_the_learning_rate_of_each_update(images, labels):
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.01, 0.001])
     model = rsr_model(keras.optimizers.SGD(rate))
@@ -73,6 +66,7 @@ def test_threshold_goes_with_the_learning_rate_of_each_update(images, labels):
         np.testing.assert_allclose(new, wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gathered_gradients_are_one_update(images, labels):
     model = rsr_model(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
     before = kernels_of(model)
@@ -82,6 +76,7 @@ def test_gathered_gradients_are_one_update(images, labels):
         )
 
 
+@pytest.mark.slow
 def test_skipped_update_shrinks_nothing(images, labels):
     """A loss scale that is too large makes gradients infinite, and the optimizer skips the update."""
     keras.config.set_dtype_policy("mixed_float16")
@@ -93,6 +88,7 @@ def test_skipped_update_shrinks_nothing(images, labels):
         np.testing.assert_array_equal(new, old)
 
 
+@pytest.mark.slow
 def test_loss_scaling_does_not_scale_the_threshold(images, labels):
     keras.config.set_dtype_policy("mixed_float16")
     model = rsr_model(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0))
@@ -101,6 +97,7 @@ def test_loss_scaling_does_not_scale_the_threshold(images, labels):
         np.testing.assert_allclose(new, np.sign(old) * np.maximum(np.abs(old) - 0.1 * LASSO, 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_zeros_are_counted_saved_and_made_a_mask(images, labels, tmp_path):
     model = rsr_model(keras.optimizers.SGD(0.1), noise="channel")
     shrink(model, images, labels, steps=2)
@@ -115,6 +112,7 @@ def test_zeros_are_counted_saved_and_made_a_mask(images, labels, tmp_path):
         np.testing.assert_array_equal(found.mask, np.array(found.kernel) != 0)
 
 
+@pytest.mark.slow
 def test_pruned_weights_stay_at_zero(images, labels):
     model = rsr_model(keras.optimizers.SGD(0.01, momentum=0.9))
     model.fit(images, labels, batch_size=16, verbose=0)

@@ -23,6 +23,11 @@ class Check:
         threshold: the number that `value` is compared with.
         sentence: what was measured and, for a failed check, what that suggests.
         wanted: on which side of the threshold the value should be: `"at most"` (default), `"at least"` or `"any"`.
+
+    Example:
+        >>> check = rsr_tf.evaluation.Check("noise on", True, 0.2, 1e-4, "The network is random.", wanted="at least")
+        >>> check.as_dict()["passed"]
+        True
     """
 
     name: str

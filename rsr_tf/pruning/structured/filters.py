@@ -108,6 +108,10 @@ class LayerFilters:
         path: string, path of the kernel in the model.
         filters: integer, number of filters.
         removed: integer, number of filters that were removed.
+
+    Example:
+        >>> rsr_tf.pruning.LayerFilters("conv", filters=16, removed=4)
+        LayerFilters(path='conv', filters=16, removed=4)
     """
 
     path: str
@@ -122,6 +126,12 @@ class FilterTable(list):
         rows: iterable of `LayerFilters`.
         barriers: iterable of strings, names of the layers whose input filters are kept because there is no rule for
             their channels.
+
+    Example:
+        >>> rows = [rsr_tf.pruning.LayerFilters("conv", 16, 4), rsr_tf.pruning.LayerFilters("head", 10, 0)]
+        >>> table = rsr_tf.pruning.FilterTable(rows)
+        >>> table.filters, table.removed
+        (26, 4)
     """
 
     def __init__(self, rows=(), barriers=()):

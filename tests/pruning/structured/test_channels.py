@@ -79,6 +79,7 @@ def nested(x):
     return head(conv(4, "two")(inner(inner(x))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "expected"),
     [

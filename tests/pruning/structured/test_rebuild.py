@@ -65,6 +65,7 @@ def mobile_net():
     return keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=10, classifier_activation=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "share_of_weights"),
     [
@@ -81,6 +82,7 @@ def test_half_of_the_filters_of_a_usual_network(build, share_of_weights):
     assert small.count_params() / model.count_params() < share_of_weights
 
 
+@pytest.mark.slow
 def test_residual_network_shrinks_unevenly_too():
     small = shrunk(rsr_tf.models.resnet18(width=0.0625), share=0.4, scope="global")
     left = filters_of(small)
@@ -90,6 +92,7 @@ def test_residual_network_shrinks_unevenly_too():
 # Noise
 
 
+@pytest.mark.slow
 def test_noisy_network_draws_the_same_spread_of_outputs():
     model = rsr_tf.models.small_cnn(noise_scale=0.5, width=0.5)
     rsr_tf.prune_filters(randomize(model))
@@ -138,6 +141,7 @@ def test_stock_network_that_was_pruned_keeps_its_masks():
     assert rsr_tf.sparsity(small) > 0.05
 
 
+@pytest.mark.slow
 def test_smaller_network_trains_saves_loads_strips_and_is_pruned_again(images, labels, tmp_path):
     model = tiny_network(filters=8)
     rsr_tf.prune_filters(model)
