@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # for IDEs and type checkers
     )
     from rsr_tf.training import RSRModel
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 _HOMES = {
     "NoisyConv1D": "layers",

@@ -15,6 +15,9 @@ LASSO_STEPS = ("gradient", "proximal")
 LABEL_SOURCES = ("true", "predicted")
 """Values of `attack.labels`."""
 
+OBJECTIVES = ("adversarial-training",)
+"""Values of `training.objective`: keys of `rsr_tf.training.objectives.OBJECTIVES`."""
+
 OVERFITTING_WATCHES = ("off", "warn", "multi-step")
 """Values of `attack.overfitting_watch`."""
 

@@ -99,7 +99,7 @@ def prune(config, overrides, output):
 def evaluate(config, overrides, output, other, suite, network, images):
     """Attack the networks of a run. CONFIG may also be the folder of a SavedModel."""
     if (network or images) and not suite:
-        raise click.UsageError("--network and --images go with --suite")
+        raise click.UsageError("--network and --images require --suite")
     if (Path(config) / "saved_model.pb").exists():
         if network:
             raise click.UsageError("--network goes with a config; a SavedModel is one network")
@@ -213,6 +213,7 @@ def zoo(network, tier, images, columns, group, overrides, output):
 @images_option(default=1000)
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Number of PGD steps.")
 @click.option(
+    "--eot-samples",
     "--draws",
     "eot_samples",
     type=click.IntRange(min=1),

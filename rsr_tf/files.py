@@ -80,7 +80,7 @@ class FolderLock:
         try:
             self._lock.acquire()
         except filelock.Timeout as error:
-            raise ValueError(f"another `rsr` is at work in the folder {self.folder}") from error
+            raise ValueError(f"another `rsr` process is using the folder {self.folder}") from error
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise  # nobody can write into a read-only folder, so it needs no lock

@@ -1,10 +1,10 @@
-"""How fast is it? This library beside its rivals, each in a process of its own, step by step in turn.
+"""How fast is it? This library beside its rivals, each in a separate process, one step of each in turn.
 
     python scripts/benchmark.py train|attack|memory|growth|startup|all [--json FILE] [--rounds 5] ...
 
 A round runs one step of every contender, one after the other; what is reported is the median and the spread of the
 ratio within a round, so that a machine whose speed drifts does not matter. Rivals that are not installed are named and
-skipped; `pip install -r scripts/requirements-rivals.txt`, into an environment of its own, installs them (--python names
+skipped; `pip install -r scripts/requirements-rivals.txt`, into a separate environment, installs them (--python names
 its interpreter).
 """
 
@@ -39,7 +39,7 @@ class Contender:
 
 
 class Worker:
-    """A contender in a process of its own."""
+    """A contender in a separate process."""
 
     def __init__(self, contender, python):
         command = [python, "-m", "rivals.worker", contender.module, json.dumps(contender.settings)]

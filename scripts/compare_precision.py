@@ -69,7 +69,7 @@ def compare(path, n, overrides):
 
 
 def attacker(attack, model_fn, seed):
-    """One attack as a graph of its own, which is traced once."""
+    """One attack as a graph that is separate, which is traced once."""
     return tf.function(lambda x, y: attack(model_fn, x, y, seed=seed))
 
 

@@ -13,7 +13,7 @@ schedule    the lasso as a gradient, and pruning more and more in training: poly
 
 Of several lambdas that one is taken for each method and sparsity whose first network is right most often on validation
 images under PGD; the other seeds, and the table, are of that lambda alone.
-No fine-tuning after any of them. Every training is a run folder below --output: a stopped comparison goes on.
+No fine-tuning after any of them. Every training is a run folder below --output: a stopped comparison resumes.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python scripts/tfmot_trace.py FOLDER
 
-Reads `job.json` and `given.npz` in the folder and writes `trace.npz` there. For an environment of its own, that of
+Reads `job.json` and `given.npz` in the folder and writes `trace.npz` there. For a separate environment, that of
 `scripts/requirements-tfmot.txt`: importing TFMOT makes Keras 2 of `tf.keras` for the whole process.
 """
 

@@ -97,6 +97,7 @@ def trial(name, source, attack, shares, withstood, on, epsilon=EPSILON):
         high=np.ones(10, "float32"),
         seconds=2.0,
         subset=on,
+        kind=(attack, f"What {attack} does."),
     )
 
 

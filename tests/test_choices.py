@@ -13,6 +13,7 @@ from rsr_tf.cli import main
 from rsr_tf.config.schema import Config
 from rsr_tf.experiment.builders import build_learning_rate
 from rsr_tf.layers import noise
+from rsr_tf.training.objectives import OBJECTIVES
 
 
 def listed_in_error(function, *arguments, **options):
@@ -48,6 +49,10 @@ def test_label_sources_are_those_of_the_training(noisy_model):
     options = {"attack_labels": "none"}
     found = listed_in_error(rsr_tf.RSRModel, noisy_model.inputs, noisy_model.outputs, **options)
     assert tuple(found) == choices.LABEL_SOURCES
+
+
+def test_objectives_are_those_of_the_training():
+    assert tuple(OBJECTIVES) == choices.OBJECTIVES
 
 
 def test_suites_are_those_of_the_evaluation_in_the_other_order():

@@ -368,8 +368,8 @@ def test_suite_on_an_undefended_network_that_is_not_trained_is_one_line(config, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--network", "trained"], "--network and --images go with --suite"),
-        (["--images", "5"], "--network and --images go with --suite"),
+        (["--network", "trained"], "--network and --images require --suite"),
+        (["--images", "5"], "--network and --images require --suite"),
         (["--suite", "quick", "--images", "0"], "0 is not in the range x>=1"),
         (["--suite", "quick", "--network", "other"], "'other' is not one of 'pruned', 'trained', 'undefended'"),
     ],
@@ -589,7 +589,7 @@ def test_run_folder_that_another_process_just_made_is_one_line(config, tmp_path)
     folder.mkdir()
     with FolderLock(folder):
         message = stopped_with_one_line(["train", config, "--output", folder])
-    assert f"another `rsr` is at work in the folder {folder}" in message
+    assert f"another `rsr` process is using the folder {folder}" in message
     assert [path.name for path in folder.iterdir()] == [LOCK_FILE]
 
 

@@ -102,7 +102,7 @@ def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
 def test_lock_keeps_others_out_until_it_is_released(tmp_path):
     other = FolderLock(tmp_path / "a")
     with FolderLock(tmp_path / "a"):
-        with pytest.raises(ValueError, match="another `rsr` is at work in the folder"):
+        with pytest.raises(ValueError, match="another `rsr` process is using the folder"):
             other.acquire()
         with FolderLock(tmp_path / "b"):
             assert names_in(tmp_path) == ["a", "b"]

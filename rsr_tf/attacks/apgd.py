@@ -69,7 +69,7 @@ class APGD(GradientAttack):
     """
 
     name = "APGD"
-    description = "PGD that sets its own step size, and raises one of two losses: cross-entropy (CE) or DLR."
+    description = "PGD that adapts its step size; it maximizes one of two losses, cross-entropy (CE) or DLR."
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ class NoAttack(Attack):
     """The identity: returns the clean images."""
 
     name = "clean"
-    description = "The unchanged test images."
+    description = "No attack: the unmodified test images."
 
     def __call__(self, model_fn, x, labels, *, seed=None):
         return x
@@ -30,7 +30,7 @@ class RandomSigns(Attack):
     """
 
     name = "random noise"
-    description = "Not an attack: every pixel changes by plus or minus epsilon at random."
+    description = "No attack: every pixel moves up or down by epsilon at random."
 
     def __init__(self, epsilon):
         self.epsilon = float(epsilon)

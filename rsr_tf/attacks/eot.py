@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.validation import check_integers
+from rsr_tf.validation import check_integers, renamed_argument
 
 
 class LossAndGradient(NamedTuple):
@@ -57,24 +57,25 @@ def eot_gradient(model_fn, loss_fn, x, labels, *, eot_samples):
     return LossAndGradient(loss / eot_samples, gradient / eot_samples, correct <= eot_samples / 2)
 
 
-def average_over_draws(model_fn, draws):
+@renamed_argument("draws", "eot_samples")
+def average_over_draws(model_fn, eot_samples):
     """Wrap a random network so that any attack, also of another library, averages over its noise.
 
     The logits are the mean of the log-probabilities over the draws. The gradient of their cross-entropy is the mean of
     the gradients of the draws, as in `rsr_tf.attacks.EOTPGD`, plus the gradient of a term that is 0 where the draws
     agree: the logarithm of the sum over classes of the geometric mean of the probabilities. For a network without noise
-    the result is its logits up to a constant in each row. The gradient of one call needs the memory of `draws` calls of
-    the network.
+    the result is its logits up to a constant in each row. The gradient of one call needs the memory of `eot_samples`
+    calls of the network.
 
     Args:
         model_fn: function from images to logits.
-        draws: number of calls of the network for each call of the result.
+        eot_samples: number of calls of the network for each call of the result.
 
     Returns:
         A function from float32 `(n, h, w, c)` to float32 `(n, classes)`.
 
     Raises:
-        ValueError: for `draws` below 1.
+        ValueError: for `eot_samples` below 1.
 
     Example:
         >>> averaged = rsr_tf.attacks.average_over_draws(model_fn, 20)
@@ -82,10 +83,10 @@ def average_over_draws(model_fn, draws):
         >>> x_adv.shape
         TensorShape([16, 8, 8, 1])
     """
-    check_integers(1, draws=draws)
+    check_integers(1, eot_samples=eot_samples)
 
     def averaged(x):
-        return tf.add_n([tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32)) for _ in range(draws)]) / draws
+        return tf.add_n([tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32)) for _ in range(eot_samples)]) / eot_samples
 
     return averaged
 

@@ -37,8 +37,8 @@ class EOTPGD(GradientAttack):
 
     name = "EOT-PGD"
     description = (
-        "PGD whose every gradient is an average over draws of the network's noise, and which returns the strongest "
-        "image that it visited."
+        "PGD whose gradients are means over EOT samples, draws of the network's noise (one sample is plain PGD), and "
+        "which keeps the strongest image that it visited."
     )
 
     def __init__(

@@ -66,7 +66,7 @@ class PGD(Attack):
     """
 
     name = "PGD"
-    description = "Many small steps along the gradient of the loss, each projected back to within epsilon of the image."
+    description = "Several small steps along the gradient of the loss, each projected onto the allowed range."
     uses_gradients = True
 
     def __init__(
@@ -154,7 +154,7 @@ class FGSM(PGD):
     """
 
     name = "FGSM"
-    description = "One step of size epsilon along the gradient of the loss."
+    description = "One step of length epsilon: every pixel moves up or down, by the sign of the gradient of the loss."
 
     def __init__(
         self,

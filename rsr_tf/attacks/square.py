@@ -48,7 +48,7 @@ class Square(Attack):
     """
 
     name = "Square"
-    description = "Uses only the scores of the classes, no gradient: tries random squares and keeps those that do harm."
+    description = "Black-box: sees class scores and no gradient; keeps the random squares that lower the accuracy."
     uses_gradients = False
 
     def __init__(self, *, epsilon=8 / 255, queries=5000, p_init=0.8, eot_samples=1, rescore=True, confirmations=20):

@@ -83,6 +83,9 @@ class Training(Section):
         "steps", description="steps: x0.1 at half and at three quarters; cosine: up over 30 %, then down to 0"
     )
     weight_decay: NotNegative = Field(0.0, description="decoupled, on everything but alpha")
+    objective: Literal[*choices.OBJECTIVES] = Field(
+        "adversarial-training", description="how clean and adversarial images make the loss (Eq. 5)"
+    )
     clean_weight: Share = Field(0.5, description="a of Eq. 5")
     warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
@@ -151,7 +154,7 @@ class Pruning(Section):
             value = getattr(self, key)
             if key not in SCHEDULE_KEYS[self.schedule] and value != type(self).model_fields[key].default:
                 raise ValueError(f'schedule "{self.schedule}" does not use {key} ({value})')
-        if self.filters and self.schedule in ("constant", "polynomial"):
+        if self.filters and self.in_training:
             raise ValueError(f'schedule "{self.schedule}" prunes in training, too early for filters ({self.filters:g})')
         if not self.begin < self.end:
             raise ValueError(f"begin ({self.begin:g}) must be less than end ({self.end:g})")
@@ -178,7 +181,7 @@ class Evaluation(Section):
     step_size: PixelDistance = Field(2 / 255, description="length of a PGD step, at most epsilon")
     steps: PositiveCount = Field(7, description="number of PGD steps")
     images: Count = Field(1000, description="test images, the first ones; 0 takes all")
-    draws: PositiveCount = Field(5, description="repetitions, each with new noise and a new start")
+    draws: PositiveCount = Field(5, description="repeats of the attack, each with new noise and a new start")
     batch_size: PositiveCount = Field(250, description="images attacked at once")
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """Data sets as arrays, and arrays as `tf.data` pipelines.
 
-To add a source, write a loader in a new module, and add it to `LOADERS`.
+To add a source, write a loader in a new module, and add it to `LOADERS`, and its name to `rsr_tf.choices`.
 """
 
 import functools

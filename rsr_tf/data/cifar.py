@@ -57,7 +57,7 @@ def _decode(name, title, directory):
         jpeg = next(iter(encoded))["image"].numpy().startswith(JPEG_MARK)
     except Exception as error:  # TFDS raises many kinds: no network, no disk, a broken copy
         raise FileNotFoundError(
-            f"{title} could not be loaded by TFDS; set `directory` to a prepared copy, or see to the network. "
+            f"{title} could not be loaded by TFDS; set `directory` to a prepared copy, or check the connection. "
             f"Received: {type(error).__name__}: {first_line(error)}"
         ) from error
     arrays = {"jpeg": np.array(jpeg)}

@@ -45,7 +45,7 @@ def mean_logits(model_fn, images, *, calls=20):
 
 
 def logit_scale(logits):
-    """Return the median over images of the standard deviation of their logits, which is kept above 0."""
+    """Return the median over images of the standard deviation of their logits, at least 1e-12."""
     return max(float(np.median(np.std(logits, axis=1))), 1e-12)
 
 

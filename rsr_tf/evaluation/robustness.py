@@ -118,7 +118,8 @@ class _Evaluation:
         measured: dict with the `"logits"` of the network and the share of `"zeros"` in its gradients.
         steps: list of `Step`.
         sizes: dict from `ALL_IMAGES` and `CHECK_IMAGES` to the number of images.
-        expected_seconds: what the attacks take if the first ones break every image, and if none breaks any.
+        expected_seconds: shortest and longest expected duration: if the first attacks break every image, and if none
+            breaks any.
         runner: an `AttackRunner`.
     """
 

@@ -44,6 +44,7 @@ class AttackResult:
         subset: which images were attacked, one of `rsr_tf.evaluation.suites.ALL_IMAGES` (default), `CHECK_IMAGES` and
             `STILL_ROBUST`.
         uses_gradients: whether the attack uses gradients of the network. Defaults to `True`.
+        kind: name and description of the attack, for the reader of a report. Defaults to empty strings.
     """
 
     name: str
@@ -58,6 +59,7 @@ class AttackResult:
     seconds: float
     subset: str = ALL_IMAGES
     uses_gradients: bool = True
+    kind: tuple = ("", "")
 
 
 class AttackRunner:
@@ -156,6 +158,7 @@ class AttackRunner:
             seconds=float(sum(part["seconds"] for part in parts)),
             subset=subset,
             uses_gradients=getattr(attack, "uses_gradients", True),
+            kind=(getattr(attack, "name", type(attack).__name__), getattr(attack, "description", "")),
             **found,
         )
         self.results.append(result)

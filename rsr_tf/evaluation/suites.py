@@ -8,7 +8,7 @@ from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
 
-# Identifiers of networks, subsets and steps, which stand in every verdict. Those of steps name the files of a stored
+# Identifiers of networks, subsets and steps, used in every verdict. Those of steps name the files of a stored
 # state and are hashed into the seed of each step: never change them. The report has labels for readers.
 
 NOISE_ON = "noise_on"
@@ -56,7 +56,7 @@ WIDE_RADII = (64 / 255, 0.5)
 
 @dataclass(frozen=True)
 class Suite:
-    """The computation that a suite spends.
+    """The budget of a suite.
 
     Args:
         num_images: number of test images that the claim is about.

@@ -18,8 +18,8 @@ def make_verdict(results, checks, worst_cases, *, parameters, curve=None):
 
     Returns:
         A JSON-serializable dict: `"claim"`, `"sentence"`, `"failed_checks"`, `"by_noise"` (clean and worst case with
-        noise on and off), `"attacks"` (a row for each attack and network that it was scored on), `"checks"`, `"curve"`
-        (a score for each epsilon), `"parameters"`.
+        noise on and off), `"attacks"` (a row for each attack and network that it was scored on), `"kinds"` (name
+        and description of each kind of attack), `"checks"`, `"curve"` (a score for each epsilon), `"parameters"`.
     """
     clean = results[0].scores
     found = claim(worst_cases)
@@ -31,6 +31,7 @@ def make_verdict(results, checks, worst_cases, *, parameters, curve=None):
             name: {"clean": clean[name].as_dict(), "worst_case": worst_case} for name, worst_case in worst_cases.items()
         },
         "attacks": [row for result in results for row in attack_rows(result, parameters["num_images"])],
+        "kinds": [list(kind) for kind in dict.fromkeys(result.kind for result in results)],
         "checks": [check.as_dict() for check in checks],
         "curve": [{"epsilon": radius, **score.as_dict()} for radius, score in (curve or {}).items()],
         "parameters": parameters,

@@ -19,7 +19,7 @@ from rsr_tf.evaluation.runner import count_correct
 from rsr_tf.evaluation.runtime import expected_zoo_seconds
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.state import State, derived_seed
-from rsr_tf.validation import checked, fingerprint, renamed_argument
+from rsr_tf.validation import check_integers, checked, fingerprint, renamed_argument
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def describe_result(result):
 
 
 def shares(hits, attacked, total):
-    """Return a number of images as a share of those attacked and of all, with Wilson intervals; `None` if of none."""
+    """Return a number of images as a share of those attacked and of all, with intervals; `None` if the total is 0."""
     shares = {"images": hits}
     for name, n in (("of_attacked", attacked), ("of_all", total)):
         share = {"mean": hits / n, "interval": list(wilson_interval(hits / n, n)), "num_images": n} if n else None
@@ -264,9 +264,7 @@ def _sources(networks, columns):
 def _check(*, tier, **counts):
     if tier not in TIERS:
         raise ValueError(f"`tier` must be one of {tuple(TIERS)}. Received: tier={tier}")
-    for name, value in counts.items():
-        if not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value}")
+    check_integers(1, **counts)
 
 
 def _report_progress(parts, total):

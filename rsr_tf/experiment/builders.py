@@ -73,6 +73,7 @@ def build_rsr_model(config, network, *, warmup_steps):
         network.inputs,
         network.outputs,
         attack=attack,
+        objective=config.training.objective,
         clean_weight=config.training.clean_weight,
         attack_labels=section.labels,
         warmup_steps=warmup_steps,

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import evaluation, pruning
-from rsr_tf.config import UserError, parse_config
-from rsr_tf.errors import disk_errors, user_errors
+from rsr_tf.config import parse_config
+from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, networks_of, open_saved_model
 from rsr_tf.experiment.provenance import attack_parameters, describe_network, versions

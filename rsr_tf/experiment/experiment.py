@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import data, pruning
-from rsr_tf.config import UserError, parse_config
-from rsr_tf.errors import disk_errors, require, user_errors
+from rsr_tf.config import parse_config
+from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.experiment import builders, export_benchmark
 from rsr_tf.experiment.evaluate import (
     attack_examples,
@@ -78,7 +78,7 @@ class Experiment:
 
     def run(self):
         """Run all stages in order."""
-        for package, extra in PACKAGES.items():  # a missing package should not be noticed after the training only
+        for package, extra in PACKAGES.items():  # report a missing package before the training
             require(package, extra=extra)
         for stage in (self.train, self.prune, self.evaluate, self.export, self.report):
             started = time.monotonic()

@@ -72,7 +72,7 @@ def measure_network(model, entry, folder, *, data_set, config, save):
         if not file.exists():
             with replacing(file) as temporary:
                 export_format.write(model, temporary)
-        found |= {"file": export_format.file, "runtime": export_format.runtime, "noise_on": export_format.noisy}
+        found |= {"file": export_format.file, "runtime": export_format.runtime, "noisy": export_format.noisy}
         found |= benchmark.file_sizes(file)
         loaders[export_format.title] = functools.partial(export_format.load, file)
         if "scores" not in found:

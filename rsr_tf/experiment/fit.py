@@ -1,4 +1,4 @@
-"""Train a model by the settings of a config, from its last checkpoint on."""
+"""Train a model with the settings of a config, starting from its last checkpoint."""
 
 import contextlib
 import logging
@@ -29,7 +29,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
         epochs: total number of epochs, those before the checkpoint included.
         peak: the highest learning rate.
         schedule: learning-rate schedule. Defaults to that of the config.
-        pruning_schedule: schedule of `rsr_tf.pruning` that prunes meanwhile. Defaults to `None`.
+        pruning_schedule: schedule of `rsr_tf.pruning` that prunes during this training. Defaults to `None`.
 
     Raises:
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.

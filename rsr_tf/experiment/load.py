@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import evaluation
-from rsr_tf.config import Config, UserError, load_config, parse_config
-from rsr_tf.errors import first_line, user_errors
+from rsr_tf.config import Config, load_config, parse_config
+from rsr_tf.errors import UserError, first_line, user_errors
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export.saved_model import read_metadata
 from rsr_tf.identity import content_hash

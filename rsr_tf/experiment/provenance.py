@@ -1,4 +1,4 @@
-"""What was measured, on what, with which versions and on which machine: the heads of the JSON files of a run."""
+"""The metadata of the JSON files of a run: data, network, scheme, versions of packages, machine."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""The JSON files of a run: reading, writing, and their schema, to which earlier files are brought up to date.
+"""The JSON files of a run: reading, writing, their schema, and the conversion of earlier files.
 
 Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
 
@@ -11,6 +11,7 @@ Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
     subset, still_robust     images that an attack was given; were "on" and "left"
     robust_accuracy          under this attack and all before it; was "withstood"
     by_noise, noise          of a verdict and its claim; were "networks" and "network"
+    kinds                    name and description of each kind of attack in a verdict; new
 """
 
 import json
@@ -100,6 +101,7 @@ def _with_noise_of_verdict(verdict):
         "claim": {**_keys(claim, {"network": "noise"}), "noise": NOISE[claim["network"]]},
         "by_noise": _keys(verdict["networks"], NOISE),
         "attacks": [_row_of_verdict(row) for row in verdict["attacks"]],
+        "kinds": [],
         "parameters": parameters,
     }
 
@@ -118,6 +120,8 @@ def _renamed(value, place=""):
     if not isinstance(value, dict):
         return value
     names = RENAMED | {"draws": _meaning_of_draws(value, place)}
+    if isinstance(value.get("noisy"), bool):  # of an export format, whether it has noise
+        names = names | {"noisy": "noisy"}
     return {names.get(key, key): _renamed(entry, key) for key, entry in value.items()}
 
 

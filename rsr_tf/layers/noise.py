@@ -8,7 +8,9 @@ The state, that is `alpha`, `mask` and the source of random numbers, is held by 
 import numpy as np
 import tensorflow as tf
 
-KINDS = ("channel", "layer", "element", "none")
+from rsr_tf.choices import NOISE_KINDS
+
+KINDS = NOISE_KINDS
 """Granularity of `alpha`: per filter (as in the paper), per layer, per weight (PNI, He et al. 2019), or no noise."""
 
 

@@ -50,7 +50,7 @@ class WeightNoise:
     and so on, and deliberately no `mask`, which could be mistaken for the mask of the whole layer.
 
     Args:
-        noise: granularity of `alpha`, one of `rsr_tf.noise.KINDS`. Defaults to `"channel"`, as in the paper.
+        noise: granularity of `alpha`, one of `rsr_tf.layers.noise.KINDS`. Defaults to `"channel"`, as in the paper.
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
         seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
             Defaults to `None`.

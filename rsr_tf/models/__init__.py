@@ -4,7 +4,8 @@ Every convolution and dense layer is noisy and has the lasso. Two arguments sele
 `noise="none", lasso=0`, CNI has noise, Lasso has lasso, RSR has both. `noise="layer"` is Parametric Noise Injection
 (PNI, He et al. 2019).
 
-To add a network, write a function with the arguments of `resnet20` in a new module, and add it to `MODELS`.
+To add a network, write a function with the arguments of `resnet20` in a new module, and add it to `MODELS`, and its
+name to `rsr_tf.choices`.
 """
 
 from rsr_tf.models.common import CIFAR10_MEAN, CIFAR10_STD

@@ -10,12 +10,12 @@ import numbers
 import keras
 import numpy as np
 
+from rsr_tf.choices import SCOPES
 from rsr_tf.layers import make_prunable, prunable_kernels
 from rsr_tf.layers.registry import check_functional, is_functional, stock_class
 from rsr_tf.pruning.masks import put_mask
 from rsr_tf.pruning.thresholds import gamma_for_cap, gamma_for_sparsity, global_gammas, threshold_mask
 
-SCOPES = ("global", "layer")
 ENDS = ("first", "last")
 
 

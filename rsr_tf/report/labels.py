@@ -36,32 +36,11 @@ ATTACKS = {
 """Labels of the attacks of a suite by their identifier in a verdict."""
 
 RADIUS = ", epsilon "
-"""What stands between the identifier of an attack and the radius at which a suite repeats it."""
+"""Separator between the identifier of an attack and its radius."""
 
 DIRECT, TRANSFER, RESCALED = "direct", "transfer", "rescaled"
 ORIGINS = {DIRECT: "crafted on this network", TRANSFER: "transfer", RESCALED: "rescaled logits"}
 """Labels of the network that an attack was crafted on, relative to the one it is scored on."""
-
-_PGD = (
-    "PGD",
-    "several smaller steps of the FGSM kind, each followed by a projection onto the allowed range. Short: a smaller "
-    "budget of steps and noise draws. Single draw: each gradient uses one draw of the network's noise. Where the "
-    "settings name EOT samples, the gradient is the mean over that many draws (expectation over transformation)",
-)
-KINDS = {
-    "NoAttack": ("clean", "no attack: the unmodified test images"),
-    "RandomSigns": ("random noise", "no attack: each pixel moves up or down by epsilon at random"),
-    "FGSM": ("FGSM", "one step: each pixel moves up or down by epsilon, by the sign of the gradient of the loss"),
-    "PGD": _PGD,
-    "EOTPGD": _PGD,
-    "APGD": ("APGD", "PGD that adapts its step size; it maximizes one of two losses, CE or DLR"),
-    "Square": (
-        "Square",
-        "black-box: sees the class scores and no gradients; changes random squares of pixels and keeps the changes "
-        "that lower the accuracy",
-    ),
-}
-"""Name and description of the kinds of attacks, by class name."""
 
 SETTINGS = {"eot_samples": "EOT samples", "loss_fn": "loss"}
 """Labels of attack settings that differ from the name of the parameter."""

@@ -44,8 +44,7 @@ def _scores(evaluation):
         "rows": [row for name, entry in networks.items() for row in _table_rows(name, entry)],
         "examples": _example_rows(evaluation),
         "layers": pruned["layers"],
-        "histogram": weight_histogram(networks),
-        "share_below": share_below_by_network(networks),
+        "figures": [weight_histogram(networks), share_below_by_network(networks)],
     }
 
 

@@ -47,7 +47,7 @@ def verdict_view(verdict):
         "checks": verdict["checks"],
         "charts": {noise_of(verdict, target): attack_chart(verdict, target) for target in verdict["by_noise"]},
         "curve": epsilon_curve(verdict),
-        "kinds": kinds(verdict),
+        "kinds": verdict["kinds"],
         "attacks": attack_table(verdict),
         "chosen": verdict["parameters"]["images"],
         "images": {subset: _most_images(verdict, subset) for subset in ("all", "checks")},
@@ -151,12 +151,6 @@ def network_rows(verdict):
         }
         for name, found in verdict["by_noise"].items()
     ]
-
-
-def kinds(verdict):
-    """Return name and description of each kind of attack in a verdict, as a list of pairs."""
-    found = {row["parameters"]["attack"] for row in verdict["attacks"]}
-    return list(dict.fromkeys(kind for name, kind in labels.KINDS.items() if name in found))
 
 
 def attack_table(verdict):

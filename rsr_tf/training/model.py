@@ -8,7 +8,7 @@ import tensorflow as tf
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.regularizers import soft_threshold
 from rsr_tf.training.batches import class_indices, first_batch
-from rsr_tf.training.objectives import AdversarialTraining, ForwardPass
+from rsr_tf.training.objectives import OBJECTIVES, ForwardPass
 from rsr_tf.validation import check_batch
 
 
@@ -20,7 +20,7 @@ class RSRModel(keras.Model):
 
     In each step, the attack runs inside the training graph, with the network in inference mode and its noise on. Then
     the network runs on the clean and on the adversarial images in training mode. The lasso is the sum of the L1
-    regularizers of the layers, and counted once. Alternatively it is a proximal step after every update of the
+    regularizers of the layers, and counted once. With `proximal_lasso` it is a proximal step after every update of the
     optimizer, `sign(w) * max(|w| - learning_rate * lambda, 0)` on every conv and dense kernel, which gives exact zeros.
     If the optimizer has weight decay, `alpha` is excluded from it; pass `compile` an unbuilt optimizer.
 
@@ -31,6 +31,7 @@ class RSRModel(keras.Model):
         inputs, outputs: as for `keras.Model`: one image input with pixels in [0,1], one output of logits.
         attack: function `(model_fn, x, y, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD()`. `None`, the default,
             trains without adversarial images.
+        objective: key of `rsr_tf.training.objectives.OBJECTIVES`. Defaults to `"adversarial-training"`, Eq. 5.
         clean_weight: a of Eq. 5, in [0, 1]. Defaults to 0.5.
         attack_labels: `"true"` (default), or `"predicted"` to attack the network's own predictions, which avoids label
             leaking.
@@ -43,15 +44,11 @@ class RSRModel(keras.Model):
         seed: integer for the random starts of the attack. Defaults to a random one.
         **kwargs: as for `keras.Model`.
 
-    Attributes:
-        objective: the `rsr_tf.training.objectives.AdversarialTraining` made of `clean_weight` and `attack_labels`; may
-            be replaced by another objective before the model is trained. A replaced one is not saved with the model.
-
     Raises:
-        ValueError: for a `clean_weight` outside [0, 1], unknown `attack_labels`, negative `warmup_steps` or
-            `proximal_lasso`, or more than one input or output; by `fit`, for images outside [0,1] or labels out of
-            range in the first batch of arrays or of a `tf.data.Dataset`; by `compile`, for `proximal_lasso` with an
-            optimizer that has `use_ema`.
+        ValueError: for an unknown `objective` or `attack_labels`, a `clean_weight` outside [0, 1], negative
+            `warmup_steps` or `proximal_lasso`, or more than one input or output; by `fit`, for images outside [0,1] or
+            labels out of range in the first batch of arrays or of a `tf.data.Dataset`; by `compile`, for
+            `proximal_lasso` with an optimizer that has `use_ema`.
 
     Example:
         >>> rsr = rsr_tf.RSRModel(model.inputs, model.outputs, attack=rsr_tf.attacks.PGD(steps=1))
@@ -65,6 +62,7 @@ class RSRModel(keras.Model):
         self,
         *args,
         attack=None,
+        objective="adversarial-training",
         clean_weight=0.5,
         attack_labels="true",
         warmup_steps=0,
@@ -82,7 +80,10 @@ class RSRModel(keras.Model):
             raise ValueError(f"`warmup_steps` must not be negative. Received: warmup_steps={warmup_steps}")
         if not proximal_lasso >= 0:
             raise ValueError(f"`proximal_lasso` must not be negative. Received: proximal_lasso={proximal_lasso}")
-        self.objective = AdversarialTraining(clean_weight, attack_labels)
+        if objective not in OBJECTIVES:
+            raise ValueError(f"`objective` must be one of {tuple(OBJECTIVES)}. Received: objective={objective!r}")
+        self.objective_name = objective
+        self.objective = OBJECTIVES[objective](clean_weight, attack_labels)
         self.warmup_steps = int(warmup_steps)
         self.proximal_lasso = float(proximal_lasso)
         self.seed = seed
@@ -260,6 +261,7 @@ class RSRModel(keras.Model):
         return {
             **super().get_config(),
             "attack": keras.saving.serialize_keras_object(self.attack),
+            "objective": self.objective_name,
             **self.objective.get_config(),
             "warmup_steps": self.warmup_steps,
             "proximal_lasso": self.proximal_lasso,

@@ -1,14 +1,15 @@
 """Training objectives: how the clean and the adversarial images of a batch make its loss.
 
 `RSRModel` runs the network on both kinds of images and passes the results to its objective, in training and in
-validation alike. Another scheme, such as TRADES or MART, is a subclass of `AdversarialTraining`.
+validation alike. Another scheme, such as TRADES or MART, is a subclass of `AdversarialTraining` and a row of
+`OBJECTIVES`.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-LABEL_SOURCES = ("true", "predicted")
+from rsr_tf.choices import LABEL_SOURCES
 
 
 class ForwardPass(NamedTuple):
@@ -27,7 +28,7 @@ class AdversarialTraining:
     """Weighted sum of the clean and the adversarial loss (Eq. 5): `a * loss(clean) + (1 - a) * loss(adversarial)`.
 
     To write another objective, override `__call__` for the loss, `attacked_labels` for what the attack maximizes, or
-    both, and assign an instance to `RSRModel.objective` before the model is trained.
+    both, and add the class to `OBJECTIVES`.
 
     Args:
         clean_weight: a, in [0, 1]. Defaults to 0.5.
@@ -46,7 +47,7 @@ class AdversarialTraining:
         ...         p = tf.nn.softmax(clean.logits)
         ...         log_ratio = tf.nn.log_softmax(clean.logits) - tf.nn.log_softmax(adversarial.logits)
         ...         return clean.loss + 6.0 * tf.reduce_mean(tf.reduce_sum(p * log_ratio, axis=-1))
-        >>> model.objective = TRADES()
+        >>> OBJECTIVES["trades"] = TRADES  # for RSRModel(..., objective="trades")
     """
 
     def __init__(self, clean_weight=0.5, attack_labels="true"):
@@ -73,7 +74,7 @@ class AdversarialTraining:
         return tf.argmax(model_fn(x), axis=-1) if self.attack_labels == "predicted" else y
 
     def __call__(self, clean, adversarial, y, sample_weight):
-        """Return the loss of a batch; not called without an attack, where it is the clean loss.
+        """Return the loss of a batch; called only with an attack; without one, the loss is the clean loss.
 
         Both losses include the regularization losses. The weights sum to 1, so these count once.
 
@@ -90,3 +91,7 @@ class AdversarialTraining:
     def get_config(self):
         """Return the arguments as a dict; they are also arguments of `RSRModel`."""
         return {"clean_weight": self.clean_weight, "attack_labels": self.attack_labels}
+
+
+OBJECTIVES = {"adversarial-training": AdversarialTraining}
+"""Name, as in a config and in saved models -> class."""

@@ -1,4 +1,4 @@
-"""The same training on noisy convolutions with Keras' own BatchNormalization and ReLU as layers apart."""
+"""The same training on noisy convolutions with Keras' own BatchNormalization and ReLU as separate layers."""
 
 import rsr_tf
 from rivals import LASSO, ours

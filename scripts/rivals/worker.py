@@ -1,4 +1,4 @@
-"""One rival in a process of its own: reads a line for each request, answers with the seconds that a step took."""
+"""One rival in a separate process: reads a line for each request, answers with the seconds that a step took."""
 
 import importlib
 import json

@@ -134,5 +134,5 @@ def test_average_over_draws_calls_the_network_so_often():
 
 
 def test_average_over_no_draws_is_refused():
-    with pytest.raises(ValueError, match=r"`draws` must be an integer of at least 1. Received: draws=0"):
+    with pytest.raises(ValueError, match=r"`eot_samples` must be an integer of at least 1. Received: eot_samples=0"):
         average_over_draws(lambda x: x, 0)

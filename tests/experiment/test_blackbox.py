@@ -132,7 +132,7 @@ def test_columns_of_zoo_are_gathered_over_calls(run, monkeypatch, tmp_path):
 def test_folder_that_another_process_is_at_work_in_is_one_line(run, tmp_path, command):
     with FolderLock(tmp_path):
         line = stopped_with_one_line(command, run.path, "--images", 3, "--output", tmp_path)
-    assert line == f"rsr: another `rsr` is at work in the folder {tmp_path}"
+    assert line == f"rsr: another `rsr` process is using the folder {tmp_path}"
     assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 

@@ -89,7 +89,7 @@ def test_stage_writes_and_measures_every_artefact(measured_once):
         for entry in network["artefacts"].values():
             assert (folder.artefacts / name / entry["file"]).exists()
             clean, attacked = entry["scores"]["clean"], entry["scores"]["pgd"]
-            assert (clean["num_images"], clean["repeats"]) == (60, 1 + entry["noise_on"])
+            assert (clean["num_images"], clean["repeats"]) == (60, 1 + entry["noisy"])
             assert (attacked["num_images"], attacked["repeats"]) == (60, 2)
 
 

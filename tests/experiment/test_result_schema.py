@@ -38,6 +38,8 @@ def test_no_word_of_the_earlier_schema_is_left(old, file):
     found = up_to_date(json.loads((old / file).read_text()))
     assert found["schema"] == SCHEMA
     gone = {"draws", "n", "noisy", "stripped", "withstood", "before pruning", "after pruning", "as trained", "on"}
+    if file == "artefacts.json":
+        gone -= {"noisy"}  # there it says of a file whether it has noise
     assert keys_of(found) & gone == set()
     assert up_to_date(found) is found
 
@@ -81,6 +83,7 @@ def test_verdict_is_by_noise_predictions_and_eot_samples():
         },
         "by_noise": {"noise_on": {"clean": majority}, "noise_off": {"clean": majority}},
         "curve": [],
+        "kinds": [],
         "attacks": [
             {
                 **{"attack": "APGD-CE", "crafted_on": "noise_on", "scored_on": "noise_off"},

@@ -29,7 +29,7 @@ def is_locked(folder):
     """Return whether another process finds the folder locked."""
     script = "import sys; from rsr_tf.files import FolderLock; FolderLock(sys.argv[1]).acquire()"
     result = subprocess.run([sys.executable, "-c", script, folder.path], capture_output=True, text=True, check=False)
-    assert result.returncode == 0 or "another `rsr` is at work in the folder" in result.stderr
+    assert result.returncode == 0 or "another `rsr` process is using the folder" in result.stderr
     return result.returncode != 0
 
 
@@ -158,11 +158,11 @@ def test_folder_whose_making_was_cut_short_is_taken(tmp_path):
 def test_folder_in_use_is_refused_until_it_is_released(tmp_path):
     first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     first.claim({"seed": 0}, {})
-    with pytest.raises(ValueError, match=f"another `rsr` is at work in the folder {tmp_path / 'run'}"):
+    with pytest.raises(ValueError, match=f"another `rsr` process is using the folder {tmp_path / 'run'}"):
         second.check({"seed": 0})
     first.release()
     second.check({"seed": 0})
-    with pytest.raises(ValueError, match="another `rsr` is at work"):
+    with pytest.raises(ValueError, match="another `rsr` process is using"):
         first.check({"seed": 0})
 
 
@@ -177,7 +177,7 @@ with FolderLock(sys.argv[1]):
     process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "run"], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "locked\n"
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(ValueError, match="another `rsr` is at work"):
+    with pytest.raises(ValueError, match="another `rsr` process is using"):
         folder.claim(VALUES, VERSIONS)
     process.kill()
     process.communicate()

@@ -8,7 +8,6 @@ from rsr_tf.report.verdict_page import (
     attack_table,
     claim_sentences,
     facts,
-    kinds,
     settings,
     strongest_first,
     summary,
@@ -81,9 +80,13 @@ def test_settings_of_an_attack_are_words():
     )
 
 
-def test_kinds_are_those_of_the_verdict_each_once():
-    assert [name for name, _ in kinds(noisy_verdict())] == ["clean", "PGD", "APGD"]
-    assert [name for name, _ in kinds(plain_verdict())] == ["clean", "FGSM"]
+def test_kinds_of_attacks_are_named_and_described_on_the_page():
+    view = verdict_view(noisy_verdict())
+    assert view["kinds"] == [
+        ["NoAttack", "What NoAttack does."],
+        ["EOTPGD", "What EOTPGD does."],
+        ["APGD", "What APGD does."],
+    ]
 
 
 def test_facts_name_data_seed_seconds_of_each_attack_once_and_versions():

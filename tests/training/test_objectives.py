@@ -7,7 +7,7 @@ import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
-from rsr_tf.training.objectives import AdversarialTraining, ForwardPass
+from rsr_tf.training.objectives import OBJECTIVES, AdversarialTraining, ForwardPass
 
 
 class TRADES(AdversarialTraining):
@@ -43,12 +43,15 @@ def test_attacked_labels_are_the_true_or_the_predicted_ones():
     assert AdversarialTraining(attack_labels="predicted").attacked_labels(model_fn, None, y).numpy().tolist() == [1, 0]
 
 
+@pytest.fixture(autouse=True)
+def trades(monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "trades", TRADES)
+
+
 def trades_model():
     network = tiny_network(noise="none", lasso=1e-3)
     attack = rsr_tf.attacks.PGD(epsilon=0.1, step_size=0.05, steps=2)
-    model = rsr_tf.RSRModel(network.inputs, network.outputs, attack=attack, seed=0)
-    model.objective = TRADES()
-    return compiled(model)
+    return compiled(rsr_tf.RSRModel(network.inputs, network.outputs, attack=attack, objective="trades", seed=0))
 
 
 @pytest.mark.slow
@@ -75,3 +78,15 @@ def test_another_objective_trains_in_one_trace(images, labels):
     history = model.fit(images, labels, epochs=8, verbose=0).history
     assert len(traces) == 1
     assert history["loss"][-1] < history["loss"][0]
+
+
+def test_objective_is_saved_with_the_model(tmp_path):
+    model = trades_model()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.objective, TRADES)
+
+
+def test_unknown_objective_is_refused(noisy_model):
+    with pytest.raises(ValueError, match=r"`objective` must be one of .* Received: objective='mart'"):
+        rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs, objective="mart")

@@ -123,7 +123,7 @@ COMPARISONS = (
 
 
 def scores_find_little_more(broken, n, *, limit=0.02):
-    """Check that an attack by scores breaks next to nothing that the attacks by gradients left robust.
+    """Check that an attack by scores breaks few images that the attacks by gradients did not break.
 
     Args:
         broken: floats, for each network the share of all images that the attack broke after the others.

@@ -108,7 +108,7 @@ def not_stronger(name, weak, strong, *, suggests):
         suggests: what a failure suggests, as the end of a sentence.
 
     Returns:
-        A `Check`; its value is by how much more the stronger attack leaves.
+        A `Check`; its value is the accuracy under the stronger attack minus that under the weaker one.
     """
     (weak_title, weak_shares), (strong_title, strong_shares) = weak, strong
     difference, limit = paired_difference(strong_shares, weak_shares)

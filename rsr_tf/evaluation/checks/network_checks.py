@@ -1,4 +1,4 @@
-"""Checks that need no attack: is the network random as it should be, and does it return what an attack needs?"""
+"""Checks of the network itself: whether it is random as expected, returns logits, and has gradients."""
 
 import numpy as np
 

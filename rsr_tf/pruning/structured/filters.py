@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsr_tf.choices import SCOPES
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.noise import kernel_std
 from rsr_tf.pruning.magnitude import select_kernels
 from rsr_tf.pruning.masks import put_mask
 from rsr_tf.pruning.structured.channels import ChannelMap
 
-SCOPES = ("layer", "global")
 CRITERIA = {"l1": 1, "l2": 2}
 """Names and exponents of the norms."""
 TINY = np.finfo("float64").tiny

@@ -167,7 +167,7 @@ def test_removed_filters_have_no_noise_before_the_rebuild():
     [
         ({"share": 1.5}, r"`share` must be in \[0, 1\]. Received: share=1.5"),
         ({"share": float("nan")}, r"`share` must be in \[0, 1\]. Received: share=nan"),
-        ({"scope": "block"}, r"`scope` must be one of \('layer', 'global'\). Received: scope='block'"),
+        ({"scope": "block"}, r"`scope` must be one of \('global', 'layer'\). Received: scope='block'"),
         ({"criterion": "l3"}, r"`criterion` must be one of \('l1', 'l2'\). Received: criterion='l3'"),
     ],
 )
