@@ -15,6 +15,9 @@ LASSO_STEPS = ("gradient", "proximal")
 LABEL_SOURCES = ("true", "predicted")
 """Values of `attack.labels`."""
 
+NORMS = ("linf", "l2")
+"""Values of `attack.norm`: keys of `rsr_tf.attacks.norms.NORMS`."""
+
 OBJECTIVES = ("adversarial-training",)
 """Values of `training.objective`: keys of `rsr_tf.training.objectives.OBJECTIVES`."""
 

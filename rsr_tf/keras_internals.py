@@ -1,4 +1,4 @@
-"""Every use of private names of Keras. All functions are tested with Keras 3.12 to 3.15.
+"""Every use of private names of Keras. Tested with Keras 3.12.4 and 3.15.1.
 
 Other modules must not use such names (there is a test for it), so a new version of Keras requires changes here only.
 """

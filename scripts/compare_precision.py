@@ -44,8 +44,8 @@ def compare(path, n, overrides):
     chosen = evaluation.draw_test_images(len(data_set.test.labels), n, seed=config.seed)
     images, labels = data_set.test.pixels()[chosen], data_set.test.labels[chosen]
     networks = {
-        "as trained": variants(load_network(path))["stripped"],
-        "float32": finished.networks["stripped"],
+        "as trained": variants(load_network(path))["noise_off"],
+        "float32": finished.networks["noise_off"],
     }
     epsilon = config.evaluation.epsilon
     attacks = {
@@ -69,7 +69,7 @@ def compare(path, n, overrides):
 
 
 def attacker(attack, model_fn, seed):
-    """One attack as a graph that is separate, which is traced once."""
+    """Return an attack as a separate graph, which is traced once."""
     return tf.function(lambda x, y: attack(model_fn, x, y, seed=seed))
 
 

@@ -127,7 +127,7 @@ def measure(arguments, output, method, sparsity, lasso, *, seed):
         for name, model_fn in networks.items()
     }
     row |= {name: scores[first][name]["mean"] for name in ("clean", "pgd")}
-    row |= {"pgd_noise_off": scores["stripped"]["pgd"]["mean"], "n": len(labels)}
+    row |= {"pgd_noise_off": scores["noise_off"]["pgd"]["mean"], "n": len(labels)}
     done.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     return row
 

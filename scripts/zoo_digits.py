@@ -46,7 +46,8 @@ def main():
         "result": describe_result(result),
     }
     share = record["result"]["success"]["of_attacked"]
-    print(f"broken: {share['mean']:.1%} of n={share['n']} ({share['interval'][0]:.1%} to {share['interval'][1]:.1%})")
+    low, high = share["interval"]
+    print(f"broken: {share['mean']:.1%} of n={share['num_images']} ({low:.1%} to {high:.1%})")
     print(json.dumps(record["result"], indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

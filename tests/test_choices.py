@@ -9,6 +9,7 @@ import pytest
 
 import rsr_tf
 from rsr_tf import choices, data, evaluation, models
+from rsr_tf.attacks.norms import NORMS
 from rsr_tf.cli import main
 from rsr_tf.config.schema import Config
 from rsr_tf.experiment.builders import build_learning_rate
@@ -49,6 +50,10 @@ def test_label_sources_are_those_of_the_training(noisy_model):
     options = {"attack_labels": "none"}
     found = listed_in_error(rsr_tf.RSRModel, noisy_model.inputs, noisy_model.outputs, **options)
     assert tuple(found) == choices.LABEL_SOURCES
+
+
+def test_norms_are_those_of_the_attacks():
+    assert tuple(NORMS) == choices.NORMS
 
 
 def test_objectives_are_those_of_the_training():

@@ -522,7 +522,7 @@ def test_unknown_suite_is_refused(config):
     [
         ("attack.epsilonn=0.1", "unknown key `attack.epsilonn`. Expected `epsilon`?"),
         ("training.epochs=many", "`training.epochs` should be a valid integer. Received: 'many'"),
-        ("attack.epsilon=8", "`attack.epsilon` should be less than or equal to 1. Received: 8"),
+        ("attack.epsilon=8", "`attack.epsilon` must be at most 1 in linf. Received: 8"),
         ("model.lasso=-1", "`model.lasso` should be greater than or equal to 0. Received: -1"),
         ("pruning.sparsity=1.5", "`pruning.sparsity` should be less than or equal to 1. Received: 1.5"),
         ("model.name=resnet50", "`model.name` should be 'small_cnn', 'resnet20', 'resnet18' or 'vgg16'"),

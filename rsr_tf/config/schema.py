@@ -6,7 +6,7 @@ Only `experiment` and `cli` import this package; every other module takes plain 
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from rsr_tf import choices
 
@@ -62,14 +62,22 @@ class Model(Section):
 class Attack(Section):
     """The attack of adversarial training (Eq. 1 and 2)."""
 
-    epsilon: PixelDistance = Field(8 / 255, description="radius of the linf ball, pixels in [0, 1]")
-    step_size: PixelDistance = Field(2 / 255, description="length of a step")
+    norm: Literal[*choices.NORMS] = Field("linf", description="norm of the ball; evaluations are in linf")
+    epsilon: Positive = Field(8 / 255, description="radius of the ball, pixels in [0, 1]")
+    step_size: Positive = Field(2 / 255, description="length of a step")
     steps: Count = Field(7, description="number of steps; 0 trains without attack")
     random_start: bool = Field(True, description="start from a random point of the ball")
     labels: Literal[*choices.LABEL_SOURCES] = Field("true", description="labels given to the attack")
     overfitting_watch: Literal[*choices.OVERFITTING_WATCHES] = Field(
         "off", description="for one-step training: warn of catastrophic overfitting, or continue with 7 steps"
     )
+
+    @field_validator("epsilon", "step_size")
+    @classmethod
+    def _inside_pixel_range(cls, value, info):
+        if info.data.get("norm") == "linf" and value > 1:
+            raise ValueError("must be at most 1 in linf")
+        return value
 
 
 class Training(Section):

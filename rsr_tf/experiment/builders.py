@@ -68,6 +68,7 @@ def build_rsr_model(config, network, *, warmup_steps):
             step_size=section.step_size,
             steps=section.steps,
             random_start=section.random_start,
+            norm=section.norm,
         )
     return RSRModel(
         network.inputs,
@@ -101,9 +102,9 @@ def build_overfitting_watch(config, data_set, model, history):
     held_out = data_set.validation.first(256)
     fallback = None
     if section.overfitting_watch == "multi-step":
-        fallback = attacks.PGD(epsilon=section.epsilon, step_size=section.epsilon / 4, steps=7)
+        fallback = attacks.PGD(epsilon=section.epsilon, step_size=section.epsilon / 4, steps=7, norm=section.norm)
     watch = CatastrophicOverfittingMonitor(
-        held_out.pixels(), held_out.labels, epsilon=section.epsilon, fallback=fallback
+        held_out.pixels(), held_out.labels, epsilon=section.epsilon, norm=section.norm, fallback=fallback
     )
     for row in history:
         watch.remember(float(row["watch_fgsm_accuracy"]), float(row["watch_pgd_accuracy"]))

@@ -33,8 +33,11 @@ def scheme_name(config):
     penalties = {"lasso": section.lasso and noise != "RSR", "group lasso": section.group_lasso}
     penalty = " and ".join(name for name, weight in penalties.items() if weight)
     if noise:
-        return f"{noise} with {penalty}" if penalty else noise
-    return penalty[0].upper() + penalty[1:] if penalty else "PGD training"
+        scheme = f"{noise} with {penalty}" if penalty else noise
+    else:
+        scheme = penalty[0].upper() + penalty[1:] if penalty else "PGD training"
+    objective = config.training.objective
+    return scheme if objective == "adversarial-training" else f"{scheme}, objective {objective}"
 
 
 def describe(config, data_set, *, num_images):

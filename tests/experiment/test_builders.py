@@ -128,3 +128,14 @@ def test_resumed_training_keeps_the_fallback_attack(digits):
     (watch,) = builders.build_overfitting_watch(config, digits, model, history)
     assert model.attack is watch.fallback
     assert (model.attack.epsilon, model.attack.step_size, model.attack.steps) == (0.2, 0.05, 7)
+
+
+def test_training_attack_and_its_monitor_are_in_the_norm_of_the_config():
+    values = {"data": {"name": "digits"}, "model": {"name": "small_cnn", "width": 0.125}}
+    values["attack"] = {"norm": "l2", "epsilon": 1.5, "step_size": 0.5, "overfitting_watch": "multi-step"}
+    config = parse_config(values, source="run.toml")
+    data_set = builders.load_data(config)
+    model = builders.build_rsr_model(config, builders.build_network(config, data_set), warmup_steps=0)
+    (monitor,) = builders.build_overfitting_watch(config, data_set, model, [])
+    found = [model.attack, monitor.fallback, *monitor.attacks.values()]
+    assert {(attack.norm, attack.epsilon) for attack in found} == {("l2", 1.5)}

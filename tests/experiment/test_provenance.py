@@ -29,3 +29,9 @@ pytestmark = pytest.mark.integration
 def test_scheme_is_named_by_noise_and_penalties(model, attack_steps, name):
     values = {"data": {"name": "digits"}, "model": {"name": "small_cnn", **model}, "attack": {"steps": attack_steps}}
     assert scheme_name(parse_config(values, source="run.toml")) == name
+
+
+def test_another_objective_is_named_beside_the_scheme():
+    values = {"data": {"name": "digits"}, "model": {"name": "small_cnn"}}
+    config = parse_config(values, source="run.toml").changed(training={"objective": "trades"})
+    assert scheme_name(config) == "RSR, objective trades"
