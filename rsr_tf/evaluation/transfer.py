@@ -42,7 +42,8 @@ class TransferMatrix:
     def as_dict(self):
         """Return scores and parameters as a JSON-serializable dict."""
         accuracy = {
-            source: {target: score.as_dict() for target, score in row.items()} for source, row in self.scores.items()
+            source: {target: _describe_score(score) for target, score in row.items()}
+            for source, row in self.scores.items()
         }
         return {**self.parameters, "accuracy": accuracy}
 
@@ -158,6 +159,11 @@ def _crafter(attack, model_fn, *, batch_size, seed):
 
 def _unchanged(x, labels):
     return x
+
+
+def _describe_score(score):
+    """Return the dict of a score whose repeats are predictions for the same adversarial images."""
+    return {"predictions" if key == "repeats" else key: value for key, value in score.as_dict().items()}
 
 
 def _describe(attack):

@@ -86,6 +86,8 @@ def up_to_date(content):
         raise ValueError(f"`schema` must be at most {SCHEMA}: a later version wrote this file. Received: {schema!r}")
     if "curve" in content:  # a verdict; earlier ones than those of 0.2.0 have no curve, and no page shows them
         content = _with_noise_of_verdict(content)
+    elif "accuracy" in content:
+        content = _with_predictions_of_transfer(content)
     return {"schema": SCHEMA, **_renamed(content)}
 
 
@@ -104,6 +106,16 @@ def _with_noise_of_verdict(verdict):
         "kinds": [],
         "parameters": parameters,
     }
+
+
+def _with_predictions_of_transfer(matrix):
+    """Rename the draws of a transfer matrix of schema 1: several predictions for the same adversarial images."""
+    names = {"draws": "predictions"}
+    accuracy = {
+        source: {target: _keys(score, names) for target, score in row.items()}
+        for source, row in matrix["accuracy"].items()
+    }
+    return {**matrix, "accuracy": accuracy}
 
 
 def _row_of_verdict(row):

@@ -99,6 +99,12 @@ def test_verdict_is_by_noise_predictions_and_eot_samples():
     }
 
 
+def test_draws_of_a_transfer_matrix_are_predictions():
+    matrix = {"attacks": {}, "n": 100, "draws": 2, "accuracy": {"clean": {"a": SCORE}}}
+    found = up_to_date(matrix)
+    assert (found["predictions"], found["accuracy"]["clean"]["a"]["predictions"]) == (2, 2)
+
+
 def test_nothing_stays_nothing():
     assert up_to_date({}) == {}
 
