@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rsr_tf.evaluation import run_suite
 from rsr_tf.evaluation.suites import other_radii
+from rsr_tf.report.verdict_page import verdict_view
 
 EPSILON = 0.01
 
@@ -208,3 +209,16 @@ def test_images_that_are_not_in_0_1_are_refused():
 def test_labels_of_another_number_are_refused():
     with pytest.raises(ValueError, match=r"equal in number, at least one\. Received: 120 and 119"):
         run_suite(LINEAR[0], LINEAR[1], LINEAR[2][:-1])
+
+
+@pytest.mark.slow
+def test_standard_random_suite_runs_from_the_attacks_to_the_page():
+    def noisy(x):
+        logits = LINEAR[0](x)
+        return logits + 0.02 * tf.random.normal(tf.shape(logits))
+
+    verdict = run_suite(noisy, *LINEAR[1:3], suite="standard-random", epsilon=EPSILON, num_images=10, predictions=5)
+    assert {row["attack"] for row in verdict["attacks"]} >= {"APGD-CE", "APGD-DLR"}
+    assert "Square" not in {row["attack"] for row in verdict["attacks"]}
+    head = {"network": "exported", "data": "toys", "model": "linear", "sparsity": None, "versions": {}}
+    assert verdict_view({**head, **verdict})["suite"] == "standard-random"
