@@ -12,7 +12,7 @@ def checked(images, labels):
 
     Args:
         images: numbers `(n, h, w, c)` in [0,1], n at least 1.
-        labels: integers `(n,)`, or `(n, 1)` as in `keras.datasets`.
+        labels: class numbers `(n,)` of any type, or `(n, 1)` as in `keras.datasets`.
 
     Returns:
         `(images, labels)` as float32 `(n, h, w, c)` and int32 `(n,)`.
@@ -28,10 +28,10 @@ def checked(images, labels):
     if images.ndim != 4:
         raise ValueError(f"`images` must be of shape (n, h, w, c). Received: shape {images.shape}")
     _check_pixels(images)
-    if labels.shape not in ((len(labels),), (len(labels), 1)) or labels.dtype.kind not in "iu" or labels.min() < 0:
+    if labels.shape not in ((len(labels),), (len(labels), 1)) or not _are_whole(labels) or labels.min() < 0:
         raise ValueError(
-            "`labels` must be class numbers, integers of at least 0 and of shape (n,). "
-            f"Received: {labels.dtype} of shape {labels.shape}, from {labels.min():g}"
+            "`labels` must be class numbers, whole numbers of at least 0 and of shape (n,). "
+            f"Received: {_described(labels)}"
         )
     return images, labels.reshape(-1).astype(np.int32)
 
@@ -41,21 +41,35 @@ def check_batch(images, labels, *, classes):
 
     Args:
         images: array `(n, h, w, c)`.
-        labels: integers `(n,)` or `(n, 1)`, or probabilities `(n, classes)`.
+        labels: class numbers `(n,)` or `(n, 1)` of any type, or probabilities `(n, classes)`.
         classes: number of logits.
 
     Raises:
-        ValueError: for pixels outside [0,1], or integer labels outside [0, classes).
+        ValueError: for pixels outside [0,1], or class numbers that are fractions or outside [0, classes).
     """
     images, labels = np.asarray(images), np.asarray(labels)
     _check_pixels(images, where=" in the first batch")
     if labels.ndim == 2 and labels.shape[-1] == classes:
         return
+    if not _are_whole(labels):
+        raise ValueError(
+            "`labels` must be class numbers, whole numbers of shape (n,) or (n, 1), or probabilities of shape "
+            f"(n, {classes}). Received: {_described(labels)}"
+        )
     if not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
             f"`labels` must be in [0, {classes - 1}], as the network has {classes} logits. "
             f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
         )
+
+
+def _are_whole(labels):
+    return labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all()))
+
+
+def _described(labels):
+    ordered = np.sort(labels, axis=None)  # unlike `min`, also for words
+    return f"{labels.dtype} of shape {labels.shape}, from {ordered[0]} to {ordered[-1]}"
 
 
 def _check_pixels(images, where=""):

@@ -17,6 +17,24 @@ def test_labels_of_keras_data_sets_are_taken():
     assert (labels.dtype, labels.tolist()) == (np.int32, LABELS.tolist())
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "uint16", "int64", "float16", "float32", "float64"])
+def test_class_numbers_may_have_any_type(dtype):
+    _, labels = checked(IMAGES, LABELS.astype(dtype))
+    assert (labels.dtype, labels.tolist()) == (np.int32, LABELS.tolist())
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "float32"])
+def test_a_batch_may_have_class_numbers_of_any_type(dtype):
+    check_batch(IMAGES, LABELS.astype(dtype), classes=2)
+    with pytest.raises(ValueError, match=r"`labels` must be in \[0, 0\]"):
+        check_batch(IMAGES, LABELS.astype(dtype), classes=1)
+
+
+def test_a_batch_with_fractions_for_class_numbers_is_refused():
+    with pytest.raises(ValueError, match=r"whole numbers .* Received: float64 .*, from 0\.0 to 0\.5"):
+        check_batch(IMAGES, LABELS / 2, classes=2)
+
+
 WRONG = {
     "pixels of 0 to 255": (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]. Received: pixels from 0.* to 2"),
     "no number": (
@@ -32,7 +50,13 @@ WRONG = {
         np.eye(2, dtype=int)[LABELS],
         r"`labels` must be class numbers.* Received: int64 of shape \(4, 2\)",
     ),
-    "labels of float": (IMAGES, LABELS / 1, r"`labels` must be class numbers.* Received: float64 of shape \(4,\)"),
+    "labels that are fractions": (
+        IMAGES,
+        LABELS / 2,
+        r"`labels` must be class numbers.* Received: float64 of shape \(4,\)",
+    ),
+    "labels with nan": (IMAGES, np.where(LABELS, np.nan, 0.0), "`labels` must be class numbers.*, from 0.0 to nan"),
+    "labels of words": (IMAGES, np.array(["a", "b", "b", "a"]), "`labels` must be class numbers.*, from a to b"),
     "a negative label": (IMAGES, LABELS - 1, "`labels` must be class numbers.* Received: int64 .*, from -1"),
 }
 

@@ -9,7 +9,7 @@ def cross_entropy(labels, logits):
     """Compute the cross-entropy of each example.
 
     Args:
-        labels: integers `(n,)` or `(n, 1)`, or probabilities `(n, classes)`.
+        labels: class numbers `(n,)` or `(n, 1)` of any integer or float type, or probabilities `(n, classes)`.
         logits: float `(n, classes)`.
 
     Returns:
@@ -23,7 +23,7 @@ def cross_entropy(labels, logits):
     labels, logits = tf.convert_to_tensor(labels), tf.cast(logits, tf.float32)
     if labels.shape.rank == 2 and labels.shape[-1] == logits.shape[-1]:
         return tf.nn.softmax_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits)
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.reshape(labels, [-1]), logits)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(tf.reshape(labels, [-1]), tf.int64), logits)
 
 
 def difference_of_logits_ratio(labels, logits):
@@ -33,7 +33,7 @@ def difference_of_logits_ratio(labels, logits):
     classes there is no third logit, and the loss is the negative margin itself: any ratio would have a zero gradient.
 
     Args:
-        labels: integers `(n,)`.
+        labels: class numbers `(n,)` of any integer or float type.
         logits: float `(n, classes)`.
 
     Returns:
@@ -58,13 +58,13 @@ def logit_margin(logits, labels):
 
     Args:
         logits: float `(n, classes)`.
-        labels: integers `(n,)`.
+        labels: class numbers `(n,)` of any integer or float type.
 
     Returns:
         float32 `(n,)`.
     """
     logits = tf.cast(logits, tf.float32)
-    own = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False)
+    own = tf.one_hot(tf.cast(labels, tf.int64), tf.shape(logits)[-1], on_value=True, off_value=False)
     label_logit = tf.reduce_max(tf.where(own, logits, -float("inf")), axis=-1)
     return label_logit - tf.reduce_max(tf.where(own, -float("inf"), logits), axis=-1)
 
@@ -74,10 +74,9 @@ def is_correct(logits, labels):
 
     Args:
         logits: float `(n, classes)`.
-        labels: int32 `(n,)`.
+        labels: class numbers `(n,)` of any integer or float type.
 
     Returns:
         Boolean `(n,)`.
     """
-    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    return (predicted == labels) & ~tf.reduce_any(tf.math.is_nan(logits), axis=-1)
+    return (tf.argmax(logits, axis=-1) == tf.cast(labels, tf.int64)) & ~tf.reduce_any(tf.math.is_nan(logits), axis=-1)

@@ -7,7 +7,7 @@ def class_indices(labels, classes):
     """Return labels as class numbers.
 
     Args:
-        labels: tensor of integers `(n,)` or `(n, 1)`, or of probabilities `(n, classes)`.
+        labels: tensor of class numbers `(n,)` or `(n, 1)` of any type, or of probabilities `(n, classes)`.
         classes: number of logits.
 
     Returns:

@@ -173,7 +173,7 @@ class RSRModel(keras.Model):
 
         Args:
             x: float32 `(n, h, w, c)` in [0,1].
-            y: labels, integers or one-hot.
+            y: labels, class numbers or one-hot.
 
         Returns:
             Adversarial images, float32 `(n, h, w, c)`.

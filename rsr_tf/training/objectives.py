@@ -66,7 +66,7 @@ class AdversarialTraining:
         Args:
             model_fn: function from images to logits, in inference mode.
             x: float32 `(n, h, w, c)` in [0,1], the clean images.
-            y: the true labels, integers or one-hot.
+            y: the true labels, class numbers or one-hot.
 
         Returns:
             Integers `(n,)`, or probabilities `(n, classes)`.
@@ -80,7 +80,7 @@ class AdversarialTraining:
 
         Args:
             clean, adversarial: the `ForwardPass` of each kind of images. During warm-up, both are the clean one.
-            y: the true labels, integers or one-hot.
+            y: the true labels, class numbers or one-hot.
             sample_weight: weights of the examples, or `None`; they are part of the losses already.
 
         Returns:

@@ -63,3 +63,21 @@ def test_cross_entropy_of_numbers_columns_and_probabilities_by_hand():
     for label in ([1], [[1]], [[0.0, 1.0]]):
         assert cross_entropy(label, logits).numpy() == [pytest.approx(np.log(4))]
     assert cross_entropy([[0.5, 0.5]], logits).numpy() == [pytest.approx(np.log(4) - np.log(3) / 2)]
+
+
+CLASS_NUMBER_TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", CLASS_NUMBER_TYPES)
+def test_class_numbers_may_have_any_type(dtype):
+    logits = tf.constant([[np.log(3.0), 0.0], [0.0, np.log(3.0)]])
+    labels = np.array([1, 1], dtype)
+    np.testing.assert_allclose(cross_entropy(labels, logits), [np.log(4), np.log(4 / 3)], rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy(labels[:, None], logits), [np.log(4), np.log(4 / 3)], rtol=1e-6)
+    np.testing.assert_allclose(logit_margin(logits, labels), [-np.log(3), np.log(3)], rtol=1e-6)
+    assert is_correct(logits, labels).numpy().tolist() == [False, True]
+
+
+def test_boolean_labels_are_the_classes_0_and_1():
+    loss = cross_entropy(np.array([False, True]), tf.constant([[np.log(3.0), 0.0], [np.log(3.0), 0.0]]))
+    np.testing.assert_allclose(loss, [np.log(4 / 3), np.log(4)], rtol=1e-6)

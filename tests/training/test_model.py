@@ -274,3 +274,15 @@ def test_decay_spares_alpha_under_loss_scaling_too(images, labels, policy):
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
     assert "kernel" in decayed
     assert "alpha" not in decayed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "bool", "float32"])
+def test_class_numbers_of_any_type_train_like_int32(images, dtype):
+    labels = np.arange(len(images)) % 2
+    histories = []
+    for y in (labels.astype("int32"), labels.astype(dtype)[:, None]):
+        keras.utils.set_random_seed(0)
+        model = rsr_model(tiny_network(noise="none"))
+        histories.append(model.fit(images, y, validation_data=(images, y), shuffle=False, verbose=0).history)
+    assert histories[0] == histories[1]
