@@ -1,12 +1,32 @@
-"""What several tests use: small networks, a small config, and verdicts made by hand."""
+"""What several tests use: small networks, small configs, and verdicts made by hand."""
+
+import re
+import tomllib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import rsr_tf
+from rsr_tf.config import parse_config
 from rsr_tf.evaluation import AttackResult, Check, MajorityScore, make_verdict
 from rsr_tf.evaluation.scores import wilson_interval
+
+MINIMAL = """
+data.name = "digits"
+model.name = "small_cnn"
+"""
+
+
+def parse(text="", *overrides):
+    """Parse a minimal config with more text after it, and overrides, as if read from `run.toml`."""
+    return parse_config(tomllib.loads(MINIMAL + text), overrides, source="run.toml")
+
+
+def whole_line(message):
+    """A pattern that nothing but this message matches: no line before it, none after it."""
+    return rf"\A{re.escape(message)}\Z"
+
 
 TINY = """
 [data]

@@ -14,7 +14,7 @@ from rsr_tf.attacks.square import Square
 NOISE_ON = "noise_on"
 NOISE_OFF = "noise_off"
 RESCALED = "rescaled"
-"""What a step attacks: the network as it is used, the same without its noise, or the first with its logits rescaled."""
+"""What a step attacks: the network with noise on, with noise off, or with noise on and its logits rescaled."""
 
 ALL_IMAGES = "all"
 CHECK_IMAGES = "checks"

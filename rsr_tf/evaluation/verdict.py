@@ -3,7 +3,7 @@
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.suites import NOISE_OFF, NOISE_ON
 
-TITLES = {NOISE_ON: "as it is used", NOISE_OFF: "without its noise"}
+TITLES = {NOISE_ON: "as deployed", NOISE_OFF: "with noise off"}
 
 
 def make_verdict(results, checks, worst_cases, *, parameters, curve=None):

@@ -67,7 +67,7 @@ def save_compact(model, path):
     entries, values, seen = [], bytearray(), {}
 
     def place(piece):
-        """Append a piece to the values unless it is there; return its position as `[start, length]`."""
+        """Store a piece of bytes once, and return where it stands in `values`, as `[start, length]`."""
         digest = hashlib.sha256(piece).digest()
         if digest not in seen:
             seen[digest] = [len(values), len(piece)]

@@ -55,9 +55,8 @@ def noise_state(variant, *, has_noise):
     """Return the key of `NOISE` for a variant of a network.
 
     Args:
-        variant: string, an identifier of a JSON file: `"noise_off"` for the network without its noise, `"noise_on"`
-            for the network as it is used.
-        has_noise: boolean, whether the network as it is used has noise.
+        variant: string, an identifier of a JSON file: `"noise_on"` or `"noise_off"`.
+        has_noise: boolean, whether the network has noise at all.
 
     Returns:
         `"on"`, `"off"` or `"none"`.

@@ -19,7 +19,7 @@ from rsr_tf.report.charts import (
 from rsr_tf.report.labels import SCORES, network_label, noise_label
 
 VARIANTS = ("noise_on", "noise_off")
-"""Identifiers of a network as it is used and without its noise, in the order of the panels."""
+"""Identifiers of a network with noise on and with noise off, in the order of the panels."""
 BY_LAMBDA = ("trained", "pruned")
 """Identifiers of the networks of `"lambdas"`, in the order of charts and tables."""
 

@@ -5,24 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from helpers import MINIMAL, parse, whole_line
 
 from rsr_tf.config import Share, UserError, load_config, parse_config, parse_numbers, run_folder_of
 from rsr_tf.config.loading import packaged_configs
 from rsr_tf.experiment.run_folder import RunFolder
-
-MINIMAL = """
-data.name = "digits"
-model.name = "small_cnn"
-"""
-
-
-def parse(text="", *overrides):
-    return parse_config(tomllib.loads(MINIMAL + text), overrides, source="run.toml")
-
-
-def whole_line(message):
-    """A pattern that nothing but this message matches: no line before it, none after it."""
-    return rf"\A{re.escape(message)}\Z"
 
 
 def test_file_is_read_with_its_defaults(tmp_path):

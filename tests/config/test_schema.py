@@ -1,25 +1,9 @@
 """Types, ranges and combinations of the keys of a config."""
 
-import re
-import tomllib
-
 import pytest
+from helpers import parse, whole_line
 
 from rsr_tf.config import UserError, parse_config
-
-MINIMAL = """
-data.name = "digits"
-model.name = "small_cnn"
-"""
-
-
-def parse(text="", *overrides):
-    return parse_config(tomllib.loads(MINIMAL + text), overrides, source="run.toml")
-
-
-def whole_line(message):
-    """A pattern that nothing but this message matches: no line before it, none after it."""
-    return rf"\A{re.escape(message)}\Z"
 
 
 @pytest.mark.parametrize(

@@ -80,12 +80,12 @@ def test_worst_case_has_majority_over_attacks_and_mean_of_fresh_draws():
 def test_sentence_has_claim_interval_number_of_images_and_draws():
     assert verdict([check(True)])["sentence"] == (
         "At most 40.0% of 20 predictions per image are correct under its worst attack at epsilon 8/255 "
-        "(95 % interval 10.0% to 90.0%, n = 100; network as it is used). Every check passed."
+        "(95 % interval 10.0% to 90.0%, n = 100; network as deployed). Every check passed."
     )
 
 
 def test_sentence_of_a_network_without_noise_speaks_of_no_draws():
-    assert "n = 100; network without its noise)" in verdict(noise_off=case(0.2, 0.2, predictions=1))["sentence"]
+    assert "n = 100; network with noise off)" in verdict(noise_off=case(0.2, 0.2, predictions=1))["sentence"]
 
 
 def test_failed_checks_are_counted_and_named_in_the_sentence():

@@ -114,7 +114,7 @@ def test_latency_alone_is_measured_again(folder, timed):
     content = folder.read_artefacts()
     for network in content["networks"].values():
         for entry in network["artefacts"].values():
-            entry["scores"]["clean"]["mean"] = 0.125  # stays, as it is not looked at again
+            entry["scores"]["clean"]["mean"] = 0.125  # must stay: accuracies are not measured again
     folder.write_artefacts(content)
     again = measure(folder, "--again")
     assert timed == [1] * 4 + [128] * 4
