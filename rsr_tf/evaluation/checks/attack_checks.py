@@ -72,7 +72,7 @@ class Comparison:
 
 _MASKING = "this suggests gradient masking"
 _PGD = Side("PGD", SHORT_PGD)
-_ONE_DRAW = Side("PGD with one draw per step", ONE_DRAW_PGD)
+_ONE_DRAW = Side("PGD with one EOT sample per step", ONE_DRAW_PGD)
 
 COMPARISONS = (
     Comparison("FGSM not stronger than PGD", Side("FGSM", SINGLE_STEP), _PGD, _MASKING),
@@ -108,15 +108,15 @@ COMPARISONS = (
     ),
     Comparison(
         "transfer from the stripped network not stronger",
-        Side("PGD crafted without the noise", SHORT_PGD, source=NOISE_OFF),
+        Side("PGD crafted with noise off", SHORT_PGD, source=NOISE_OFF),
         _PGD,
         "the noise weakens the attack more than it defends; the attack needs more EOT samples",
     ),
     Comparison(
         "transfer to the stripped network not stronger",
-        Side("PGD crafted with the noise", SHORT_PGD, target=NOISE_OFF),
-        Side("PGD crafted on the stripped network itself", SHORT_PGD, source=NOISE_OFF, target=NOISE_OFF),
-        "the gradients of the stripped network are masked",
+        Side("With noise off, PGD crafted with noise on", SHORT_PGD, target=NOISE_OFF),
+        Side("PGD crafted with noise off", SHORT_PGD, source=NOISE_OFF, target=NOISE_OFF),
+        "the gradients of the network with noise off are masked",
     ),
 )
 """Pairs of attacks, one row for each check."""

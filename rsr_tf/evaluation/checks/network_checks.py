@@ -75,9 +75,9 @@ def stripped_is_not_random(spreads):
     """
     value = max(spreads.values())
     passed = not is_random(spreads)
-    sentence = "The stripped network gives the same logits at every call."
+    sentence = "With noise off, the network gives the same logits at every call."
     if not passed:
-        sentence = "The stripped network is still random: its noise was not removed."
+        sentence = "With noise off, the network is still random: its noise was not removed."
     return Check("no noise in the stripped network", passed, value, NOISE_FLOOR, sentence)
 
 
