@@ -9,6 +9,7 @@ its interpreter).
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -31,25 +32,36 @@ GROWTH = {"steps": (1, 3, 14), "width": (2.0,), "batch": (32, 256), "image": (64
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do the work: a module of `rivals` and its settings."""
+    """One way to do the work: a module with `build`, such as `"rivals.ours"`, and its settings."""
 
     title: str
     module: str
     settings: dict
+    environment: dict = field(default_factory=dict)
 
 
 class Worker:
-    """A contender in a separate process."""
+    """A contender in a separate process, which starts at once; `greeting` waits until it is ready."""
 
     def __init__(self, contender, python):
         command = [python, "-m", "rivals.worker", contender.module, json.dumps(contender.settings)]
+        environment = os.environ | contender.environment
         self.title = contender.title
         self.complaints = Path(tempfile.mkstemp(prefix="rival-")[1])
         with open(self.complaints, "w") as complaints:
             self.process = subprocess.Popen(
-                command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+                command,
+                cwd=SCRIPTS,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                env=environment,
             )
-        self.greeting = self._answer()
+
+    @functools.cached_property
+    def greeting(self):
+        return self._answer()
 
     def step(self):
         self.process.stdin.write("step\n")
@@ -116,8 +128,8 @@ def train(options):
     results = {}
     for precision in options.precision:
         settings = settings_of(options, precision=precision)
-        contenders = [Contender(name, name, settings) for name in options.only or TRAINING]
-        contenders.append(Contender("ours, no noise", "ours", settings | {"noise": "none"}))
+        contenders = [Contender(name, f"rivals.{name}", settings) for name in options.only or TRAINING]
+        contenders.append(Contender("ours, no noise", "rivals.ours", settings | {"noise": "none"}))
         print(f"\ntrain: {options.network}, {precision}, batch {options.batch}, PGD-{options.steps}")
         results[precision] = measure(contenders, options.rounds, options.python)
         print_table(results[precision], options.batch)
@@ -129,7 +141,10 @@ def attack(options):
     results = {}
     for precision in options.precision:
         settings = settings_of(options, batch=1000, steps=20, precision=precision)
-        contenders = [Contender("ours", "our_attack", settings), Contender("cleverhans", "cleverhans_eager", settings)]
+        contenders = [
+            Contender("ours", "rivals.our_attack", settings),
+            Contender("cleverhans", "rivals.cleverhans_eager", settings),
+        ]
         print(f"\nattack: {options.network}, {precision}, PGD-20 on 1,000 images")
         results[precision] = measure(contenders, options.rounds, options.python)
         print_table(results[precision], 1000)
@@ -138,7 +153,7 @@ def attack(options):
 
 def memory(options):
     """Peak memory of the process after steps with 40 attack steps, against 7."""
-    contenders = [Contender(f"{steps} steps", "ours", settings_of(options, steps=steps)) for steps in (7, 40)]
+    contenders = [Contender(f"{steps} steps", "rivals.ours", settings_of(options, steps=steps)) for steps in (7, 40)]
     print(f"\nmemory: {options.network}, batch {options.batch}")
     results = measure(contenders, 3, options.python)
     few, many = (max(answer["peak_mib"] for answer in answers) for answers in results.values())
@@ -149,9 +164,9 @@ def memory(options):
 def growth(options):
     """How the cost of a step grows with attack steps, width, batch and image size, each from the usual setting."""
     usual = settings_of(options, precision=options.precision[0], width=1.0, image=32)
-    contenders = [Contender("usual", "ours", usual)]
+    contenders = [Contender("usual", "rivals.ours", usual)]
     for name, values in GROWTH.items():
-        contenders += [Contender(f"{name} {value}", "ours", usual | {name: value}) for value in values]
+        contenders += [Contender(f"{name} {value}", "rivals.ours", usual | {name: value}) for value in values]
     print(
         f"\ngrowth: {options.network}, {usual['precision']}, batch {options.batch}, PGD-{options.steps}, width 1, 32x32"
     )

@@ -49,7 +49,7 @@ def training_batches(split, *, batch_size, seed, crop_and_flip=False, start_step
         chosen = tf.random.experimental.index_shuffle(places, shuffle_seed, tf.constant(len(split) - 1, tf.int64))
         x = tf.gather(images, chosen)
         if crop_and_flip:
-            x = _crop_and_flip(x, tf.cast([seed, step], tf.int64))
+            x = augment(x, tf.cast([seed, step], tf.int64))
         return as_pixels(x), tf.gather(labels, chosen)
 
     numbers = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
@@ -96,7 +96,7 @@ def batches(split, *, batch_size):
     return pairs.map(lambda x, y: (as_pixels(x), y)).prefetch(2)
 
 
-def _crop_and_flip(images, seed):
+def augment(images, seed):
     """Crop zero-padded images at random and mirror half of them (He et al. 2016); one draw per image."""
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     offsets = tf.random.stateless_uniform((2, count), seed, 0, 2 * CROP_PADDING + 1, tf.int32)

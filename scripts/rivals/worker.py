@@ -1,4 +1,7 @@
-"""One rival in a separate process: reads a line for each request, answers with the seconds that a step took."""
+"""One rival in a separate process: reads a line for each request, answers with the seconds that a step took.
+
+Its arguments are the name of the module with `build`, and the settings as JSON.
+"""
 
 import importlib
 import json
@@ -10,7 +13,7 @@ import time
 def main():
     name, settings = sys.argv[1], json.loads(sys.argv[2])
     try:
-        step = importlib.import_module(f"rivals.{name}").build(settings)
+        step = importlib.import_module(name).build(settings)
         step()  # traces and warms up
         step()
     except ImportError as error:
