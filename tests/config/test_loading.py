@@ -98,6 +98,7 @@ def test_packaged_config_is_found_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert list(packaged_configs()) == [
         *("cifar10/resnet20_pgd", "cifar10/resnet20_rsr", "cifar10/resnet20_undefended"),
+        "paper/resnet20_rsr",
         "quickstart",
     ]
     config = load_config("cifar10/resnet20_rsr", ["seed=3"])

@@ -1,0 +1,124 @@
+"""The scripts that run the training step elsewhere: the files between them, and the step by JAX where it is there."""
+
+import importlib.util
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from accelerator.artifact import ARGUMENTS, epoch_order, read_images, read_state, write_state
+from accelerator.lower import Training, portable
+from rsr_tf.config import load_config
+
+SCRIPTS = Path(__file__).parent.parent / "scripts" / "accelerator"
+CONFIG = ("quickstart", "--set", "training.optimizer=sgd", "--set", "training.learning_rate=0.1")
+
+
+def test_order_of_an_epoch_is_a_permutation_of_its_own():
+    first, second = (epoch_order(3, epoch, 10, 8) for epoch in (0, 1))
+    assert len(set(first)) == 8
+    assert set(first) <= set(range(10))
+    assert first.tolist() != second.tolist()
+    assert first.tolist() == epoch_order(3, 0, 10, 8).tolist()
+
+
+def test_jpeg_files_are_read_back_in_their_order(tmp_path):
+    images = [Image.new("RGB", (8, 8), color) for color in ("red", "white")]
+    files = []
+    for image in images:
+        image.save(buffer := io.BytesIO(), "JPEG", quality=95)
+        files.append(buffer.getvalue())
+    jpeg, sizes = np.frombuffer(b"".join(files), np.uint8), np.array([len(file) for file in files], np.uint16)
+    np.savez(tmp_path / "data.npz", train_jpeg=jpeg, train_sizes=sizes, train_labels=np.array([4, 2], np.uint8))
+    pixels, labels = read_images(tmp_path, "train")
+    assert labels.tolist() == [4, 2]
+    np.testing.assert_allclose(pixels[:, 0, 0], [[255, 0, 0], [255, 255, 255]], atol=3)
+
+
+def test_entries_that_were_left_out_are_drawn_for_timing(tmp_path):
+    write_state(tmp_path / "state.npz", [np.int64(7), None, None])
+    entries = [("step", [], "int64"), ("kernel", [50, 2], "float32"), ("mask", [2], "bool")]
+    step, kernel, mask = read_state(tmp_path / "state.npz", entries)
+    assert step == 7
+    assert (kernel.shape, kernel.dtype) == ((50, 2), np.float32)
+    assert 0.03 < kernel.std() < 0.07
+    assert mask.tolist() == [True, True]
+
+
+def test_copies_of_results_become_an_operation_of_stablehlo():
+    text = "%5 = mhlo.copy %4 : tensor<3x16xf32> loc(#loc6)"
+    assert portable(text) == "%5 = stablehlo.reshape %4 : (tensor<3x16xf32>) -> tensor<3x16xf32> loc(#loc6)"
+
+
+@pytest.mark.slow
+def test_inputs_and_outputs_of_the_lowered_steps_are_those_of_the_map():
+    training = Training(load_config("quickstart"))
+    artifact = training.artifact()
+    for name, program in artifact.programs.items():
+        inputs, outputs = re.search(r"func\.func @main\((.*?)\) -> \((.*?)\) \{", training.lowered(name)).groups()
+        expected = [each[1:] for each in map(artifact.entries.__getitem__, program.captures)]
+        assert tensors(inputs)[len(ARGUMENTS[name]) :] == expected
+        changed = [each[1:] for each in map(artifact.entries.__getitem__, program.changes)]
+        assert tensors(outputs) == [((), "float32")] * len(program.metrics) + changed
+    changes = {artifact.entries[number][0] for number in artifact.programs["train"].changes}
+    assert {"conv1/convolution/kernel", "conv1/convolution/alpha", "adam/iteration"} <= changes
+    assert "conv1/convolution/mask" not in changes
+
+
+def tensors(signature):
+    """List shape and dtype of the tensors in a signature."""
+    names = {"f32": "float32", "i64": "int64", "i32": "int32", "i1": "bool", "ui8": "uint8"}
+    found = []
+    for text in re.findall(r"tensor<([^>]*)>", signature):
+        *shape, dtype = text.split("x")
+        found.append((tuple(int(size) for size in shape), names[dtype]))
+    return found
+
+
+def jax_python():
+    """The interpreter that has JAX: that of the variable `JAX_PYTHON`, or this one."""
+    return os.environ.get("JAX_PYTHON", sys.executable if importlib.util.find_spec("jax") else None)
+
+
+needs_jax = pytest.mark.skipif(
+    jax_python() is None, reason="JAX is not installed; scripts/requirements-accelerator.txt has it"
+)
+
+
+def run(python, script, *arguments):
+    command = [python, SCRIPTS / script, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@needs_jax
+@pytest.mark.slow
+@pytest.mark.integration
+def test_steps_by_jax_give_the_weights_of_tensorflow(tmp_path):
+    """20 steps with noise and random starts in float32, from the same state; with SGD, which does not blow up gradients
+    that are zero up to rounding."""
+    run(sys.executable, "lower.py", CONFIG[0], tmp_path, *CONFIG[1:], "--check", 20)
+    assert "after 20 steps" in run(jax_python(), "run.py", "check", tmp_path)
+
+
+@needs_jax
+@pytest.mark.slow
+@pytest.mark.integration
+def test_training_by_jax_is_continued_here(tmp_path):
+    epochs = ("--set", "training.epochs=3", "--set", "undefended.epochs=0", "--set", "evaluation.images=32")
+    run(sys.executable, "lower.py", *CONFIG, tmp_path / "lowered", *epochs)
+    run(jax_python(), "run.py", "train", tmp_path / "lowered", tmp_path / "out", "--epochs", 1)
+    run(jax_python(), "run.py", "train", tmp_path / "lowered", tmp_path / "out", "--epochs", 2)
+    run(sys.executable, "load.py", tmp_path / "lowered", tmp_path / "out", tmp_path / "run")
+    command = [sys.executable, "-m", "rsr_tf.cli", "run", *CONFIG, *epochs, "--output", tmp_path / "run"]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "resuming after epoch 2 of 3" in log
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows] == ["epoch", "0", "1", "2"]
