@@ -6,6 +6,7 @@ Other modules must not use such names (there is a test for it), so a new version
 import contextlib
 
 import keras
+from keras.src.trainers import compile_utils
 
 
 def nested_layers(layer, *, include_self=True, recursive=True):
@@ -85,3 +86,45 @@ def optimizer_slots(optimizer, variable):
     ]
     slots = [entries[index] for entries in lists if isinstance(entries[index], keras.Variable)]
     return [slot for slot in slots if slot is not variable and slot.shape == variable.shape]
+
+
+CompiledMetrics = compile_utils.CompileMetrics
+"""Class of the metrics that `compile` makes of its arguments; callbacks look into it for names and directions."""
+
+
+class ListedMetrics(compile_utils.MetricsList):
+    """Several metrics as one, so that callbacks find their names and directions.
+
+    Args:
+        metrics: list of `keras.metrics.Metric`. Their values are better the lower they are.
+    """
+
+    def __init__(self, metrics):
+        super().__init__(metrics)
+        for metric in metrics:
+            metric._direction = "down"
+
+    def result(self):
+        return self.get_result()
+
+
+def loss_object(loss):
+    """Return the `keras.losses.Loss` that `compile` makes of its argument for a model with one output.
+
+    Args:
+        loss: name, function, `keras.losses.Loss`, or a list or dict of one of them.
+
+    Raises:
+        ValueError: for a name whose meaning depends on the labels, or that Keras does not know.
+    """
+    (loss,) = keras.tree.flatten(loss)
+    if loss in ("crossentropy", "ce"):
+        raise ValueError(
+            f"`loss` must be named in full, such as 'sparse_categorical_crossentropy'. Received: loss={loss!r}"
+        )
+    return compile_utils.get_loss(loss, None, None)
+
+
+def output_activation(model):
+    """Return the activation of the layer that makes the output of a functional model, or `None` if it has none."""
+    return getattr(model.outputs[0]._keras_history.operation, "activation", None)

@@ -36,22 +36,32 @@ def checked(images, labels):
     return images, labels.reshape(-1).astype(np.int32)
 
 
-def check_batch(images, labels, *, classes):
-    """Check a batch for two errors that training would not notice: wrong pixel range, and labels without a logit.
+def check_batch(images, labels, *, classes, independent=False):
+    """Check a batch for two errors that training would not notice: wrong pixel range, and labels without an output.
 
     Args:
-        images: array `(n, h, w, c)`.
-        labels: class numbers `(n,)` or `(n, 1)` of any type, or probabilities `(n, classes)`.
-        classes: number of logits.
+        images: array `(n, ...)`.
+        labels: class numbers `(n,)` or `(n, 1)` of any type, or probabilities `(n, classes)`; if `independent`, answers
+            `(n, classes)`, or `(n,)` for one output.
+        classes: number of outputs.
+        independent: whether each output answers a yes-or-no question. Defaults to `False`.
 
     Raises:
-        ValueError: for pixels outside [0,1], or class numbers that are fractions or outside [0, classes).
+        ValueError: for pixels outside [0,1]; class numbers that are fractions or outside [0, classes); probabilities
+            that do not sum to 1; answers outside [-1, 1] or of another shape.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     _check_pixels(images, where=" in the first batch")
-    if labels.ndim == 2 and labels.shape[-1] == classes:
-        return
-    if not _are_whole(labels):
+    if independent:
+        _check_answers(labels, classes)
+    elif labels.ndim == 2 and labels.shape[-1] == classes:
+        _check_probabilities(labels)
+    else:
+        _check_class_numbers(labels, classes)
+
+
+def _check_class_numbers(labels, classes):
+    if not _are_whole(labels) or labels.size != len(labels):
         raise ValueError(
             "`labels` must be class numbers, whole numbers of shape (n,) or (n, 1), or probabilities of shape "
             f"(n, {classes}). Received: {_described(labels)}"
@@ -60,6 +70,24 @@ def check_batch(images, labels, *, classes):
         raise ValueError(
             f"`labels` must be in [0, {classes - 1}], as the network has {classes} logits. "
             f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
+        )
+
+
+def _check_probabilities(labels):
+    sums = labels.sum(axis=-1)
+    if not np.allclose(sums, 1, atol=1e-2):
+        raise ValueError(
+            "`labels` of shape (n, classes) must be probabilities that sum to 1; for several labels at once, compile "
+            f"with `keras.losses.BinaryCrossentropy`. Received: sums from {sums.min():g} to {sums.max():g}"
+        )
+
+
+def _check_answers(labels, outputs):
+    fits = labels.shape == (len(labels), outputs) or (outputs == 1 and labels.ndim == 1)
+    if not (fits and labels.dtype.kind in "biuf" and labels.min() >= -1 and labels.max() <= 1):  # also for NaN
+        raise ValueError(
+            f"`labels` must be of shape (n, {outputs}) and from 0 to 1, or -1 to 1 for hinge losses. "
+            f"Received: {_described(labels)}"
         )
 
 
@@ -75,7 +103,12 @@ def _described(labels):
 def _check_pixels(images, where=""):
     low, high = images.min(), images.max()
     if not (low >= 0 and high <= 1):  # also false for NaN
-        raise ValueError(f"`images` must be in [0, 1]. Received: pixels from {low:g} to {high:g}{where}")
+        remedy = (
+            "; divide them by 255, or put `keras.layers.Rescaling(255)` first in a network that takes 0 to 255"
+            if high > 1
+            else ""
+        )
+        raise ValueError(f"`images` must be in [0, 1]{remedy}. Received: pixels from {low:g} to {high:g}{where}")
 
 
 def check_integers(least, **values):

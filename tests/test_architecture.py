@@ -27,7 +27,7 @@ ALLOWED = {
     "layers": {"choices", "keras_internals"},
     "models": {"layers"},
     "attacks": {"errors", "validation"},
-    "training": {"attacks", "choices", "errors", "files", "layers", "validation"},
+    "training": {"attacks", "choices", "errors", "files", "keras_internals", "layers", "validation"},
     "pruning": {"choices", "keras_internals", "layers"},
     "schedules": {"pruning"},
     "evaluation": {"attacks", "files", "identity", "validation"},
