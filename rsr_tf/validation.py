@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+REMEDY = "; divide them by 255, or put `keras.layers.Rescaling(255)` first in a network that takes 0 to 255"
+
 
 def checked(images, labels):
     """Check test images and labels, and return them in the types that evaluations use.
@@ -103,12 +105,9 @@ def _described(labels):
 def _check_pixels(images, where=""):
     low, high = images.min(), images.max()
     if not (low >= 0 and high <= 1):  # also false for NaN
-        remedy = (
-            "; divide them by 255, or put `keras.layers.Rescaling(255)` first in a network that takes 0 to 255"
-            if high > 1
-            else ""
+        raise ValueError(
+            f"`images` must be in [0, 1]. Received: pixels from {low:g} to {high:g}{where}{REMEDY if high > 1 else ''}"
         )
-        raise ValueError(f"`images` must be in [0, 1]{remedy}. Received: pixels from {low:g} to {high:g}{where}")
 
 
 def check_integers(least, **values):

@@ -36,7 +36,7 @@ def test_a_batch_with_fractions_for_class_numbers_is_refused():
 
 
 WRONG = {
-    "pixels of 0 to 255": (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]; divide .* Received: .* to 2"),
+    "pixels of 0 to 255": (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]. Received: pixels from 0.* to 2"),
     "no number": (
         np.where(IMAGES < 0.5, np.nan, IMAGES),
         LABELS,
@@ -104,7 +104,11 @@ def test_batch_of_numbers_columns_or_probabilities_is_accepted():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]; divide .* Received: .* to 2\d\d.* in the first batch"),
+        (
+            255 * IMAGES,
+            LABELS,
+            r"`images` must be in \[0, 1\]. Received: pixels from .* to 2\d\d.* in the first batch; divide",
+        ),
         (np.full((4, 2, 2, 1), np.nan), LABELS, "`images` must be in .* Received: pixels from nan to nan"),
         (IMAGES, LABELS + 1, r"`labels` must be in \[0, 1\], .* 2 logits. Received: labels from 1 to 2"),
         (IMAGES, LABELS - 1, r"`labels` must be in \[0, 1\], .* Received: labels from -1 to 0"),

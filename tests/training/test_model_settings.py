@@ -132,7 +132,7 @@ def test_two_outputs_are_refused():
 def test_fit_refuses_pixels_outside_the_unit_interval(images, labels, as_dataset):
     data = (255 * images, labels)
     data = (tf.data.Dataset.from_tensor_slices(data).batch(4),) if as_dataset else data
-    with pytest.raises(ValueError, match=r"`images` must be in \[0, 1\]; divide .* Received: pixels from .* to 25\d"):
+    with pytest.raises(ValueError, match=r"`images` must be in \[0, 1\]. Received: pixels from .* to 25\d"):
         rsr_model().fit(*data)
 
 
