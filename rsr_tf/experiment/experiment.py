@@ -234,6 +234,8 @@ class Experiment:
             images, _ = evaluation_images(self._data_set, self.config)
             export_benchmark.measure_latencies(content, loaders, images, write, again=again)
         log.info("%s", format_table(content))
+        if self.folder.report.exists():
+            self.report()
 
     def report(self):
         """Write `report.html` from the results of the other stages."""

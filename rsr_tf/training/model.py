@@ -8,6 +8,7 @@ import tensorflow as tf
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.regularizers import soft_threshold
 from rsr_tf.training.attacked_model import AttackedModel
+from rsr_tf.training.batch_norm import bounded_momentum
 from rsr_tf.training.objectives import OBJECTIVES, ForwardPass
 
 
@@ -41,14 +42,17 @@ class RSRModel(AttackedModel):
         proximal_lasso: lambda of the proximal step; use it without L1 regularizers. It is part of the metric `lasso`
             but not of the loss. With momentum m, the gradient of an L1 regularizer moves a weight `1 / (1 - m)` times
             as far for the same lambda. Defaults to 0, no proximal step.
+        batch_norm_momentum: upper bound for the momentum of batch normalizations while an attack trains, as their
+            moving statistics, which the attack sees, have to keep up. Defaults to 0.9; `None` leaves them alone.
         seed: integer for the random starts of the attack. Defaults to a random one.
         **kwargs: as for `keras.Model`.
 
     Raises:
         ValueError: for an unknown `objective` or `attack_labels`, a `clean_weight` outside [0, 1], negative
-            `warmup_steps` or `proximal_lasso`, or other inputs and outputs; by `fit` and `evaluate`, for images outside
-            [0,1] or labels that the loss cannot take; by `compile`, for a loss that does not fit the output, a metric
-            that cannot be copied, or `proximal_lasso` with an optimizer that has `use_ema`.
+            `warmup_steps` or `proximal_lasso`, a `batch_norm_momentum` outside [0, 1), or other inputs and outputs; by
+            `fit` and `evaluate`, for images outside [0,1] or labels that the loss cannot take; by `compile`, for a loss
+            that does not fit the output, a metric that cannot be copied, or `proximal_lasso` with an optimizer that has
+            `use_ema`.
 
     Example:
         >>> rsr = rsr_tf.RSRModel(model.inputs, model.outputs, attack=rsr_tf.attacks.PGD(steps=1))
@@ -67,6 +71,7 @@ class RSRModel(AttackedModel):
         attack_labels="true",
         warmup_steps=0,
         proximal_lasso=0.0,
+        batch_norm_momentum=0.9,
         seed=None,
         **kwargs,
     ):
@@ -75,12 +80,17 @@ class RSRModel(AttackedModel):
             raise ValueError(f"`warmup_steps` must not be negative. Received: warmup_steps={warmup_steps}")
         if not proximal_lasso >= 0:
             raise ValueError(f"`proximal_lasso` must not be negative. Received: proximal_lasso={proximal_lasso}")
+        if not (batch_norm_momentum is None or 0 <= batch_norm_momentum < 1):
+            raise ValueError(
+                f"`batch_norm_momentum` must be in [0, 1) or None. Received: batch_norm_momentum={batch_norm_momentum}"
+            )
         if objective not in OBJECTIVES:
             raise ValueError(f"`objective` must be one of {tuple(OBJECTIVES)}. Received: objective={objective!r}")
         self.objective_name = objective
         self.objective = OBJECTIVES[objective](clean_weight, attack_labels)
         self.warmup_steps = int(warmup_steps)
         self.proximal_lasso = float(proximal_lasso)
+        self.batch_norm_momentum = batch_norm_momentum
 
     def skip_warmup(self):
         """Set `warmup_steps` to 0, for further training of a network that is warmed up."""
@@ -104,7 +114,8 @@ class RSRModel(AttackedModel):
         x, y, sample_weight = self.unpacked_batch(data)
         if self.attack is not None:  # outside the tape: no gradient flows through the attack
             x_adv = self._unless_warmup(lambda: self.perturb(x, y), lambda: x)
-        with tf.GradientTape() as tape:
+        bound = None if self.attack is None else self.batch_norm_momentum
+        with tf.GradientTape() as tape, bounded_momentum(self, bound):
             logits, loss = self._loss(x, lambda: x_adv, y, sample_weight, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
@@ -212,6 +223,7 @@ class RSRModel(AttackedModel):
             **self.objective.get_config(),
             "warmup_steps": self.warmup_steps,
             "proximal_lasso": self.proximal_lasso,
+            "batch_norm_momentum": self.batch_norm_momentum,
             "seed": self.seed,
         }
 
