@@ -5,8 +5,8 @@
 Stock Keras layers on the digits, PGD-7 at epsilon 0.2, 228 steps. What `fit` reports at the end beside what is true:
 the same attack on the same training and validation images after training, and PGD-20 on the test images, with the
 moving statistics of the network and with statistics estimated anew over the training images. Three ways to train:
-"own", the layers' own momentum; "bounded", at most 0.9, the default of `RSRModel`; "batch", an attack that sees the statistics of
-its own batch, which it does not update. A quarter of an hour on 2 cores.
+"own", the layers' own momentum; "bounded", at most 0.9, the default of `RSRModel`; "batch", an attack that sees the
+statistics of its own batch, which it does not update. A quarter of an hour on 2 cores.
 """
 
 import argparse

@@ -96,7 +96,9 @@ class AttackedModel(keras.Model):
         with self.distribute_strategy.scope():
             self._build_adversarial_metrics(y)
         if self.distribute_strategy.num_replicas_in_sync == 1:
-            self.compute_metrics(x, y, tf.zeros((len(y), self.output_shape[-1])), sample_weight=None)
+            outputs = tf.zeros((len(y), self.output_shape[-1]))
+            self.compilation.adversarial_metrics.update_state(y, outputs)
+            self.compute_metrics(x, y, outputs, sample_weight=None)
             self.reset_metrics()
 
     def _build_adversarial_metrics(self, y):

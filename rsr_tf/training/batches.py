@@ -88,6 +88,5 @@ def range_errors():
     except tf.errors.InvalidArgumentError as error:
         if RANGE_MESSAGE not in str(error):
             raise
-        found = re.search(r"Received: pixels from.*?\[(.*?)\].*?\[(.*?)\]", str(error), re.DOTALL)
-        low, high = found.groups() if found else ("?", "?")
+        low, high = re.search(r"pixels from\] \[(.*?)\] \[to\] \[(.*?)\]", str(error)).groups()
         raise ValueError(f"{RANGE_MESSAGE}. Received: pixels from {low} to {high} in a later batch") from error

@@ -256,3 +256,11 @@ def test_labels_that_the_loss_cannot_take_are_refused_by_fit():
         model.compile("sgd", loss)
         with pytest.raises(ValueError, match=message):
             model.fit(images, given, verbose=0)
+
+
+@pytest.mark.slow
+def test_metric_that_makes_its_variables_late_is_built_before_the_steps():
+    _, labels = binary_data()
+    score = keras.metrics.F1Score(threshold=0.5, name="f1")
+    _, history = trained(2, BINARY, np.hstack([labels, 1 - labels]), metrics=[score], warmup_steps=2)
+    assert np.shape(history["adversarial_f1"][-1]) == (2,)
