@@ -12,13 +12,15 @@ def nested_layers(layer, *, include_self=True, recursive=True):
     """List the layers inside a layer, in the order of Keras.
 
     Args:
-        layer: a Keras layer or model.
+        layer: a Keras layer or model, or an operation of a functional model, which is no layer and holds none.
         include_self: bool, whether the list starts with the layer itself. Defaults to `True`.
         recursive: bool, whether to list all levels of nesting instead of one. Defaults to `True`.
 
     Returns:
         A list of layers. Layers that can be reached in two ways are listed twice.
     """
+    if not isinstance(layer, keras.layers.Layer):
+        return []
     return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
 
 
@@ -54,6 +56,12 @@ def nodes_in_order(inputs, outputs):
 def input_name(tensor):
     """Return the name of the input layer of a symbolic input tensor."""
     return tensor._keras_history.operation.name
+
+
+def lambda_arguments(layer):
+    """Return the arguments that a `Lambda` layer was made with, functions as they are, as a dict by name."""
+    names = {"function": "function", "output_shape": "_output_shape", "mask": "mask", "arguments": "arguments"}
+    return {name: getattr(layer, attribute) for name, attribute in names.items()}
 
 
 def causal_padding(layer):
