@@ -39,6 +39,28 @@ def unlocked(layer):
         layer._tracker.lock()
 
 
+@contextlib.contextmanager
+def computing_in_float32(model):
+    """Let a model in half precision compute in float32 within the `with` block, with the same variables and seeds.
+
+    Traces made within the block keep the precision.
+
+    Args:
+        model: a built Keras model of any kind.
+    """
+    layers = [layer for layer in nested_layers(model) if layer.compute_dtype in ("float16", "bfloat16")]
+    policies = {layer: layer._dtype_policy for layer in layers}
+    try:
+        for layer in layers:
+            policy = keras.DTypePolicy("float32")
+            policy._variable_dtype = layer.variable_dtype  # Keras then casts the variables for each call
+            layer._dtype_policy = policy
+        yield
+    finally:
+        for layer, policy in policies.items():
+            layer._dtype_policy = policy
+
+
 def nodes_in_order(inputs, outputs):
     """List the calls of layers and operations between symbolic tensors in topological order.
 

@@ -6,7 +6,9 @@ import pytest
 
 from rsr_tf.keras_internals import (
     causal_padding,
+    computing_in_float32,
     input_name,
+    lambda_arguments,
     nested_layers,
     nodes_in_order,
     optimizer_slots,
@@ -166,3 +168,27 @@ def test_frozen_weight_has_no_slots():
     optimizer.build(model.trainable_variables)
     assert optimizer_slots(optimizer, frozen.kernel) == []
     assert len(optimizer_slots(optimizer, layer.kernel)) == 2
+
+
+def test_half_precision_is_float32_within_the_block_and_back_after_it_and_after_an_error():
+    policies = {"half": "float16", "mixed": "mixed_bfloat16", "single": "float32", "double": "float64"}
+    model = keras.Sequential(
+        [keras.Input((3,))] + [keras.layers.Dense(3, dtype=dtype, name=name) for name, dtype in policies.items()]
+    )
+
+    def dtypes():
+        return [(layer.compute_dtype, layer.variable_dtype) for layer in model.layers]
+
+    before = dtypes()
+    with computing_in_float32(model):
+        assert dtypes() == [("float32", "float16"), ("float32", "float32"), ("float32", "float32"), ("float64",) * 2]
+    assert dtypes() == before
+    with pytest.raises(KeyError), computing_in_float32(model):
+        raise KeyError
+    assert dtypes() == before
+    assert [layer.dtype_policy.name for layer in model.layers] == list(policies.values())
+
+
+def test_lambda_has_the_arguments_that_it_was_made_with():
+    arguments = {"function": lambda x, a: x + a, "output_shape": (3,), "mask": None, "arguments": {"a": 1}}
+    assert lambda_arguments(keras.layers.Lambda(**arguments)) == arguments
