@@ -4,6 +4,7 @@ Other modules must not use such names (there is a test for it), so a new version
 """
 
 import contextlib
+import re
 
 import keras
 
@@ -78,6 +79,16 @@ def nodes_in_order(inputs, outputs):
 def input_name(tensor):
     """Return the name of the input layer of a symbolic input tensor."""
     return tensor._keras_history.operation.name
+
+
+def given_name(tensor):
+    """Return the name of the layer that a symbolic tensor comes from, or `None` if Keras made the name up.
+
+    Names that Keras makes up (`dense_3`) depend on what was created earlier in the process.
+    """
+    operation = tensor._keras_history.operation
+    base = re.sub(r"(_\d+)?$", "", operation.name, count=1)
+    return None if base.replace("_", "") == type(operation).__name__.lower() else operation.name
 
 
 def lambda_arguments(layer):

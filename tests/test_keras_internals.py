@@ -7,6 +7,7 @@ import pytest
 from rsr_tf.keras_internals import (
     causal_padding,
     computing_in_float32,
+    given_name,
     input_name,
     lambda_arguments,
     nested_layers,
@@ -192,3 +193,12 @@ def test_half_precision_is_float32_within_the_block_and_back_after_it_and_after_
 def test_lambda_has_the_arguments_that_it_was_made_with():
     arguments = {"function": lambda x, a: x + a, "output_shape": (3,), "mask": None, "arguments": {"a": 1}}
     assert lambda_arguments(keras.layers.Lambda(**arguments)) == arguments
+
+
+def test_names_that_keras_makes_up_are_told_from_given_ones():
+    named, unnamed = keras.Input((3,), name="image"), keras.Input((3,))
+    layers = [keras.layers.Dense(2, name="logits"), keras.layers.Dense(2), keras.layers.Dense(2)]
+    outputs = [layer(named) for layer in layers] + [keras.layers.LayerNormalization()(unnamed), named + unnamed]
+    assert given_name(named) == "image"
+    assert given_name(unnamed) is None
+    assert [given_name(tensor) for tensor in outputs] == ["logits", None, None, None, None]

@@ -15,7 +15,7 @@ from rsr_tf.layers.registry import (
     clone_layer,
     inputs_and_outputs,
     is_convertible,
-    layer_config,
+    live_config,
     stock_class,
 )
 
@@ -75,7 +75,7 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
             roles = cls.kernel_roles
         else:
             return [(layer, clone_layer(layer))]
-        config = {key: value for key, value in layer_config(layer).items() if key not in STOCK_ONLY}
+        config = {key: value for key, value in live_config(layer).items() if key not in STOCK_ONLY}
         if lasso is not None:
             config.update((role.regularizer, keras.regularizers.L1(lasso) if lasso else None) for role in roles)
         return [(layer, cls.from_config({**config, **changes}))]
@@ -179,7 +179,7 @@ def in_float32(model):
 
 def _stock(layer, name, **changes):
     """Create the stock counterpart of a noisy layer, with changes to its config."""
-    config = {key: value for key, value in layer_config(layer).items() if key not in NOISY_ONLY}
+    config = {key: value for key, value in live_config(layer).items() if key not in NOISY_ONLY}
     return stock_class(layer).from_config({**config, "name": name, **changes})
 
 

@@ -51,7 +51,7 @@ def is_convertible(layer):
     return all(isinstance(kernel, keras.Variable) and "float" in kernel.dtype for kernel in kernels)
 
 
-def layer_config(layer):
+def live_config(layer):
     """Return the config of a layer for a copy in the same process: functions are themselves, not their description.
 
     Keras describes a function for a file, and a function that is read from a description has lost its globals, or is
@@ -61,10 +61,12 @@ def layer_config(layer):
         layer: a Keras layer.
 
     Returns:
-        A dict for `from_config`.
+        A dict for `from_config`, or for the constructor of a `Lambda`.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")  # for no file
+        if isinstance(layer, keras.layers.Lambda):
+            return {**keras.layers.Layer.get_config(layer), **lambda_arguments(layer)}
         config = layer.get_config()
     values = {key: getattr(layer, key, None) for key in config}
     return {**config, **{key: value for key, value in values.items() if isinstance(value, FunctionType)}}
@@ -88,11 +90,11 @@ def clone_layer(layer, /, **changes):
 def _from_config(layer, changes):
     cls = type(layer)
     if isinstance(layer, keras.layers.Lambda):
-        return cls(**{**keras.layers.Layer.get_config(layer), **lambda_arguments(layer), **changes})
+        return cls(**{**live_config(layer), **changes})
     if cls.from_config.__func__ is keras.layers.Wrapper.from_config.__func__:
         return cls(**{**layer.get_config(), **changes, "layer": clone_layer(layer.layer)})
     try:
-        return cls.from_config({**layer_config(layer), **changes})
+        return cls.from_config({**live_config(layer), **changes})
     except (TypeError, ValueError):  # a class of the user that reads functions from their description alone
         return cls.from_config({**layer.get_config(), **changes})
 
