@@ -13,11 +13,11 @@ def checked(images, labels):
     """Check test images and labels, and return them in the types that evaluations use.
 
     Args:
-        images: numbers `(n, h, w, c)` in [0,1], n at least 1.
+        images: numbers `(n, ...)` in [0,1], such as `(n, h, w, c)`; n at least 1.
         labels: class numbers `(n,)` of any type, or `(n, 1)` as in `keras.datasets`.
 
     Returns:
-        `(images, labels)` as float32 `(n, h, w, c)` and int32 `(n,)`.
+        `(images, labels)` as float32 `(n, ...)` and int32 `(n,)`.
 
     Raises:
         ValueError: for pixels outside [0,1], labels that are not class numbers, or unequal numbers of both.
@@ -27,8 +27,8 @@ def checked(images, labels):
         raise ValueError(
             f"`images` and `labels` must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
         )
-    if images.ndim != 4:
-        raise ValueError(f"`images` must be of shape (n, h, w, c). Received: shape {images.shape}")
+    if images.ndim < 2 or images.size == 0:
+        raise ValueError(f"`images` must be of shape (n, ...), such as (n, h, w, c). Received: shape {images.shape}")
     _check_pixels(images)
     if labels.shape not in ((len(labels),), (len(labels), 1)) or not _are_whole(labels) or labels.min() < 0:
         raise ValueError(

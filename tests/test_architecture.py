@@ -30,7 +30,7 @@ ALLOWED = {
     "training": {"attacks", "choices", "errors", "files", "keras_internals", "layers", "validation"},
     "pruning": {"choices", "keras_internals", "layers"},
     "schedules": {"pruning"},
-    "evaluation": {"attacks", "files", "identity", "validation"},
+    "evaluation": {"attacks", "files", "identity", "keras_internals", "validation"},
     "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
     "report": {"choices", "errors"},
     "experiment": {
