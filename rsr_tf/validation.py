@@ -6,6 +6,9 @@ import zlib
 
 import numpy as np
 
+LARGEST_COUNT = 2**31 - 2
+"""Largest number that the loop of a graph counts to; some attacks take one step more than they are told."""
+
 
 def checked(images, labels):
     """Check test images and labels, and return them in the types that evaluations use.
@@ -36,19 +39,20 @@ def checked(images, labels):
     return images, labels.reshape(-1).astype(np.int32)
 
 
-def check_batch(images, labels, *, classes):
+def check_batch(images, labels, *, classes, where=" in the first batch"):
     """Check a batch for two errors that training would not notice: wrong pixel range, and labels without a logit.
 
     Args:
         images: array `(n, h, w, c)`.
         labels: class numbers `(n,)` or `(n, 1)` of any type, or probabilities `(n, classes)`.
         classes: number of logits.
+        where: where the images are, for messages. Defaults to `" in the first batch"`.
 
     Raises:
         ValueError: for pixels outside [0,1], or class numbers that are fractions or outside [0, classes).
     """
     images, labels = np.asarray(images), np.asarray(labels)
-    _check_pixels(images, where=" in the first batch")
+    _check_pixels(images, where)
     if labels.ndim == 2 and labels.shape[-1] == classes:
         return
     if not _are_whole(labels):
@@ -59,7 +63,7 @@ def check_batch(images, labels, *, classes):
     if not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
             f"`labels` must be in [0, {classes - 1}], as the network has {classes} logits. "
-            f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
+            f"Received: labels from {labels.min()} to {labels.max()}{where}"
         )
 
 
@@ -79,7 +83,7 @@ def _check_pixels(images, where=""):
 
 
 def check_integers(least, **values):
-    """Check that arguments are integers and not below a bound.
+    """Check that arguments are integers, not below a bound, and can be counted to within a graph.
 
     Args:
         least: smallest allowed value.
@@ -91,6 +95,8 @@ def check_integers(least, **values):
     for name, value in values.items():
         if not (isinstance(value, int) and value >= least):
             raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value}")
+        if value > LARGEST_COUNT:  # a loop to such a number ends at once
+            raise ValueError(f"`{name}` must be at most {LARGEST_COUNT}, as a graph counts in int32. Received: {value}")
 
 
 def fingerprint(images, labels):

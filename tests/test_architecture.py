@@ -22,7 +22,7 @@ ALLOWED = {
     "identity": set(),
     "keras_internals": set(),
     "validation": set(),
-    "config": {"choices", "errors"},
+    "config": {"choices", "errors", "files"},
     "data": {"errors", "files"},
     "layers": {"choices", "keras_internals"},
     "models": {"layers"},

@@ -185,3 +185,10 @@ def test_config_of_version_0_2_0_has_no_norm_and_means_linf():
         stored = keras.saving.serialize_keras_object(attack)
         del stored["config"]["norm"]
         assert keras.saving.deserialize_keras_object(stored).norm == "linf"
+
+
+@pytest.mark.parametrize("steps", [2**31 - 1, 2**31, 2**63, 10**30])
+def test_number_of_steps_that_a_graph_cannot_count_to_is_refused(steps):
+    """A loop to 2**31 ended before its first step: training went on without an attack."""
+    with pytest.raises(ValueError, match=rf"`steps` must be at most 2147483646.*Received: {steps}"):
+        attacks.PGD(steps=steps)
