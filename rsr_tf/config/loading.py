@@ -38,7 +38,7 @@ def load_config(path, overrides=()):
     """
     with user_errors():
         file = _config_file(path)
-        text = read_text(file, limit=MAX_BYTES)
+        text = read_text(file, limit=MAX_BYTES, kind="the config ")
     try:
         values = _parse_toml(text)
     except ValueError as error:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.evaluation.model_fn import in_batches
+from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.validation import checked, renamed_argument
 
@@ -43,6 +43,7 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, re
     if not step_size <= epsilon:
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
     images, labels = checked(images, labels)
+    model_fn = with_gradient_path(model_fn)
     scores = {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
@@ -88,7 +89,7 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
         >>> x_adv.shape, before.shape, after.shape
         ((16, 8, 8, 1), (16,), (16,))
     """
-    x, y = tf.constant(images), tf.constant(labels)
+    x, y, model_fn = tf.constant(images), tf.constant(labels), with_gradient_path(model_fn)
     x_adv = build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps)["pgd"](x, y)
     return x_adv.numpy(), _classify(model_fn, x).numpy(), _classify(model_fn, x_adv).numpy()
 

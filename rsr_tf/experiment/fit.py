@@ -36,7 +36,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
     """
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, build_learning_rate(schedule or section.schedule, peak, epochs * steps))
-    checkpoint = Checkpoint(folder.checkpoints, stage)
+    checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
     with user_errors():
         epoch = checkpoint.restore(model)
     if epoch:

@@ -68,6 +68,8 @@ class Sweep:
         self.experiment, self.config = experiment, experiment.config
         self.folder = experiment.folder.path / "sweep"
         self.file = self.folder / "sweep.json"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} must be a folder, or absent")
         self.data_set = load_data(self.config)
         self.images, self.labels = evaluation_images(self.data_set, self.config)
         self.content = self._read()
@@ -96,7 +98,7 @@ class Sweep:
             targets: list of pairs of `"sparsity"` or `"gamma"` and a number.
         """
         path = self.experiment.folder.model
-        trained = load_network(path)
+        trained = load_network(path, self.data_set)
         identity = content_hash(path)
         if self.content["network"] not in (identity, None):
             log.info("%s has changed since %s was written: pruning and attacking it again", path, self.file)
@@ -104,7 +106,7 @@ class Sweep:
         self.content["network"] = identity
         self.content["share_below"]["trained"] = weight_statistics(trained)["share_below"]
         if self.config.undefended.epochs and self.experiment.folder.undefended.exists():
-            baseline = load_network(self.experiment.folder.undefended)
+            baseline = load_network(self.experiment.folder.undefended, self.data_set)
             self.content["share_below"]["undefended"] = weight_statistics(baseline)["share_below"]
         for number, (target, value) in enumerate(targets, 1):
             if any((point["target"], point["value"]) == (target, value) for point in self.content["points"]):

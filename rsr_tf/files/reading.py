@@ -9,12 +9,13 @@ MAX_DEPTH = 100
 """Deepest nesting of lists and dicts that is read; a file of a run has about ten levels."""
 
 
-def read_text(path, *, limit=MAX_BYTES):
+def read_text(path, *, limit=MAX_BYTES, kind=""):
     """Read a text file in UTF-8.
 
     Args:
         path: path of the file.
         limit: largest number of bytes. A longer file, or a device without end, is not read any further.
+        kind: what the file is, for messages, such as `"the config "`. Defaults to nothing.
 
     Returns:
         A string.
@@ -31,13 +32,13 @@ def read_text(path, *, limit=MAX_BYTES):
         with open(path, "rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        raise ValueError(f"cannot read {kind}{path}: {error.strerror}") from error
     if len(content) > limit:
-        raise ValueError(f"cannot read {path}: it has more than {limit:,} bytes")
+        raise ValueError(f"cannot read {kind}{path}: it has more than {limit:,} bytes")
     try:
         return content.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path}: it is not UTF-8: {error}") from error
+        raise ValueError(f"cannot read {kind}{path}: it is not UTF-8: {error}") from error
 
 
 def read_json(path):

@@ -8,6 +8,7 @@ import numpy as np
 
 from rsr_tf.errors import first_line
 from rsr_tf.files import replacing
+from rsr_tf.files.arrays import check_expansion
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -20,12 +21,14 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: `Path` of the folder for the file, `STAGE-EPOCHS.keras`.
         stage: name of the training, such as `"train"`.
+        epochs: number of epochs of the whole training, which no checkpoint can exceed. Defaults to `None`.
     """
 
-    def __init__(self, folder, stage):
+    def __init__(self, folder, stage, epochs=None):
         super().__init__()
         self.folder = folder
         self.stage = stage
+        self.epochs = epochs
 
     def restore(self, model):
         """Load the last saved state into a compiled model, if a file exists.
@@ -37,17 +40,23 @@ class Checkpoint(keras.callbacks.Callback):
             The number of finished epochs; 0 without a file.
 
         Raises:
-            ValueError: for a file that cannot be read, or whose weights do not fit the model.
+            ValueError: for a file that cannot be read, whose name holds no possible number of epochs, or whose weights
+                do not fit the model.
         """
         saved = self._files()
         if not saved:
             return 0
+        epochs = _epochs_done(saved[-1])
+        if self.epochs is not None and epochs > self.epochs:
+            raise ValueError(f"the checkpoint {saved[-1]} is of epoch {epochs}, but the training has {self.epochs}")
         model.optimizer.build(model.trainable_variables)
         try:
+            with zipfile.ZipFile(saved[-1]) as archive:
+                check_expansion(archive)
             model.load_weights(saved[-1])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
             raise ValueError(f"cannot read the checkpoint {saved[-1]}: {first_line(error)}") from error
-        return _epochs_done(saved[-1])
+        return epochs
 
     def on_epoch_end(self, epoch, logs=None):
         earlier = self._files()
@@ -62,7 +71,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _epochs_done(path):
-    return int(path.stem.rpartition("-")[2])
+    number = path.stem.partition("-")[2]
+    if not (number.isascii() and number.isdigit() and int(number)):
+        raise ValueError(f"the name of the checkpoint {path} must end with a number of epochs. Received: {number!r}")
+    return int(number)
 
 
 class NotFiniteError(Exception):

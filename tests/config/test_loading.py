@@ -152,7 +152,7 @@ def test_config_of_that_name_that_no_run_wrote_has_a_run_of_its_own(tmp_path):
 def test_binary_file_is_one_line_with_its_path(tmp_path):
     path = tmp_path / "picture.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=rf"\Acannot read {re.escape(str(path))}: .*codec can't decode.*\Z"):
+    with pytest.raises(UserError, match=rf"\Acannot read the config {re.escape(str(path))}: .*codec can't decode.*\Z"):
         load_config(path)
 
 
@@ -188,7 +188,7 @@ def test_config_that_is_nested_too_deep_is_one_line_with_its_path(tmp_path, name
     "override", ["seed=" + "[" * 2000, "a." * 2000 + "b=1", "seed=" + "{a=" * 90 + "[[[[[[[[[[[[[["]
 )
 def test_override_that_is_nested_too_deep_or_broken_is_refused(override):
-    with pytest.raises(UserError, match="deep|`seed`"):
+    with pytest.raises(UserError, match=r"deep|`seed`"):
         parse("", override)
 
 
@@ -219,7 +219,7 @@ def test_value_over_several_lines_is_one_value():
 
 
 def test_file_without_an_end_is_not_read_to_it():
-    with pytest.raises(UserError, match=r"\Acannot read /dev/zero: it has more than 100,000 bytes\Z"):
+    with pytest.raises(UserError, match=r"\Acannot read the config /dev/zero: it has more than 100,000 bytes\Z"):
         load_config("/dev/zero")
 
 
@@ -237,12 +237,12 @@ def link_to_itself(folder):
 
 @pytest.mark.parametrize("odd", [lambda _: "x" * 5000, link_to_itself, lambda folder: folder / "a\0b"])
 def test_odd_path_of_a_config_is_one_line(tmp_path, odd):
-    with pytest.raises(UserError, match="xxxx|loop|a\0b") as caught:
+    with pytest.raises(UserError, match=r"xxxx|loop|a.b") as caught:
         load_config(odd(tmp_path))
     assert "\n" not in str(caught.value)
 
 
 def test_folder_in_the_place_of_the_config_of_a_run_is_named(tmp_path):
     (tmp_path / "config.toml").mkdir()
-    with pytest.raises(UserError, match=r"cannot read .*config\.toml: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot read the config .*config\.toml: Is a directory"):
         load_config(tmp_path)

@@ -149,7 +149,7 @@ UNBOUNDED = {
 
 @pytest.mark.parametrize("name", UNBOUNDED)
 def test_number_that_takes_forever_or_is_none_is_refused_at_once(name):
-    with pytest.raises(UserError, match="`attack.epsilon` expected a number or a fraction") as caught:
+    with pytest.raises(UserError, match=r"`attack\.epsilon` expected a number or a fraction") as caught:
         parse("", f'attack.epsilon="{UNBOUNDED[name]}"')
     assert len(str(caught.value)) < 400
 

@@ -141,3 +141,17 @@ def test_attack_starts_from_a_new_random_point_every_time(linear):
     distance = np.abs(first - second)
     assert distance.max() > 0.5 * EPSILON
     assert np.abs(first - images).max() <= EPSILON + 1e-6
+
+
+@pytest.mark.parametrize("steps", [8, 0])
+def test_network_without_a_gradient_is_attacked_like_any_other(linear, steps):
+    """One that rounds, and one that returns constants."""
+    _, images, labels = linear
+
+    def network(x):
+        brightness = tf.round(steps * tf.reduce_mean(x, (1, 2)))
+        return tf.concat([brightness, 4.0 * tf.ones_like(brightness)], axis=1)
+
+    scores = evaluate_whitebox(network, images, labels, repeats=1, **ATTACK)
+    assert scores["clean"].mean == pytest.approx(np.mean((np.round(steps * images.mean((1, 2, 3))) < 4) == labels))
+    assert scores["fgsm"].mean == scores["clean"].mean
