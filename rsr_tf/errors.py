@@ -38,6 +38,15 @@ def describe_error(error):
     return first_line(error)
 
 
+def shown(value):
+    """Return a received value for a message, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:100]}...{text[-50:]}"
+
+
 def one_line(error):
     """Return the whole message of an error as one line of limited length, for the command."""
     text = " ".join(describe_error(error).split() if isinstance(error, OSError) else str(error).split())

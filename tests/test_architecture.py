@@ -35,6 +35,7 @@ ALLOWED = {
     "report": {"choices", "errors"},
     "experiment": {
         "attacks",
+        "choices",
         "config",
         "data",
         "errors",

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rsr_tf.config.schema import Config, Section
-from rsr_tf.errors import UserError, user_errors
+from rsr_tf.errors import UserError, shown, user_errors
 from rsr_tf.files import is_deeper, read_text
 
 CONFIG_FILE = "config.toml"
@@ -40,7 +40,7 @@ def load_config(path, overrides=()):
         file = _config_file(path)
         text = read_text(file, limit=MAX_BYTES, kind="the config ")
     try:
-        values = _parse_toml(text)
+        values = parse_toml(text)
     except ValueError as error:
         raise UserError(f"{file} is not valid TOML: {error}") from error
     if isinstance(values.get(VERSIONS), dict):
@@ -58,8 +58,8 @@ def _config_file(path):
     return file
 
 
-def _parse_toml(text):
-    """Parse TOML whose tables and lists are nested to a limited depth; raise `ValueError` for anything else."""
+def parse_toml(text):
+    """Parse TOML whose tables and lists are nested to a limited depth; raise `ValueError` for any other text."""
     try:
         values = tomllib.loads(text)
     except RecursionError as error:
@@ -100,7 +100,7 @@ def run_folder_of(path):
     path = Path(path)
     if path.is_dir():
         return path
-    if path.name == CONFIG_FILE and path.is_file() and VERSIONS in _parse_toml(read_text(path, limit=MAX_BYTES)):
+    if path.name == CONFIG_FILE and path.is_file() and VERSIONS in parse_toml(read_text(path, limit=MAX_BYTES)):
         return path.parent
     return Path("runs") / path.stem
 
@@ -187,17 +187,8 @@ def _explain(error):
     if error["type"] == "missing":
         return f"`{key}` is missing. Expected {_field(error['loc']).description or 'a section, with a `name` at least'}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    received = "" if isinstance(error["input"], dict | Section) else f". Received: {_shown(error['input'])}"
+    received = "" if isinstance(error["input"], dict | Section) else f". Received: {shown(error['input'])}"
     return f"`{key}` {message}{received}"
-
-
-def _shown(value):
-    """Return a received value for a message, shortened."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        return "an integer of thousands of digits"
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-50:]}"
 
 
 def _section(location):

@@ -14,8 +14,9 @@ import tensorflow as tf
 from rsr_tf import evaluation
 from rsr_tf.config import Config, load_config, parse_config
 from rsr_tf.errors import UserError, first_line, user_errors
+from rsr_tf.experiment.result_schema import check_result
 from rsr_tf.experiment.run_folder import RunFolder
-from rsr_tf.export.saved_model import read_metadata
+from rsr_tf.export.saved_model import METADATA, read_metadata
 from rsr_tf.files.arrays import check_expansion
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import noisy_layers, prunable_kernels, reseed_noise
@@ -169,6 +170,7 @@ def open_saved_model(path):
     """
     with user_errors():
         metadata = read_metadata(path)
+        check_result(Path(path) / METADATA, metadata)
     try:
         loaded = tf.saved_model.load(path)
     except Exception as error:  # TensorFlow raises many kinds for a broken folder

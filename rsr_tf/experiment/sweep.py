@@ -80,9 +80,9 @@ class Sweep:
         if self.file.exists():
             try:
                 stored = read_result(self.file)
-                kept = {key: stored[key] for key in kept}
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep again") from error
+                kept = {key: stored[key] for key in kept} if stored else kept
+            except ValueError as error:
+                raise UserError(f"{error}. Remove it to start the sweep again") from error
         keys = ("data", "model", "scheme", "seed", "attack")
         return {
             **{key: about[key] for key in keys},

@@ -61,6 +61,8 @@ def read_json(path):
     text = read_text(path)
     try:
         content = json.loads(text)
+        if "\\ud" in text.lower():  # half of a pair of UTF-16, which no file in UTF-8 can hold
+            json.dumps(content, ensure_ascii=False).encode()
     except ValueError as error:
         raise ValueError(f"cannot read {path}: it is not valid JSON: {error}") from error
     except RecursionError as error:

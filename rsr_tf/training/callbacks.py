@@ -1,13 +1,14 @@
 """Training callbacks: atomic checkpoints, a check for NaN, the history as CSV."""
 
 import csv
+import io
 import zipfile
 
 import keras
 import numpy as np
 
 from rsr_tf.errors import first_line
-from rsr_tf.files import replacing
+from rsr_tf.files import read_text, replacing
 from rsr_tf.files.arrays import check_expansion
 
 
@@ -129,8 +130,17 @@ class CSVHistory(keras.callbacks.Callback):
 
 
 def read_history(path):
-    """Return the rows of a history file as dicts of strings; an empty list without a file."""
+    """Return the rows of a history file as dicts of strings; an empty list without a file.
+
+    Args:
+        path: `Path` of the file.
+
+    Raises:
+        ValueError: if the file cannot be read; the message names it.
+    """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise ValueError(f"cannot read {path}: {error}") from error

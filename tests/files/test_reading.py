@@ -35,6 +35,7 @@ def test_file_that_cannot_be_read_is_named_with_the_reason(path, reason):
         (b"[" * 100_000, "nested at most 100 deep"),
         (b'{"a": ' * 50_000 + b"1" + b"}" * 50_000, "nested at most 100 deep"),
         (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "nested at most 100 deep"),
+        (b'{"a": "\\uD800"}', "it is not valid JSON: .*surrogates not allowed"),
         (b"[]", "must hold a JSON object. Received: list"),
         (b"5", "must hold a JSON object. Received: int"),
         (b"null", "must hold a JSON object. Received: NoneType"),
@@ -47,7 +48,7 @@ def test_json_of_another_kind_is_refused(tmp_path, content, reason):
 
 
 def test_json_object_is_read(tmp_path):
-    content = {"a": [1, {"b": None}]}
+    content = {"a": [1, {"b": None}], "c": "\N{BRAIN}"}
     (tmp_path / "a.json").write_text(json.dumps(content))
     assert read_json(tmp_path / "a.json") == content
 
