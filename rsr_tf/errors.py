@@ -47,6 +47,15 @@ def shown(value):
     return text if len(text) <= 200 else f"{text[:100]}...{text[-50:]}"
 
 
+def explain_validation(error):
+    """Describe the first error of a `pydantic.ValidationError`: the key, what was expected, what was received."""
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    is_value = isinstance(first["input"], (str, int, float, list, type(None)))
+    received = f". Received: {shown(first['input'])}" if is_value else ""
+    return f"`{'.'.join(map(str, first['loc'])) or 'content'}` {message}{received}"
+
+
 def one_line(error):
     """Return the whole message of an error as one line of limited length, for the command."""
     text = " ".join(describe_error(error).split() if isinstance(error, OSError) else str(error).split())

@@ -6,6 +6,7 @@ Other modules must not use such names (there is a test for it), so a new version
 import contextlib
 
 import keras
+from keras.src.backend.common import global_state
 
 
 def nested_layers(layer, *, include_self=True, recursive=True):
@@ -35,6 +36,20 @@ def unlocked(layer):
         yield
     finally:
         layer._tracker.lock()
+
+
+@contextlib.contextmanager
+def deferred_variables():
+    """Give new variables their memory at the end of the `with` block, and none if the block raises.
+
+    Within the block a layer has its variables with their shapes, but no values.
+    """
+    with keras.StatelessScope():  # at its end, Keras makes the variables that were created in it
+        try:
+            yield
+        except BaseException:
+            global_state.set_global_attribute("uninitialized_variables", [])
+            raise
 
 
 def nodes_in_order(inputs, outputs):

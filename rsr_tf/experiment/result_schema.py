@@ -18,8 +18,8 @@ import json
 
 from pydantic import ValidationError
 
-from rsr_tf.errors import shown
-from rsr_tf.experiment.schemas import MODELS, History, Part
+from rsr_tf.errors import explain_validation
+from rsr_tf.experiment.schemas import MODELS, History
 from rsr_tf.files import read_json, write_text
 from rsr_tf.training.callbacks import read_history
 
@@ -101,11 +101,7 @@ def _check(path, validate, content):
     try:
         validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        received = "" if isinstance(first["input"], (dict, Part)) else f". Received: {shown(first['input'])}"
-        key = ".".join(map(str, first["loc"])) or "content"
-        raise ValueError(f"cannot read {path}: `{key}` {message}{received}") from error
+        raise ValueError(f"cannot read {path}: {explain_validation(error)}") from error
 
 
 def write_result(path, content):
