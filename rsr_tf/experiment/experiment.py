@@ -159,7 +159,8 @@ class Experiment:
     def evaluate(self):
         """Attack every network of the run with and without its noise. Keeps earlier results."""
         images, labels = evaluation_images(self._data_set, self.config)
-        content = self.folder.read_evaluation() or describe(self.config, self._data_set, num_images=len(labels))
+        with user_errors():
+            content = describe(self.config, self._data_set, num_images=len(labels)) | self.folder.read_evaluation()
         networks = {name: self._load(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
@@ -222,7 +223,8 @@ class Experiment:
         Args:
             again: whether to repeat the latency measurements, for example on an idle machine. Defaults to `False`.
         """
-        content = self.folder.read_artefacts() or export_benchmark.describe(self.config, self._data_set)
+        with user_errors():
+            content = export_benchmark.describe(self.config, self._data_set) | self.folder.read_artefacts()
         content["machine"] = describe_machine()
 
         def write():

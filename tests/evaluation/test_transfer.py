@@ -229,3 +229,10 @@ def test_attack_without_a_config_keeps_no_state(tmp_path):
     with pytest.raises(ValueError, match="`attack` must have a `get_config`"):
         evaluate_transfer(*arguments, attack=lambda fn, x, labels, *, seed: x, state=tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+def test_dollars_in_the_name_of_a_network_are_no_formula():
+    """Two of them made Matplotlib read the name as mathematics, and fail on an unknown symbol."""
+    name = r"$\foo$, noise on"
+    svg = draw_heat_map({"accuracy": {name: {name: {"mean": 0.5}}}, "num_images": 1})
+    assert svg.count(rf">{name}<") == 2

@@ -66,14 +66,14 @@ class Examples(Part):
 
 
 class Evaluation(Part):
-    """`evaluation.json`; without examples it is not finished."""
+    """`evaluation.json`; without examples it is not finished, and only its networks are read."""
 
-    data: str
-    class_names: list[str]
-    model: str
-    scheme: str
-    seed: int
-    attack: EvaluationSettings
+    data: str = ""
+    class_names: list[str] = []
+    model: str = ""
+    scheme: str = ""
+    seed: int = 0
+    attack: EvaluationSettings | None = None
     networks: dict[Network, EvaluatedNetwork]
     examples: Examples | None = None
 
@@ -81,6 +81,8 @@ class Evaluation(Part):
     def _complete(self):
         if self.examples is None:
             return self
+        missing = set(type(self).model_fields) - self.model_fields_set
+        check(self, not missing, f"{', '.join(sorted(missing))} must be there, as there are examples")
         complete = "pruned" in self.networks and all(network.scores for network in self.networks.values())
         check(self, complete, "networks must have a pruned one and all their scores, as there are examples")
         lists = [self.examples.labels, self.examples.clean]
