@@ -68,7 +68,7 @@ class Sweep:
         self.experiment, self.config = experiment, experiment.config
         self.folder = experiment.folder.path / "sweep"
         self.file = self.folder / "sweep.json"
-        if self.folder.exists() and not self.folder.is_dir():
+        if (self.folder.exists() or self.folder.is_symlink()) and not self.folder.is_dir():
             raise UserError(f"{self.folder} must be a folder, or absent")
         self.data_set = load_data(self.config)
         self.images, self.labels = evaluation_images(self.data_set, self.config)

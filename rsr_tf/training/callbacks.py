@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 import zipfile
 
 import keras
@@ -54,7 +55,10 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             with zipfile.ZipFile(saved[-1]) as archive:
                 check_expansion(archive)
-            model.load_weights(saved[-1])
+            with warnings.catch_warnings(record=True, action="always", category=UserWarning) as skipped:
+                model.load_weights(saved[-1])
+            if skipped:  # of an optimizer that differs Keras restores nothing
+                raise ValueError(skipped[0].message)
         except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
             raise ValueError(f"cannot read the checkpoint {saved[-1]}: {first_line(error)}") from error
         return epochs
@@ -140,7 +144,10 @@ def read_history(path):
     """
     if not path.exists():
         return []
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
-        return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        if not {"stage", "epoch"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"cannot read {path}: it must have the columns stage and epoch")
+        return list(reader)
     except csv.Error as error:
         raise ValueError(f"cannot read {path}: {error}") from error

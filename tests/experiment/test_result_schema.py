@@ -320,8 +320,10 @@ def test_history_is_read_as_strings(tmp_path):
         HISTORY + '"' + "x" * 200_000 + "\n",
         "\0" * 100 + HISTORY,
         "5\n6\n",
+        "",
+        "[" * 100_000,
     ],
-    ids=str,
+    ids=lambda content: repr(content[-20:]),
 )
 def test_damaged_history_is_refused_by_name(tmp_path, content):
     (tmp_path / "history.csv").write_text(content)

@@ -214,3 +214,12 @@ def test_checkpoint_of_no_possible_epoch_is_refused_by_name(tmp_path, name):
 def test_checkpoint_of_another_network_is_one_line(tmp_path, trained):
     with pytest.raises(ValueError, match=r"\Acannot read the checkpoint .*keras: .*\Z"):
         Checkpoint(trained[0], "train").restore(linear_model())
+
+
+@pytest.mark.slow
+def test_checkpoint_of_another_optimizer_is_refused(trained):
+    """Keras would warn and train on with an optimizer that starts anew."""
+    model = rsr_model()
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match=r"\Acannot read the checkpoint .*Skipping variable loading for optimizer"):
+        Checkpoint(trained[0], "train").restore(model)
