@@ -11,18 +11,20 @@ import click
 
 from rsr_tf import __version__
 from rsr_tf.choices import NETWORKS, SUITES, ZOO_NOISES, ZOO_TIERS
-from rsr_tf.errors import UserError
+from rsr_tf.errors import UserError, one_line
 
 
 class Group(click.Group):
-    """A group of commands that prints a `UserError` on one line and exits with code 2."""
+    """A group of commands that prints an error of the user or of a file on one line and exits with code 2."""
 
     def invoke(self, context):
         """Run a command."""
         try:
             return super().invoke(context)
-        except UserError as error:
-            click.echo(f"rsr: {error}", err=True)
+        except (UserError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # click ends quietly
+            click.echo(f"rsr: {one_line(error)}", err=True)
             context.exit(2)
 
 

@@ -5,7 +5,13 @@ import errno
 import importlib
 import os
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
+"""Reasons why a path cannot be written to: the disk, the permissions, the path itself."""
+LONGEST_MESSAGE = 1000
+"""Characters of the line that the command prints; a longer one is shortened in its middle."""
 
 
 class UserError(Exception):
@@ -25,17 +31,49 @@ def first_line(error):
     return lines[-1].strip() if lines[0].startswith("in user code:") else lines[0]
 
 
+def describe_error(error):
+    """Return the first line of an error's message; of an error of the operating system, the path and the reason."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return first_line(error)
+
+
+def shown(value):
+    """Return a received value for a message, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:100]}...{text[-50:]}"
+
+
+def explain_validation(error):
+    """Describe the first error of a `pydantic.ValidationError`: the key, what was expected, what was received."""
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    is_value = isinstance(first["input"], (str, int, float, list, type(None)))
+    received = f". Received: {shown(first['input'])}" if is_value else ""
+    return f"`{'.'.join(map(str, first['loc'])) or 'content'}` {message}{received}"
+
+
+def one_line(error):
+    """Return the whole message of an error as one line of limited length, for the command."""
+    text = " ".join(describe_error(error).split() if isinstance(error, OSError) else str(error).split())
+    half = LONGEST_MESSAGE // 2
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+
+
 @contextlib.contextmanager
 def user_errors(section=None):
-    """Convert `FileNotFoundError` and `ValueError` to `UserError`; let all other errors, which are bugs, pass.
+    """Convert `OSError` and `ValueError` to `UserError`; let all other errors, which are bugs, pass.
 
     Args:
         section: name of the config section that causes the error, for the message. Defaults to `None`.
     """
     try:
         yield
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"[{section}] {first_line(error)}" if section else first_line(error)) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"[{section}] {describe_error(error)}" if section else describe_error(error)) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import contextlib
 import re
 
 import keras
+from keras.src.backend.common import global_state
 from keras.src.trainers import compile_utils
 
 
@@ -61,6 +62,20 @@ def computing_in_float32(model):
     finally:
         for layer, policy in policies.items():
             layer._dtype_policy = policy
+
+
+@contextlib.contextmanager
+def deferred_variables():
+    """Give new variables their memory at the end of the `with` block, and none if the block raises.
+
+    Within the block a layer has its variables with their shapes, but no values.
+    """
+    with keras.StatelessScope():  # at its end, Keras makes the variables that were created in it
+        try:
+            yield
+        except BaseException:
+            global_state.set_global_attribute("uninitialized_variables", [])
+            raise
 
 
 def nodes_in_order(inputs, outputs):

@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 
 REMEDY = "; divide them by 255, or put `keras.layers.Rescaling(255)` first in a network that takes 0 to 255"
+LARGEST_COUNT = 2**31 - 2
+"""Largest number that the loop of a graph counts to; some attacks take one step more than they are told."""
 
 
 def checked(images, labels):
@@ -38,7 +40,7 @@ def checked(images, labels):
     return images, labels.reshape(-1).astype(np.int32)
 
 
-def check_batch(images, labels, *, classes, independent=False):
+def check_batch(images, labels, *, classes, independent=False, where=" in the first batch"):
     """Check a batch for two errors that training would not notice: wrong pixel range, and labels without an output.
 
     Args:
@@ -47,22 +49,23 @@ def check_batch(images, labels, *, classes, independent=False):
             `(n, classes)`, or `(n,)` for one output.
         classes: number of outputs.
         independent: whether each output answers a yes-or-no question. Defaults to `False`.
+        where: where the images are, for messages. Defaults to `" in the first batch"`.
 
     Raises:
         ValueError: for pixels outside [0,1]; class numbers that are fractions or outside [0, classes); probabilities
             that do not sum to 1; answers outside [-1, 1] or of another shape.
     """
     images, labels = np.asarray(images), np.asarray(labels)
-    _check_pixels(images, where=" in the first batch")
+    _check_pixels(images, where)
     if independent:
         _check_answers(labels, classes)
     elif labels.ndim == 2 and labels.shape[-1] == classes:
         _check_probabilities(labels)
     else:
-        _check_class_numbers(labels, classes)
+        _check_class_numbers(labels, classes, where)
 
 
-def _check_class_numbers(labels, classes):
+def _check_class_numbers(labels, classes, where):
     if not _are_whole(labels) or labels.size != len(labels):
         raise ValueError(
             "`labels` must be class numbers, whole numbers of shape (n,) or (n, 1), or probabilities of shape "
@@ -71,7 +74,7 @@ def _check_class_numbers(labels, classes):
     if not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
             f"`labels` must be in [0, {classes - 1}], as the network has {classes} logits. "
-            f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
+            f"Received: labels from {labels.min()} to {labels.max()}{where}"
         )
 
 
@@ -111,7 +114,7 @@ def _check_pixels(images, where=""):
 
 
 def check_integers(least, **values):
-    """Check that arguments are integers and not below a bound.
+    """Check that arguments are integers, not below a bound, and can be counted to within a graph.
 
     Args:
         least: smallest allowed value.
@@ -123,6 +126,8 @@ def check_integers(least, **values):
     for name, value in values.items():
         if not (isinstance(value, int) and value >= least):
             raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value}")
+        if value > LARGEST_COUNT:  # a loop to such a number ends at once
+            raise ValueError(f"`{name}` must be at most {LARGEST_COUNT}, as a graph counts in int32. Received: {value}")
 
 
 def fingerprint(images, labels):

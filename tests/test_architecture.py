@@ -22,7 +22,7 @@ ALLOWED = {
     "identity": set(),
     "keras_internals": set(),
     "validation": set(),
-    "config": {"choices", "errors"},
+    "config": {"choices", "errors", "files"},
     "data": {"errors", "files"},
     "layers": {"choices", "keras_internals"},
     "models": {"layers"},
@@ -35,6 +35,7 @@ ALLOWED = {
     "report": {"choices", "errors"},
     "experiment": {
         "attacks",
+        "choices",
         "config",
         "data",
         "errors",

@@ -9,7 +9,16 @@ import pytest
 import tensorflow as tf
 
 from rsr_tf import config
-from rsr_tf.errors import MissingPackageError, UserError, disk_errors, first_line, require, user_errors
+from rsr_tf.errors import (
+    MissingPackageError,
+    UserError,
+    describe_error,
+    disk_errors,
+    first_line,
+    one_line,
+    require,
+    user_errors,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +93,23 @@ def test_missing_package_is_an_import_error_with_the_command_to_install_it(monke
 def test_errors_need_no_tensorflow():
     script = "import sys, rsr_tf.errors; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM])
+def test_path_that_nothing_can_be_written_to_names_the_folder(code):
+    with pytest.raises(UserError, match=f"cannot write to runs/a: {os.strerror(code)}"), disk_errors("runs/a"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_error_of_the_operating_system_is_path_and_reason():
+    assert describe_error(PermissionError(errno.EACCES, "Permission denied", "a/b")) == "a/b: Permission denied"
+    assert describe_error(FileNotFoundError("no data")) == "no data"
+    with pytest.raises(UserError, match=r"\A\[data\] a/b: File name too long\Z"), user_errors("data"):
+        raise OSError(errno.ENAMETOOLONG, "File name too long", "a/b")
+
+
+def test_message_of_the_command_is_one_line_of_limited_length():
+    assert one_line(UserError("one\n  two\r\nthree")) == "one two three"
+    line = one_line(UserError("run.toml: " + "9" * 5_000_000 + " is too long"))
+    assert len(line) < 1100
+    assert (line[:12], line[-12:]) == ("run.toml: 99", " is too long")

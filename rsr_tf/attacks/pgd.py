@@ -80,7 +80,7 @@ class PGD(Attack):
 
     Raises:
         ValueError: for an unknown `norm`, an `epsilon` or `step_size` that is not positive or, in linf, above 1, or
-            `steps` below 1.
+            `steps` below 1 or above 2**31 - 1, which the counter of a graph does not hold.
 
     Example:
         >>> attack = rsr_tf.attacks.PGD(epsilon=8 / 255, step_size=2 / 255, steps=7)

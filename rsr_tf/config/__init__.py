@@ -1,6 +1,14 @@
 """The configuration of a run: typed, read from TOML and checked before anything starts."""
 
-from rsr_tf.config.loading import CONFIG_FILE, find_config, load_config, parse_config, parse_numbers, run_folder_of
+from rsr_tf.config.loading import (
+    CONFIG_FILE,
+    find_config,
+    load_config,
+    parse_config,
+    parse_numbers,
+    parse_toml,
+    run_folder_of,
+)
 from rsr_tf.config.schema import Config, NotNegative, Share
 from rsr_tf.errors import UserError
 
@@ -14,5 +22,6 @@ __all__ = [
     "load_config",
     "parse_config",
     "parse_numbers",
+    "parse_toml",
     "run_folder_of",
 ]

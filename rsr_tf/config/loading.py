@@ -7,12 +7,17 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rsr_tf.config.schema import Config, Section
-from rsr_tf.errors import UserError
+from rsr_tf.errors import UserError, shown, user_errors
+from rsr_tf.files import is_deeper, read_text
 
 CONFIG_FILE = "config.toml"
 """Name of the config in a run folder."""
+VERSIONS = "versions"
+"""Name of the table that a run adds to its own config: the versions of the packages."""
 PACKAGED = Path(__file__).parent.parent / "configs"
 """Folder of the configs that come with the package."""
+MAX_BYTES = 100_000
+"""Largest config file that is read; a config with every key has about 2,000 bytes."""
 
 
 def load_config(path, overrides=()):
@@ -31,21 +36,37 @@ def load_config(path, overrides=()):
         UserError: for a file that cannot be read, or a wrong key or value; the message names the key, the expected
             and the received value.
     """
-    is_run = Path(path).is_dir()
-    file = Path(path) / CONFIG_FILE if is_run else find_config(path)
-    if is_run and not file.exists():
-        raise UserError(f"{path} is not a run folder: it has no {file.name}")
+    with user_errors():
+        file = _config_file(path)
+        text = read_text(file, limit=MAX_BYTES, kind="the config ")
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the config {file}: {error}") from error
+        values = parse_toml(text)
+    except ValueError as error:
+        raise UserError(f"{file} is not valid TOML: {error}") from error
+    if isinstance(values.get(VERSIONS), dict):
+        del values[VERSIONS]
+    return parse_config(values, overrides, source=file)
+
+
+def _config_file(path):
+    """Return the path of the config file that `load_config` reads."""
+    if not Path(path).is_dir():
+        return find_config(path)
+    file = Path(path) / CONFIG_FILE
+    if not file.exists():
+        raise UserError(f"{path} is not a run folder: it has no {file.name}")
+    return file
+
+
+def parse_toml(text):
+    """Parse TOML whose tables and lists are nested to a limited depth; raise `ValueError` for any other text."""
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not valid TOML: {error}") from error
-    if is_run:
-        values.pop("versions", None)  # a run adds them to its own config
-    return parse_config(values, overrides, source=file)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if is_deeper(values):
+        raise ValueError("it is nested too deep")
+    return values
 
 
 def find_config(path):
@@ -68,8 +89,20 @@ def packaged_configs():
 
 
 def run_folder_of(path):
-    """Return the default run folder: `path` itself if it is a folder, else `runs/NAME` with the name of the config."""
-    return Path(path) if Path(path).is_dir() else Path("runs") / Path(path).stem
+    """Return the default run folder of a config that `load_config` has read.
+
+    Args:
+        path: as for `load_config`.
+
+    Returns:
+        The folder itself, the folder of a config that a run wrote into it, or `runs/NAME` with the name of the config.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return path
+    if path.name == CONFIG_FILE and path.is_file() and VERSIONS in parse_toml(read_text(path, limit=MAX_BYTES)):
+        return path.parent
+    return Path("runs") / path.stem
 
 
 def parse_config(values, overrides=(), *, source):
@@ -88,6 +121,8 @@ def parse_config(values, overrides=(), *, source):
     """
     for override in overrides:
         _apply_override(values, override)
+    if is_deeper(values):
+        raise UserError(f"{source}: its values are nested too deep")
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -105,10 +140,20 @@ def _apply_override(values, override):
             raise UserError(f"--set {override}: `{section}` is not a section")
     if sections == ["pruning"]:  # setting one target removes the other
         values.pop({"gamma": "sparsity", "sparsity": "gamma"}.get(name), None)
+    values[name] = _override_value(key, text)
+
+
+def _override_value(key, text):
+    """Return a value of `--set` as TOML, or as a string if it is not valid TOML."""
     try:
-        values[name] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        values[name] = text
+        parsed = tomllib.loads(f"value = {text}")
+    except ValueError:  # not TOML, or a number of thousands of digits
+        return text
+    except RecursionError as error:
+        raise UserError(f"--set {key}: the value is nested too deep") from error
+    if list(parsed) != ["value"]:
+        raise UserError(f"--set {key} takes one value. Received more than one line: {text!r}")
+    return parsed["value"]
 
 
 def parse_numbers(text, kind, *, source):
@@ -142,7 +187,7 @@ def _explain(error):
     if error["type"] == "missing":
         return f"`{key}` is missing. Expected {_field(error['loc']).description or 'a section, with a `name` at least'}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    received = "" if isinstance(error["input"], dict | Section) else f". Received: {error['input']!r}"
+    received = "" if isinstance(error["input"], dict | Section) else f". Received: {shown(error['input'])}"
     return f"`{key}` {message}{received}"
 
 

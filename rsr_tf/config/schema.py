@@ -3,6 +3,8 @@
 Only `experiment` and `cli` import this package; every other module takes plain arguments.
 """
 
+import contextlib
+import math
 from fractions import Fraction
 from typing import Annotated, Literal
 
@@ -10,15 +12,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from rsr_tf import choices
 
+LONGEST_NUMBER = 100
+"""Characters of a number or fraction in quotes."""
+LARGEST_COUNT = 1_000_000
+"""Of epochs, steps, images, ...: far beyond any use, and far below what the int32 of a graph holds."""
+
 
 def _number(value):
     """Convert a fraction such as "8/255" to a number; leave other values to pydantic."""
-    if isinstance(value, str):
-        try:
-            return float(Fraction(value))
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise ValueError('expected a number or a fraction such as "8/255"') from error
-    return value
+    if not isinstance(value, str):
+        return value
+    if len(value) <= LONGEST_NUMBER:
+        for convert in (float, Fraction):  # in this order: `Fraction("1e999999999")` writes out all its digits
+            with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
+                number = float(convert(value))
+                if math.isfinite(number):
+                    return number
+                break
+    raise ValueError('expected a number or a fraction such as "8/255"')
 
 
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
@@ -26,8 +37,8 @@ Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 PixelDistance = Annotated[Number, Field(gt=0, le=1)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+PositiveCount = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 
 
 class Section(BaseModel):

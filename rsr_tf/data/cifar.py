@@ -1,17 +1,23 @@
 """CIFAR from TensorFlow Datasets (TFDS). To add a relative of CIFAR-10, add a row to `DATA_SETS`."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from rsr_tf.data import decoded_cache
 from rsr_tf.data.base import Split
 from rsr_tf.errors import first_line, require
+from rsr_tf.files import expanded
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DATA_SETS = {"cifar10": ("CIFAR-10", CIFAR10_CLASSES)}
 """Name in TFDS -> title and class names."""
+CACHED = {
+    "jpeg": ("b", ()),
+    **{f"{split}_images": ("u", (None, None, None, 3)) for split in ("train", "test")},
+    **{f"{split}_labels": ("i", (None,)) for split in ("train", "test")},
+}
+"""Arrays of the cache, see `rsr_tf.files.arrays.check_headers`."""
 JPEG_MARK = b"\xff\xd8"
 """First bytes of a JPEG file. Images stored as JPEG are not the originals; the title of the data set states it."""
 TFDS_FOLDER = "~/tensorflow_datasets"
@@ -32,14 +38,14 @@ def load(name, directory=None):
         FileNotFoundError: if `directory` has no prepared copy, or TFDS cannot load it.
     """
     title, class_names = DATA_SETS[name]
-    if directory and not (Path(directory).expanduser() / name).is_dir():
+    if directory and not (expanded(directory) / name).is_dir():
         raise FileNotFoundError(
             f"`directory` must hold a folder `{name}` prepared by TFDS. Received: {str(directory)!r}. "
             "To get one: "
             f"python -c \"import tensorflow_datasets as tfds; tfds.load('{name}', data_dir='{directory}')\""
         )
-    prepared = Path(directory or os.environ.get("TFDS_DATA_DIR") or TFDS_FOLDER).expanduser() / name
-    arrays = decoded_cache.read(prepared)
+    prepared = expanded(directory or os.environ.get("TFDS_DATA_DIR") or TFDS_FOLDER) / name
+    arrays = decoded_cache.read(prepared, CACHED)
     if arrays is None:
         arrays = _decode(name, title, directory)
         decoded_cache.write(prepared, arrays)

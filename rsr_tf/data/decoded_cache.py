@@ -6,12 +6,12 @@ There is one file per source folder, in `$XDG_CACHE_HOME/rsr_tf` or `~/.cache/rs
 import hashlib
 import logging
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from rsr_tf.files import replacing
+from rsr_tf.files.arrays import check_headers, read_arrays
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +19,22 @@ FINGERPRINT = "fingerprint"
 """Name of the array that identifies the state of the source from which the other arrays were decoded."""
 
 
-def read(source):
+def read(source, expected=None):
     """Read the cached arrays of a folder.
 
     Args:
         source: `Path` of the folder with the encoded files.
+        expected: names, kinds and shapes of the arrays, see `rsr_tf.files.arrays.check_headers`. Defaults to
+            `None`, which reads any.
 
     Returns:
-        A dict of arrays, or `None` if nothing is cached, the source has changed, or the file is damaged.
+        A dict of arrays, or `None` if nothing is cached, the source has changed, or the file is damaged or another one.
     """
+    expected = {FINGERPRINT: ("U", ()), **(expected or {})}
     try:
-        with open(_path(source), "rb") as file, np.load(file, allow_pickle=False) as stored:
-            if str(stored[FINGERPRINT]) != fingerprint(source):
-                return None
-            return {name: stored[name] for name in stored.files if name != FINGERPRINT}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_arrays(_path(source), check=lambda headers: check_headers(headers, expected))
+        return stored if str(stored.pop(FINGERPRINT)) == fingerprint(source) else None
+    except (OSError, ValueError):
         return None
 
 

@@ -1,13 +1,12 @@
 """A data set of the user in one .npz file."""
 
-import zipfile
-from pathlib import Path
-
 import numpy as np
 
 from rsr_tf.data.base import Split
-from rsr_tf.errors import first_line
+from rsr_tf.files import expanded
+from rsr_tf.files.arrays import array_headers, read_arrays
 
+NAMES = ("x_train", "y_train", "x_test", "y_test")
 MAX_CLASSES = 100_000
 """Larger labels are taken for a mistake, as they would build a network of that many logits."""
 
@@ -27,41 +26,46 @@ def load(directory):
         FileNotFoundError: if `directory` is not a file.
         ValueError: if it is not an .npz file with these arrays.
     """
-    path = Path(directory or "").expanduser()
+    path = expanded(directory or "")
     if not path.is_file():
         raise FileNotFoundError(
             f"`directory` must be the path of an .npz file with x_train, y_train, x_test, y_test. "
             f"Received: {str(directory)!r}"
         )
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            x_train, y_train, x_test, y_test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-    except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        headers = array_headers(path, NAMES)
+    except ValueError as error:
         raise ValueError(
-            f"`{path}` must be an .npz file with the arrays x_train, y_train, x_test, y_test. "
-            f"Received: {first_line(error)}"
+            f"`{path}` must be an .npz file with the arrays x_train, y_train, x_test, y_test. Received: {error}"
         ) from error
-    train, test = (_checked(*pair, path) for pair in ((x_train, y_train), (x_test, y_test)))
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise ValueError(
-            f"`{path}` must hold training and test images of one shape. "
-            f"Received: {train.images.shape[1:]} and {test.images.shape[1:]}"
-        )
+    _check_headers(headers, path)
+    arrays = read_arrays(path, NAMES)
+    train, test = (_checked(arrays[f"x_{name}"], arrays[f"y_{name}"], path) for name in ("train", "test"))
     return path.stem, train, test, [str(index) for index in range(int(train.labels.max()) + 1)]
 
 
+def _check_headers(headers, path):
+    """Raise `ValueError` for wrong shapes or dtypes, before the arrays are unpacked."""
+    for name in ("train", "test"):
+        images, labels = headers[f"x_{name}"], headers[f"y_{name}"]
+        is_one_each = len(images.shape) == 4 and labels.shape == images.shape[:1]
+        if not (is_one_each and min(images.shape) > 0):
+            raise ValueError(
+                f"`{path}` must hold images (n, h, w, c) and as many labels (n,), at least one. "
+                f"Received: images {images.shape} and labels {labels.shape}"
+            )
+        if not (images.dtype == np.uint8 or images.dtype.kind == "f") or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"`{path}` must hold images of uint8 or float and labels of integers. "
+                f"Received: {images.dtype} and {labels.dtype}"
+            )
+    train, test = headers["x_train"].shape[1:], headers["x_test"].shape[1:]
+    if train != test:
+        raise ValueError(f"`{path}` must hold training and test images of one shape. Received: {train} and {test}")
+
+
 def _checked(images, labels, path):
-    """Return images and labels as a `Split`; raise `ValueError` for wrong shapes, dtypes or labels."""
-    if not (images.ndim == 4 and labels.ndim == 1 and len(images) == len(labels) > 0):
-        raise ValueError(
-            f"`{path}` must hold images (n, h, w, c) and as many labels (n,), at least one. "
-            f"Received: images {images.shape} and labels {labels.shape}"
-        )
-    if not (images.dtype == np.uint8 or images.dtype.kind == "f") or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"`{path}` must hold images of uint8 or float and labels of integers. "
-            f"Received: {images.dtype} and {labels.dtype}"
-        )
+    """Return images and labels as a `Split`; raise `ValueError` for wrong labels."""
     if not (labels.min() >= 0 and labels.max() < MAX_CLASSES):
         raise ValueError(
             f"`{path}`: labels must be in [0, {MAX_CLASSES}). Received: labels from {labels.min()} to {labels.max()}"

@@ -146,7 +146,11 @@ def _prepare(networks, images, labels, parameters, *, state, identity, reseed):
     for name, network in networks.items():
         _check_fingerprint(kept, name, network, images)
     noise = {name: _noise(kept, name, network, images, batch_size) for name, network in networks.items()}
-    measured = kept.once("logits and gradients", lambda: _measure(networks[NOISE_ON], images[:100], labels[:100]))
+    measured = kept.once(
+        "logits and gradients",
+        lambda: _measure(networks[NOISE_ON], images[:100], labels[:100]),
+        {"logits": ("f", (len(images[:100]), None)), "zeros": ("f", (len(images[:100]),))},
+    )
     scale = probes.logit_scale(measured["logits"])
     random = {name: is_random(spreads) for name, spreads in noise.items()}
     runner = AttackRunner(
@@ -247,6 +251,7 @@ def _noise(state, name, network, images, batch_size):
     found = state.once(
         f"noise, {stored_name(name)}",
         lambda: {"spreads": list(probes.noise_by_batch_size(network, images, sizes).values())},
+        {"spreads": ("f", (len(sizes),))},
     )
     return dict(zip(sizes, found["spreads"].tolist(), strict=True))
 
@@ -267,9 +272,11 @@ def _check_fingerprint(state, name, network, images):
         mean, variance = probes.mean_logits(network, images[:FINGERPRINT_IMAGES], calls=FINGERPRINT_CALLS)
         return {"mean": mean, "variance": variance}
 
-    stored = state.once(step, measure)
+    stored = state.once(step, measure, dict.fromkeys(("mean", "variance"), ("f", (None, None))))
     if resumed:
         now = measure()
+        if any(stored[name].shape != now[name].shape for name in now):
+            raise ValueError(f"cannot read {state.path(step)}: it holds the logits of another network. Remove it")
         chance = np.sqrt((stored["variance"] + now["variance"]) / FINGERPRINT_CALLS) + 1e-3 * now["mean"].std()
         if not np.all(np.abs(now["mean"] - stored["mean"]) <= FINGERPRINT_SIGMAS * chance):
             raise ValueError(

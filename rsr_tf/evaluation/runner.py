@@ -142,8 +142,9 @@ class AttackRunner:
         parts = []
         for number, batch in enumerate(batches):
             step = f"{name}, {stored_name(source)}, {number}"
-            parts.append(self.state.once(step, lambda batch=batch, step=step: self._attack(craft, batch, step)))
-            self._keep_worst(batch, parts[-1])
+            compute = functools.partial(self._attack, craft, batch, step)
+            parts.append(self.state.once(step, compute, self._expected(len(batch))))
+            self._keep_worst(batch, parts[-1], step)
         found = {key: np.concatenate([part[key] for part in parts]) for key in ("distance", "low", "high")}
         hits = {
             target: np.concatenate([part[f"hits {stored_name(target)}"] for part in parts]) for target in self.lowest
@@ -172,7 +173,8 @@ class AttackRunner:
             self.reseed(derived_seed(self.seed, f"fresh {stored_name(target)}"))
             return {"hits": self._count[target](self.worst[target], self.labels)}
 
-        found = self.state.once(f"fresh draws, {stored_name(target)}", compute)
+        expected = {"hits": ("iu", self.labels.shape)}
+        found = self.state.once(f"fresh draws, {stored_name(target)}", compute, expected)
         return MajorityScore(found["hits"], self.predictions[target])
 
     def _crafter(self, attack, model_fn):
@@ -209,7 +211,16 @@ class AttackRunner:
             **{"kept": kept, "x_adv": x_adv[kept], "seconds": time.monotonic() - started},
         }
 
-    def _keep_worst(self, batch, found):
+    def _expected(self, count):
+        """Return what `_attack` stores of a batch of `count` images."""
+        hits = {f"hits {stored_name(target)}": ("iu", (count,)) for target in self.lowest}
+        distances = dict.fromkeys(("distance", "low", "high"), ("f", (count,)))
+        flags = dict.fromkeys(("allowed", "kept"), ("b", (count,)))
+        return {**hits, **distances, **flags, "x_adv": ("f", (None, *self.images.shape[1:])), "seconds": ("f", ())}
+
+    def _keep_worst(self, batch, found, step):
+        if len(found["x_adv"]) != found["kept"].sum():
+            raise ValueError(f"cannot read {self.state.path(step)}: its arrays x_adv and kept do not fit")
         kept_images = self.images[batch].copy()
         kept_images[found["kept"]] = found["x_adv"]
         for target, lowest in self.lowest.items():

@@ -2,13 +2,13 @@
 
 import json
 import re
-import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.files import is_partial, replacing, write_text
+from rsr_tf.files import is_partial, read_json, replacing, write_text
+from rsr_tf.files.arrays import check_headers, read_arrays
 from rsr_tf.identity import first_difference
 
 IDENTITY = "identity.json"
@@ -50,11 +50,7 @@ class State:
                 raise ValueError(f"{self.folder} is not the state of an evaluation. Choose another folder")
             write_text(path, json.dumps(identity, indent=1) + "\n")
             return
-        try:
-            found = _upgraded(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise ValueError(f"cannot read {path}: {error}") from error
-        difference = first_difference(found, identity)
+        difference = first_difference(_upgraded(read_json(path)), identity)
         if difference:
             raise ValueError(
                 f"the state in {self.folder} belongs to another evaluation: {difference}. "
@@ -63,14 +59,16 @@ class State:
 
     def has(self, name):
         """Return whether an earlier process finished a step."""
-        return self.folder is not None and self._path(name).exists()
+        return self.folder is not None and self.path(name).exists()
 
-    def once(self, name, compute):
+    def once(self, name, compute, expected=None):
         """Return the result of a step: read if it is stored, otherwise computed and stored.
 
         Args:
             name: identifier of the step; each can be used once.
             compute: function without arguments that returns a dict of arrays.
+            expected: kinds and shapes of these arrays in a file, see `rsr_tf.files.arrays.check_headers`. Defaults to
+                `None`, which takes any.
 
         Returns:
             A dict of NumPy arrays.
@@ -83,22 +81,28 @@ class State:
             raise ValueError(f"`name` must be unique for every step. Received twice: {name!r}")
         self._taken.add(slug)
         if self.has(name):
-            return self._read(self._path(name))
+            return self._read(self.path(name), expected or {})
         arrays = {key: np.asarray(value) for key, value in compute().items()}
         if self.folder is not None:
-            with replacing(self._path(name)) as temporary:
+            with replacing(self.path(name)) as temporary:
                 np.savez(temporary, **arrays)
         return arrays
 
-    def _path(self, name):
+    def path(self, name):
+        """Return the path of the file of a step."""
         return self.folder / f"{_slug(name)}.npz"
 
-    def _read(self, path):
+    def _read(self, path, expected):
+        def check(headers):
+            try:
+                check_headers(headers, expected)
+            except ValueError as error:
+                raise ValueError(f"cannot read {path}: {error}") from error
+
         try:
-            with path.open("rb") as file, np.load(file) as stored:
-                return dict(stored)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"cannot read {path}: {error}. Remove it to repeat this step") from error
+            return read_arrays(path, check=check)
+        except ValueError as error:
+            raise ValueError(f"{error}. Remove it to repeat this step") from error
 
 
 def derived_seed(seed, step):
@@ -121,7 +125,7 @@ def _upgraded(identity):
     names = {"draws": "predictions", "n": "num_images"}
     upgraded = {**{names.get(key, key): value for key, value in identity.items()}, "schema": SCHEMA}
     for key in ("table", "attacks"):
-        if isinstance(identity.get(key), dict):
+        if isinstance(identity.get(key), dict) and all(isinstance(each, dict) for each in identity[key].values()):
             upgraded[key] = {name: _upgraded_attack(config) for name, config in identity[key].items()}
     if isinstance(identity.get("settings"), dict):
         upgraded["settings"] = _upgraded_attack(identity["settings"])

@@ -148,7 +148,8 @@ def evaluate_transfer(
 
     scores = {}
     for number, name in enumerate(craft):
-        found = kept.once(f"{number}, {name}", functools.partial(row, name))["accuracies"].tolist()
+        expected = {"accuracies": ("f", (len(targets), predictions))}
+        found = kept.once(f"{number}, {name}", functools.partial(row, name), expected)["accuracies"].tolist()
         scores[name] = {target: Score(tuple(each), len(images)) for target, each in zip(targets, found, strict=True)}
     return TransferMatrix(scores, parameters)
 

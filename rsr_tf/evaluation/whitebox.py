@@ -92,7 +92,7 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
         >>> x_adv.shape, before.shape, after.shape
         ((16, 8, 8, 1), (16,), (16,))
     """
-    x, y = tf.constant(images), tf.constant(labels)
+    x, y, model_fn = tf.constant(images), tf.constant(labels), with_gradient_path(model_fn)
     x_adv = build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps)["pgd"](x, y)
     return x_adv.numpy(), _classify(model_fn, x).numpy(), _classify(model_fn, x_adv).numpy()
 

@@ -211,9 +211,15 @@ def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, pred
 
     parts = []
     for part in _groups(len(images), group):
-        parts.append(kept.once(_step(part), functools.partial(attack, part)))
+        parts.append(kept.once(_step(part), functools.partial(attack, part), _expected(part.stop - part.start)))
         _report_progress(parts, len(images))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _expected(count):
+    """Return what is stored of a group of `count` images."""
+    kinds = {"attacked": "b", "success": "b", "l2": "f", "linf": "f", "queries": "iu", "hits": "iu", "seconds": "f"}
+    return {"adversarial": ("f", (count, ...)), **{name: (kind, (count,)) for name, kind in kinds.items()}}
 
 
 def _groups(count, group):

@@ -1,6 +1,7 @@
 """Build the objects that the sections of a config describe: data, network, training model, optimizer, schedules."""
 
 import keras
+import numpy as np
 
 from rsr_tf import attacks, data, models
 from rsr_tf.errors import UserError, user_errors
@@ -11,7 +12,7 @@ from rsr_tf.validation import check_batch
 
 
 def load_data(config):
-    """Load the data set of a config and check its first images.
+    """Load the data set of a config and check all its images and labels.
 
     Args:
         config: a `Config`.
@@ -26,9 +27,15 @@ def load_data(config):
     with user_errors("data"):
         data_set = data.load(section.name, directory=section.directory, validation=section.validation, seed=config.seed)
         data.steps_per_epoch(data_set.train, config.training.batch_size)
-        for split in (data_set.train, data_set.test):
-            check_batch(split.first(1024).pixels(), split.labels, classes=len(data_set.class_names))
+        for name in ("train", "validation", "test"):
+            _check_split(getattr(data_set, name), name, classes=len(data_set.class_names))
     return data_set
+
+
+def _check_split(split, name, *, classes):
+    """Check all images and labels of a split; the images without a copy, as uint8 cannot be out of range."""
+    images = split.first(1).pixels() if split.images.dtype == np.uint8 else split.images
+    check_batch(images, split.labels, classes=classes, where=f" in the {name} images")
 
 
 def build_network(config, data_set, **changes):

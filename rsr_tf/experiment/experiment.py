@@ -33,6 +33,7 @@ from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning.magnitude import select_kernels
+from rsr_tf.training.model import RSRModel
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Experiment:
     def __init__(self, config, folder):
         self.config = config
         self.folder = RunFolder(folder)
-        with user_errors():
+        with user_errors(), self._disk_errors():
             self.folder.check(
                 config.model_dump(), lambda stored: parse_config(stored, source=self.folder.config).model_dump()
             )
@@ -124,7 +125,9 @@ class Experiment:
         section = self.config.pruning
         if self.folder.pruned.exists():
             return
-        model = load_network(self.folder.model)
+        model = self._load(self.folder.model)
+        if not isinstance(model, RSRModel):
+            raise UserError(f"{self.folder.model} is not a network of this run: it is no RSRModel")
         if section.filters:
             model = self._without_filters(model)
         rounds, epochs = None, section.finetune_epochs
@@ -153,10 +156,11 @@ class Experiment:
 
     def evaluate(self):
         """Attack every network of the run with and without its noise. Keeps earlier results."""
-        content = self.folder.read_evaluation()
-        images, labels = evaluation_images(self._data_set, self.config, content)
-        content = content or describe(self.config, self._data_set, num_images=len(labels))
-        networks = {name: load_network(path) for name, path in self._network_paths().items()}
+        with user_errors():
+            earlier = self.folder.read_evaluation()
+        images, labels = evaluation_images(self._data_set, self.config, earlier)
+        content = describe(self.config, self._data_set, num_images=len(labels)) | earlier
+        networks = {name: self._load(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
             for variant, model_fn in variants(network).items():
@@ -181,7 +185,7 @@ class Experiment:
         if network == "undefended" and not self.config.undefended.epochs:
             raise UserError("this run has no undefended network: `undefended.epochs` is 0")
         paths = {"pruned": self.folder.pruned, "trained": self.folder.model, "undefended": self.folder.undefended}
-        model = load_network(paths[network])
+        model = self._load(paths[network])
         write_verdict(
             self.folder,
             suite_name(suite, network, num_images),
@@ -200,7 +204,7 @@ class Experiment:
         """Write the pruned network as a SavedModel."""
         if self.folder.saved_model.exists():
             return
-        model = load_network(self.folder.pruned)
+        model = self._load(self.folder.pruned)
         metadata = {
             "sparsity": pruning.sparsity(model),
             "classes": list(self._data_set.class_names),
@@ -218,7 +222,8 @@ class Experiment:
         Args:
             again: whether to repeat the latency measurements, for example on an idle machine. Defaults to `False`.
         """
-        content = self.folder.read_artefacts() or export_benchmark.describe(self.config, self._data_set)
+        with user_errors():
+            content = export_benchmark.describe(self.config, self._data_set) | self.folder.read_artefacts()
         content["machine"] = describe_machine()
 
         def write():
@@ -227,7 +232,7 @@ class Experiment:
         loaders = {}
         with user_errors(), self._disk_errors():
             for name, path in self._network_paths(baseline=False).items():
-                model, folder = load_network(path), self.folder.artefacts / name
+                model, folder = self._load(path), self.folder.artefacts / name
                 entry = export_benchmark.entry_of(content, name, folder, path)
                 options = {"data_set": self._data_set, "config": self.config, "save": write}
                 loaders[name] = export_benchmark.measure_network(model, entry, folder, **options)
@@ -249,6 +254,9 @@ class Experiment:
     @property
     def _steps_per_epoch(self):
         return data.steps_per_epoch(self._data_set.train, self.config.training.batch_size)
+
+    def _load(self, path):
+        return load_network(path, self._data_set)
 
     def _fit(self, model, stage, path, **options):
         fit(model, stage, path, config=self.config, data_set=self._data_set, folder=self.folder, **options)

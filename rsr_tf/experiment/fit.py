@@ -11,7 +11,7 @@ from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import build_learning_rate, build_overfitting_watch, compile_model
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
-from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
+from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,9 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
     """
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, build_learning_rate(schedule or section.schedule, peak, epochs * steps))
-    checkpoint = Checkpoint(folder.checkpoints, stage)
+    checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
     with user_errors():
+        rows = folder.read_history()
         epoch = checkpoint.restore(model)
     if epoch:
         log.info("resuming after epoch %d of %d", epoch, epochs)
@@ -48,7 +49,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
         crop_and_flip=config.data.crop_and_flip,
         start_step=epoch * steps,
     )
-    history = [row for row in read_history(folder.history) if row["stage"] == stage][:epoch]
+    history = [row for row in rows if row["stage"] == stage][:epoch]
     callbacks = [
         TerminateOnNonFinite(),
         *build_overfitting_watch(config, data_set, model, history),

@@ -1,20 +1,25 @@
 """Load a finished network from a run folder, a `.keras` file or a SavedModel."""
 
 import functools
+import itertools
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rsr_tf import evaluation
 from rsr_tf.config import Config, load_config, parse_config
 from rsr_tf.errors import UserError, first_line, user_errors
+from rsr_tf.experiment.result_schema import check_result
 from rsr_tf.experiment.run_folder import RunFolder
-from rsr_tf.export.saved_model import read_metadata
+from rsr_tf.export.saved_model import METADATA, read_metadata
+from rsr_tf.files.arrays import check_expansion
 from rsr_tf.identity import content_hash
-from rsr_tf.layers import noisy_layers, reseed_noise
+from rsr_tf.layers import noisy_layers, prunable_kernels, reseed_noise
 from rsr_tf.layers.conversion import in_float32, strip
 
 
@@ -83,21 +88,56 @@ def _open_exported(path, overrides):
     return FinishedNetwork(name, path, config, networks, content_hash(path), lambda seed: None)
 
 
-def load_network(path):
+def load_network(path, data_set=None):
     """Load a Keras model from a file.
 
     Args:
         path: `Path` of a `.keras` file.
+        data_set: the `DataSet` that the network must have been trained on, see `check_own`. Defaults to `None`, which
+            does not check it.
 
     Raises:
-        UserError: if the file is missing or cannot be read.
+        UserError: if the file is missing or cannot be read, or the network is another one.
     """
     if not path.exists():
         raise UserError(f"{path} not found. Run `rsr train` or `rsr prune` first")
     try:
-        return keras.models.load_model(path)
+        with zipfile.ZipFile(path) as archive:
+            check_expansion(archive)
+        model = keras.models.load_model(path)
     except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
         raise UserError(f"cannot read the model {path}: {first_line(error)}") from error
+    if data_set is not None:
+        check_own(model, data_set, path)
+    return model
+
+
+def check_own(model, data_set, path):
+    """Check that a network of a run folder is one that a run on this data can have written.
+
+    Args:
+        model: what Keras has loaded.
+        data_set: a `DataSet`.
+        path: `Path` of the file, for messages.
+
+    Raises:
+        UserError: if its input, its outputs or its kinds of layers are others, or a weight is not finite.
+    """
+    expected = [(None, *data_set.image_shape)], [(None, len(data_set.class_names))]
+    found = tuple(
+        [tuple(tensor.shape) for tensor in getattr(model, name, None) or []] for name in ("inputs", "outputs")
+    )
+    if found != expected:
+        shapes = [" and ".join(map(str, shapes)) or "none" for shapes in (*expected, *found)]
+        raise UserError(
+            f"{path} is not a network of this run: it must map images {shapes[0]} to logits {shapes[1]}. "
+            f"Received: {shapes[2]} to {shapes[3]}"
+        )
+    if not prunable_kernels(model):
+        raise UserError(f"{path} is not a network of this run: it has no kernel to prune")
+    for weight in model.weights:
+        if not np.all(np.isfinite(weight.numpy())):
+            raise UserError(f"{path} is damaged: its weight {weight.path} is not finite")
 
 
 def variants(model):
@@ -130,6 +170,7 @@ def open_saved_model(path):
     """
     with user_errors():
         metadata = read_metadata(path)
+        check_result(Path(path) / METADATA, metadata)
     try:
         loaded = tf.saved_model.load(path)
     except Exception as error:  # TensorFlow raises many kinds for a broken folder
@@ -163,14 +204,15 @@ def check_fits(networks, data_set, path):
 
     Args:
         networks: dict from name to `model_fn`.
-        data_set: a `DataSet`; each network is called with two of its test images.
+        data_set: a `DataSet`; each network is called with one of its test images, twice and three times.
         path: name of the networks in messages.
 
     Raises:
-        UserError: if a network does not take the images, or returns too few logits.
+        UserError: if a network does not take the images, or returns too few logits, or too few rows of them.
     """
-    images, classes = data_set.test.first(2).pixels(), len(data_set.class_names)
-    for model_fn in networks.values():
+    image, classes = data_set.test.first(1).pixels(), len(data_set.class_names)
+    for model_fn, count in itertools.product(networks.values(), (2, 3)):
+        images = np.repeat(image, count, axis=0)
         try:
             logits = model_fn(tf.constant(images))
         except Exception as error:  # TensorFlow and Keras raise many kinds for images of another shape
@@ -179,3 +221,5 @@ def check_fits(networks, data_set, path):
             raise UserError(
                 f"{path} must return logits of at least the {classes} classes of the data. Received: {logits.shape[1:]}"
             )
+        if logits.shape[0] != count:
+            raise UserError(f"{path} must return a row of logits for each of {count} images. Received: {logits.shape}")

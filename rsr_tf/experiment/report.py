@@ -2,9 +2,8 @@
 
 import logging
 
-from rsr_tf.errors import UserError
-from rsr_tf.files import replacing
-from rsr_tf.training.callbacks import read_history
+from rsr_tf.errors import UserError, user_errors
+from rsr_tf.files import read_text, replacing
 
 log = logging.getLogger(__name__)
 
@@ -20,20 +19,21 @@ def write_report_page(folder):
     """
     from rsr_tf.report.run_page import write_report  # imports matplotlib and jinja2, which training does not need
 
-    try:
+    with user_errors():
         evaluation, found, artefacts = folder.read_evaluation(), folder.read_verdicts(), folder.read_artefacts()
-    except ValueError as error:
-        raise UserError(str(error)) from error
+        history = folder.read_history()
     evaluation = evaluation if "examples" in evaluation else {}  # it is incomplete without them
     verdicts = [verdict for name, verdict in found.items() if _is_complete(name, verdict)]
     if not (evaluation or verdicts):
         raise UserError(f"no results in {folder.path}. Run `rsr evaluate` first")
+    with user_errors():
+        config_text = read_text(folder.config)
     with replacing(folder.report) as temporary:
         write_report(
             temporary,
-            folder.config.read_text(encoding="utf-8"),
+            config_text,
             evaluation,
-            read_history(folder.history),
+            history,
             verdicts,
             artefacts,
         )

@@ -16,7 +16,12 @@ Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
 
 import json
 
-from rsr_tf.files import write_text
+from pydantic import ValidationError
+
+from rsr_tf.errors import explain_validation
+from rsr_tf.experiment.schemas import MODELS, History
+from rsr_tf.files import read_json, write_text
+from rsr_tf.training.callbacks import read_history
 
 SCHEMA = 2
 
@@ -44,14 +49,59 @@ def read_result(path):
         path: `Path` of the file.
 
     Raises:
-        ValueError: if the file is not valid JSON, or was written by a later version.
+        ValueError: if the file is not valid JSON, was written by a later version, or does not fit its model, see
+            `check_result`; the message names the file and the key.
     """
     if not path.exists():
         return {}
+    content = read_json(path)
     try:
-        return up_to_date(json.loads(path.read_text(encoding="utf-8")))
+        content = up_to_date(content)
     except ValueError as error:
         raise ValueError(f"cannot read {path}: {error}") from error
+    if content and not (path.name.startswith("verdict") and "curve" not in content):  # of before version 0.2.0
+        check_result(path, content)
+    return content
+
+
+def check_result(path, content):
+    """Check the contents of a JSON file of a run against its model, if there is one for it.
+
+    Args:
+        path: `Path` of the file; the first word of its name says which of `rsr_tf.experiment.schemas.MODELS` is meant.
+        content: dict in the current schema.
+
+    Raises:
+        ValueError: for other contents; the message names the file and the key.
+    """
+    kind = path.stem.partition("_")[0]
+    if kind in MODELS:
+        _check(path, MODELS[kind].model_validate, content)
+
+
+def read_history_rows(path):
+    """Return the rows of a `history.csv` as dicts of strings, or an empty list if it does not exist.
+
+    Args:
+        path: `Path` of the file.
+
+    Raises:
+        ValueError: if the file is not CSV, or a value is none that training writes; the message names the file.
+    """
+    rows = read_history(path)
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise ValueError(f"cannot read {path}: row {number} does not have a value for each column")
+    _check(path, History.validate_python, rows)
+    return rows
+
+
+def _check(path, validate, content):
+    """Name the file and the key in the first error of a model."""
+    try:
+        validate(content)
+    except ValidationError as error:
+        raise ValueError(f"cannot read {path}: {explain_validation(error)}") from error
 
 
 def write_result(path, content):
@@ -84,11 +134,19 @@ def up_to_date(content):
         return content
     if schema != 1:
         raise ValueError(f"`schema` must be at most {SCHEMA}: a later version wrote this file. Received: {schema!r}")
+    try:
+        return {"schema": SCHEMA, **_converted(content)}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is not of schema 1, which a file without `schema` must be: {error!r}") from error
+
+
+def _converted(content):
+    """Return the content of a file of schema 1 in the words of schema 2."""
     if "curve" in content:  # a verdict; earlier ones than those of 0.2.0 have no curve, and no page shows them
         content = _with_noise_of_verdict(content)
     elif "accuracy" in content:
         content = _with_predictions_of_transfer(content)
-    return {"schema": SCHEMA, **_renamed(content)}
+    return _renamed(content)
 
 
 def _with_noise_of_verdict(verdict):

@@ -1,13 +1,12 @@
 """The folder of a run: the paths of its files, and the lock that keeps other processes out."""
 
-import tomllib
 from pathlib import Path
 
 import tomli_w
 
-from rsr_tf.config import CONFIG_FILE
-from rsr_tf.experiment.result_schema import read_result, write_result
-from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, replacing
+from rsr_tf.config import CONFIG_FILE, parse_toml
+from rsr_tf.experiment.result_schema import read_history_rows, read_result, write_result
+from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, read_text, replacing
 from rsr_tf.identity import first_difference
 
 
@@ -51,9 +50,10 @@ class RunFolder:
             if not self.path.is_dir() or any(not _is_leftover(path) for path in self.path.iterdir()):
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
+        text = read_text(self.config)
         try:
-            found = tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except ValueError as error:  # of TOML or of UTF-8
+            found = parse_toml(text)
+        except ValueError as error:
             raise ValueError(f"cannot read {self.config}: {error}") from error
         found.pop("versions", None)
         difference = first_difference(drop_none(complete(found)), drop_none(values))
@@ -91,6 +91,10 @@ class RunFolder:
     def read_verdicts(self):
         """Return a dict from file name to contents of all verdicts, see `read_result`."""
         return {path.name: read_result(path) for path in sorted(self.path.glob(self.verdict("*").name))}
+
+    def read_history(self):
+        """Return the rows of `history.csv`, see `read_history_rows`."""
+        return read_history_rows(self.history)
 
     def write_evaluation(self, content):
         """Write `evaluation.json`."""

@@ -73,6 +73,8 @@ class Sweep:
         self.experiment, self.config = experiment, experiment.config
         self.folder = experiment.folder.path / "sweep"
         self.file = self.folder / "sweep.json"
+        if (self.folder.exists() or self.folder.is_symlink()) and not self.folder.is_dir():
+            raise UserError(f"{self.folder} must be a folder, or absent")
         self.data_set = load_data(self.config)
         earlier = self._read()
         self.images, self.labels = evaluation_images(self.data_set, self.config, earlier)
@@ -84,9 +86,9 @@ class Sweep:
             return None
         try:
             stored = read_result(self.file)
-            return {key: stored[key] for key in (*KEPT, "attack")}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep again") from error
+        except ValueError as error:
+            raise UserError(f"{error}. Remove it to start the sweep again") from error
+        return {key: stored[key] for key in (*KEPT, "attack")} if stored else None
 
     def _continued(self, earlier):
         about = describe(self.config, self.data_set, num_images=len(self.labels))
@@ -104,7 +106,7 @@ class Sweep:
             targets: list of pairs of `"sparsity"` or `"gamma"` and a number.
         """
         path = self.experiment.folder.model
-        trained = load_network(path)
+        trained = load_network(path, self.data_set)
         identity = content_hash(path)
         if self.content["network"] not in (identity, None):
             log.info("%s has changed since %s was written: pruning and attacking it again", path, self.file)
@@ -112,7 +114,7 @@ class Sweep:
         self.content["network"] = identity
         self.content["share_below"]["trained"] = weight_statistics(trained)["share_below"]
         if self.config.undefended.epochs and self.experiment.folder.undefended.exists():
-            baseline = load_network(self.experiment.folder.undefended)
+            baseline = load_network(self.experiment.folder.undefended, self.data_set)
             self.content["share_below"]["undefended"] = weight_statistics(baseline)["share_below"]
         for number, (target, value) in enumerate(targets, 1):
             if any((point["target"], point["value"]) == (target, value) for point in self.content["points"]):

@@ -12,38 +12,22 @@ that occurs again, such as a mask that equals the zeros of its kernel, is stored
 """
 
 import hashlib
-import io
 import json
 import zipfile
-import zlib
 from pathlib import Path
 from types import FunctionType
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from rsr_tf.errors import first_line
+from rsr_tf.export.compact_header import FORMAT, HEADER, VALUES, VERSION, read_header
 from rsr_tf.files import replacing
-from rsr_tf.keras_internals import nested_layers
+from rsr_tf.keras_internals import deferred_variables, nested_layers
 from rsr_tf.layers.registry import live_config
 
-FORMAT = "rsr_tf compact archive"
-VERSION = 1
-HEADER, VALUES = "header.json", "values"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of the members, constant so that equal networks give equal files."""
-CORRUPT_ARCHIVE_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-)
-"""Errors that the modules used here raise for a corrupt archive."""
 
 
 def save_compact(model, path):
@@ -100,6 +84,7 @@ def load_compact(path, *, custom_objects=None):
     """Load a network from a compact archive.
 
     No code of the archive is run: layers are looked up by name, and layers that contain code (`Lambda`) are rejected.
+    Nothing is unpacked before the sizes in the header agree with the network and with the file.
 
     Args:
         path: string or path of a file that `save_compact` wrote.
@@ -119,20 +104,30 @@ def load_compact(path, *, custom_objects=None):
         >>> all(np.array_equal(a, b) for a, b in zip(model.get_weights(), loaded.get_weights()))
         True
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"`path` must be an existing file. Received: {str(path)!r}")
     try:
-        header, values = _read_members(path)
-    except CORRUPT_ARCHIVE_ERRORS as error:
-        raise _unreadable(path, error) from error
-    try:
-        model = keras.saving.deserialize_keras_object(header["network"], custom_objects=custom_objects, safe_mode=True)
+        with zipfile.ZipFile(path) as archive:
+            header = read_header(archive)
+            with deferred_variables():
+                model = keras.saving.deserialize_keras_object(
+                    header.network, custom_objects=custom_objects, safe_mode=True
+                )
+                if not isinstance(model, keras.Model):
+                    raise ValueError(f"its network is a {type(model).__name__}")
+                _check_variables(model, header.variables)
+            values = archive.read(VALUES)
+        if hashlib.sha256(values).hexdigest() != header.checksum:
+            raise ValueError("wrong checksum of the values")
         stores = {}
-        for entry in header["variables"]:
-            dtype = tf.as_dtype(entry["dtype"]).as_numpy_dtype
-            pieces = {kind: values[start : start + length] for kind, (start, length) in entry["pieces"].items()}
-            stores.setdefault(entry["owner"], {})[entry["name"]] = decode(pieces, dtype, tuple(entry["shape"]))
+        for entry in header.variables:
+            pieces = {kind: values[start : start + length] for kind, (start, length) in entry.pieces.items()}
+            stores.setdefault(entry.owner, {})[entry.name] = decode(pieces, entry.numpy_dtype, tuple(entry.shape))
         _restore(model, stores)
-    except (*CORRUPT_ARCHIVE_ERRORS, AttributeError, ImportError) as error:
-        raise _unreadable(path, error) from error
+    except Exception as error:  # zipfile, zlib, Keras and TensorFlow raise many kinds for a corrupt archive
+        raise ValueError(
+            f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
+        ) from error
     return model
 
 
@@ -228,22 +223,34 @@ def _state(model):
 def _restore(model, stores):
     """Assign the state that `_state` yields, given as a dict from owner to a dict from name to array."""
     for number, layer in enumerate(nested_layers(model)):
+        if number in stores:
+            layer.load_own_variables(stores[number])
+    for number, seed in enumerate(_seeds(model)):
+        seed.assign(stores["seeds"][str(number)])
+
+
+def _check_variables(model, variables):
+    """Compare the variables of a header with those of the network, which may have no memory yet."""
+    found = {}
+    for entry in variables:
+        store = found.setdefault(entry.owner, {})
+        if entry.name in store:
+            raise ValueError(f"the variable {entry.name} of {entry.owner} is listed twice")
+        store[entry.name] = tuple(entry.shape)
+        entry.check_pieces()
+    for number, layer in enumerate(nested_layers(model)):
         expected = {}
         layer.save_own_variables(expected)
-        _check_same(layer.name, expected, stores.get(number, {}))
-        if expected:
-            layer.load_own_variables(stores[number])
-    seeds = {str(number): seed for number, seed in enumerate(_seeds(model))}
-    _check_same("seeds", seeds, stores.get("seeds", {}))
-    for name, seed in seeds.items():
-        seed.assign(stores["seeds"][name])
+        _check_same(layer.name, expected, found.pop(number, {}))
+    _check_same("seeds", {str(number): seed for number, seed in enumerate(_seeds(model))}, found.pop("seeds", {}))
+    if found:
+        raise ValueError(f"there is no layer {next(iter(found))}")
 
 
 def _check_same(owner, expected, found):
     shapes = {name: tuple(value.shape) for name, value in expected.items()}
-    received = {name: value.shape for name, value in found.items()}
-    if shapes != received:
-        raise ValueError(f"`{owner}` must have the variables {shapes}. Received: {received}")
+    if shapes != found:
+        raise ValueError(f"`{owner}` must have the variables {shapes}. Received: {found}")
 
 
 def _seeds(model):
@@ -268,23 +275,3 @@ def _check_no_lambda(model):
 
 def _without_compile(serialized):
     return {key: value for key, value in serialized.items() if key != "compile_config"}
-
-
-def _read_members(path):
-    """Return header and values of an archive, after checking format, version and checksum."""
-    with zipfile.ZipFile(io.BytesIO(Path(path).read_bytes())) as archive:
-        header = json.loads(archive.read(HEADER))
-        if header["format"] != FORMAT:
-            raise ValueError(f"unknown format {header['format']!r}")
-        if header["version"] != VERSION:
-            raise ValueError(f"format version {header['version']!r} is not supported, only {VERSION}")
-        values = archive.read(VALUES)
-    if hashlib.sha256(values).hexdigest() != header["checksum"]:
-        raise ValueError("wrong checksum of the values")
-    return header, values
-
-
-def _unreadable(path, error):
-    return ValueError(
-        f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
-    )

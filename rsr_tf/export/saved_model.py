@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.export.signatures import arranged, in_single_precision, input_specs, output_names
-from rsr_tf.files import replacing
+from rsr_tf.files import read_json, replacing
 from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers import noisy_layers
 from rsr_tf.layers.conversion import strip, with_fresh_noise
@@ -91,13 +91,7 @@ def read_metadata(path):
     file = Path(path) / METADATA
     if not file.exists():
         return {}
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # invalid JSON or UTF-8
-        raise ValueError(f"cannot read {file}: {error}") from error
-    if not isinstance(entries, dict):
-        raise ValueError(f"{file} must hold a JSON object. Received: {type(entries).__name__}")
-    return entries
+    return read_json(file)
 
 
 def _pixels(model):

@@ -169,8 +169,9 @@ def draw_heat_map(transfer):
     for (row, column), mean in np.ndenumerate(means):
         color = "white" if mean > 0.6 else "black"
         axes.text(column + 0.5, row + 0.5, percent_value(mean), ha="center", va="center", color=color)
-    axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    plain = {"parse_math": False}  # names of folders, in which a dollar is a dollar
+    axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor", **plain)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows), **plain)
     axes.set(xlabel="evaluated on", ylabel="crafted on", title=f"accuracy, % (n={transfer['num_images']})")
     axes.invert_yaxis()
     return svg(figure)

@@ -98,7 +98,7 @@ def _plot_points(axes, points):
         axes.plot(point["share"], place, markersize=5.5, clip_on=False, zorder=3, **style)
         position = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
         axes.text(1.1, place, percent_value(point["share"]), fontsize=8, **position)
-    axes.set_yticks(range(len(points)), [point["label"] for point in points], fontsize=8)
+    axes.set_yticks(range(len(points)), [point["label"] for point in points], fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1), ylim=(len(points) - 0.4, -0.6))
     tidy(axes).tick_params(axis="y", length=0)
 

@@ -1,13 +1,16 @@
 """Training callbacks: atomic checkpoints, a check for NaN, the history as CSV."""
 
 import csv
+import io
+import warnings
 import zipfile
 
 import keras
 import numpy as np
 
 from rsr_tf.errors import first_line
-from rsr_tf.files import replacing
+from rsr_tf.files import read_text, replacing
+from rsr_tf.files.arrays import check_expansion
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -20,12 +23,14 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: `Path` of the folder for the file, `STAGE-EPOCHS.keras`.
         stage: name of the training, such as `"train"`.
+        epochs: number of epochs of the whole training, which no checkpoint can exceed. Defaults to `None`.
     """
 
-    def __init__(self, folder, stage):
+    def __init__(self, folder, stage, epochs=None):
         super().__init__()
         self.folder = folder
         self.stage = stage
+        self.epochs = epochs
 
     def restore(self, model):
         """Load the last saved state into a compiled model, if a file exists.
@@ -37,19 +42,28 @@ class Checkpoint(keras.callbacks.Callback):
             The number of finished epochs; 0 without a file.
 
         Raises:
-            ValueError: for a file that cannot be read, or whose weights do not fit the model.
+            ValueError: for a file that cannot be read, whose name holds no possible number of epochs, or whose weights
+                do not fit the model.
         """
         saved = self._files()
         if not saved:
             return 0
+        epochs = _epochs_done(saved[-1])
+        if self.epochs is not None and epochs > self.epochs:
+            raise ValueError(f"the checkpoint {saved[-1]} is of epoch {epochs}, but the training has {self.epochs}")
         model.optimizer.build(model.trainable_variables)
         try:
-            model.load_weights(saved[-1])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            with zipfile.ZipFile(saved[-1]) as archive:
+                check_expansion(archive)
+            with warnings.catch_warnings(record=True, action="always", category=UserWarning) as skipped:
+                model.load_weights(saved[-1])
+            if skipped:  # of an optimizer that differs Keras restores nothing
+                raise ValueError(skipped[0].message)
+        except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
             raise ValueError(f"cannot read the checkpoint {saved[-1]}: {first_line(error)}") from error
         for path in saved[:-1]:  # a kill came between writing the last one and removing the one before
             path.unlink()
-        return _epochs_done(saved[-1])
+        return epochs
 
     def on_epoch_end(self, epoch, logs=None):
         earlier = self._files()
@@ -64,7 +78,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _epochs_done(path):
-    return int(path.stem.rpartition("-")[2])
+    number = path.stem.partition("-")[2]
+    if not (number.isascii() and number.isdigit() and int(number)):
+        raise ValueError(f"the name of the checkpoint {path} must end with a number of epochs. Received: {number!r}")
+    return int(number)
 
 
 class NotFiniteError(Exception):
@@ -119,8 +136,20 @@ class CSVHistory(keras.callbacks.Callback):
 
 
 def read_history(path):
-    """Return the rows of a history file as dicts of strings; an empty list without a file."""
+    """Return the rows of a history file as dicts of strings; an empty list without a file.
+
+    Args:
+        path: `Path` of the file.
+
+    Raises:
+        ValueError: if the file cannot be read; the message names it.
+    """
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        if not {"stage", "epoch"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"cannot read {path}: it must have the columns stage and epoch")
+        return list(reader)
+    except csv.Error as error:
+        raise ValueError(f"cannot read {path}: {error}") from error

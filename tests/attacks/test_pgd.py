@@ -226,3 +226,10 @@ def test_attack_keeps_a_loss_of_its_own_and_takes_that_of_a_training():
     own = PGD(loss_fn=other)
     assert own.with_loss(cross_entropy) is own
     assert FGSM().with_loss(other).loss_fn is other
+
+
+@pytest.mark.parametrize("steps", [2**31 - 1, 2**31, 2**63, 10**30])
+def test_number_of_steps_that_a_graph_cannot_count_to_is_refused(steps):
+    """A loop to 2**31 ended before its first step: training went on without an attack."""
+    with pytest.raises(ValueError, match=rf"`steps` must be at most 2147483646.*Received: {steps}"):
+        attacks.PGD(steps=steps)

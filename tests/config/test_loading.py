@@ -136,13 +136,17 @@ def test_run_goes_into_its_own_folder_or_one_named_like_its_config(tmp_path):
     assert run_folder_of("some/quick.toml") == Path("runs/quick")
 
 
-def test_config_in_a_run_folder_is_no_config_for_another_run(tmp_path):
-    """Its name would put that run into `runs/config`."""
+def test_config_that_a_run_wrote_stands_for_the_run(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.claim(parse("").model_dump(), {"rsr_tf": "0.2.0"})
+    folder.claim(parse("", "seed=7").model_dump(), {"rsr_tf": "0.2.0"})
     folder.release()
-    with pytest.raises(UserError, match="unknown key `versions`"):
-        load_config(folder.config)
+    assert load_config(folder.config).seed == 7
+    assert run_folder_of(folder.config) == tmp_path
+
+
+def test_config_of_that_name_that_no_run_wrote_has_a_run_of_its_own(tmp_path):
+    (tmp_path / "config.toml").write_text(MINIMAL)
+    assert run_folder_of(tmp_path / "config.toml") == Path("runs/config")
 
 
 def test_binary_file_is_one_line_with_its_path(tmp_path):
@@ -167,3 +171,78 @@ def test_gamma_takes_the_place_of_the_default_sparsity(tmp_path):
     path.write_text(path.read_text().replace("gamma = 0.01", "sparsity = 0.5"))
     pruning = load_config(path, ["pruning.gamma=1e-3"]).pruning
     assert (pruning.sparsity, pruning.gamma) == (None, 1e-3)
+
+
+DEEP = {"lists": "seed = " + "[" * 2000 + "]" * 2000, "tables": "seed = " + "{a=" * 2000, "keys": "a." * 2000 + "b = 1"}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_config_that_is_nested_too_deep_is_one_line_with_its_path(tmp_path, name):
+    path = tmp_path / "deep.toml"
+    path.write_text(DEEP[name])
+    with pytest.raises(UserError, match=rf"\A{re.escape(str(path))} is not valid TOML: it is nested too deep\Z"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=" + "[" * 2000, "a." * 2000 + "b=1", "seed=" + "{a=" * 90 + "[[[[[[[[[[[[[["]
+)
+def test_override_that_is_nested_too_deep_or_broken_is_refused(override):
+    with pytest.raises(UserError, match=r"deep|`seed`"):
+        parse("", override)
+
+
+@pytest.mark.parametrize("text", ["seed = " + "9" * 5000, "seed = 0x" + "f" * 5000])
+def test_integer_of_thousands_of_digits_is_one_short_line(tmp_path, text):
+    path = tmp_path / "long.toml"
+    path.write_text(text + MINIMAL)
+    with pytest.raises(UserError, match=r"long\.toml") as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_received_value_is_shortened():
+    with pytest.raises(UserError, match=r"`data\.name` .* Received: 'xxx.*xxx'\Z") as caught:
+        parse("", "data.name=" + "x" * 50_000)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("override", ["seed=1\nfoo=2", "seed=1\n[attack]\nsteps=0", "seed=1\nattack.steps=0"])
+def test_override_of_more_than_one_line_is_refused(override):
+    with pytest.raises(UserError, match=r"\A--set seed takes one value\. Received more than one line: '1.n"):
+        parse("", override)
+
+
+def test_value_over_several_lines_is_one_value():
+    assert parse("", 'pruning.exclude=[\n"first",\n"last"]').pruning.exclude == ["first", "last"]
+    assert parse("", "seed=1\n# a comment").seed == 1
+
+
+def test_file_without_an_end_is_not_read_to_it():
+    with pytest.raises(UserError, match=r"\Acannot read the config /dev/zero: it has more than 100,000 bytes\Z"):
+        load_config("/dev/zero")
+
+
+def test_large_file_is_refused(tmp_path):
+    path = tmp_path / "large.toml"
+    path.write_text(MINIMAL + "# comment\n" * 20_000)
+    with pytest.raises(UserError, match=r"large\.toml: it has more than 100,000 bytes"):
+        load_config(path)
+
+
+def link_to_itself(folder):
+    (folder / "loop.toml").symlink_to(folder / "loop.toml")
+    return folder / "loop.toml"
+
+
+@pytest.mark.parametrize("odd", [lambda _: "x" * 5000, link_to_itself, lambda folder: folder / "a\0b"])
+def test_odd_path_of_a_config_is_one_line(tmp_path, odd):
+    with pytest.raises(UserError, match=r"xxxx|loop|a.b") as caught:
+        load_config(odd(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_in_the_place_of_the_config_of_a_run_is_named(tmp_path):
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(UserError, match=r"cannot read the config .*config\.toml: Is a directory"):
+        load_config(tmp_path)

@@ -4,6 +4,7 @@ import pytest
 from helpers import parse, whole_line
 
 from rsr_tf.config import UserError, parse_config
+from rsr_tf.config.reference import key_table
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,45 @@ def test_wrong_value_is_one_line_with_key_expectation_and_finding(text, message)
 def test_every_schedule_takes_its_keys_and_survives_storing(text):
     config = parse(text)
     assert parse_config(config.model_dump(), source="stored") == config
+
+
+COUNTS = (
+    *("attack.steps", "training.epochs", "training.batch_size", "training.warmup_epochs", "pruning.frequency"),
+    *("pruning.rounds", "pruning.finetune_epochs", "undefended.epochs", "evaluation.steps", "evaluation.images"),
+    *("evaluation.draws", "evaluation.batch_size"),
+)
+
+
+@pytest.mark.parametrize("key", COUNTS)
+@pytest.mark.parametrize("value", [1_000_001, 2**31, 2**63, 10**30])
+def test_count_that_a_graph_cannot_hold_is_refused(key, value):
+    with pytest.raises(
+        UserError, match=whole_line(f"run.toml: `{key}` should be less than or equal to 1000000. ")[:-2]
+    ):
+        parse("", f"{key}={value}")
+
+
+def test_every_count_of_the_config_has_a_bound():
+    counts = [key for key, default, _ in key_table() if default.isdigit()]
+    for key in counts:
+        with pytest.raises(UserError, match=rf"`{key}`"):
+            parse("", f"{key}={2**63}")
+    assert set(COUNTS) < set(counts)
+
+
+UNBOUNDED = {
+    **{"exponent": "1e999999999", "small": "1e-999999999/3", "long": "9" * 5_000_000, "denominator": "1/" + "9" * 200},
+    **{"both": "1e99999999/1", "nan": "nan", "infinite": "inf", "hexadecimal": "0x1p3"},
+}
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_number_that_takes_forever_or_is_none_is_refused_at_once(name):
+    with pytest.raises(UserError, match=r"`attack\.epsilon` expected a number or a fraction") as caught:
+        parse("", f'attack.epsilon="{UNBOUNDED[name]}"')
+    assert len(str(caught.value)) < 400
+
+
+def test_number_too_small_for_a_float_is_zero():
+    with pytest.raises(UserError, match=r"`attack\.epsilon` should be greater than 0"):
+        parse("", 'attack.epsilon="1e-999999999"')

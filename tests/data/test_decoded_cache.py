@@ -83,3 +83,21 @@ def test_failure_to_write_the_cache_is_logged_and_not_raised(source, tmp_path, c
         decoded_cache.write(source, ARRAYS)
     assert "decoded images are not kept for the next run: cannot write" in caplog.text
     assert decoded_cache.read(source) is None
+
+
+EXPECTED = {"images": ("u", (None, None, None, 3)), "labels": ("i", (None,))}
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{"images": ARRAYS["images"]}, {**ARRAYS, "labels": np.zeros((1, 1), "int32")}, {**ARRAYS, "images": np.zeros(3)}],
+)
+def test_cache_of_other_arrays_is_not_read(source, arrays):
+    decoded_cache.write(source, arrays)
+    assert decoded_cache.read(source) is not None
+    assert decoded_cache.read(source, EXPECTED) is None
+
+
+def test_cache_of_the_expected_arrays_is_read(source):
+    decoded_cache.write(source, ARRAYS)
+    assert decoded_cache.read(source, EXPECTED)["labels"].tolist() == [7]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rsr_tf.data import load
+from rsr_tf.data import load, npz
 
 
 def arrays(count=10, dtype="float32"):
@@ -71,3 +71,38 @@ def test_npz_of_something_else_is_refused(tmp_path, content):
 def test_missing_npz_is_refused_with_the_required_arrays(directory):
     with pytest.raises(FileNotFoundError, match=r"`directory` must be the path of an \.npz file with x_train"):
         load("npz", directory=directory)
+
+
+@pytest.mark.parametrize("shape", [(10, 0, 4, 2), (10, 4, 4, 0), (10, 0, 0, 0)])
+def test_images_without_a_pixel_are_refused_with_the_file(tmp_path, shape):
+    np.savez(tmp_path / "own.npz", **arrays() | {"x_train": np.zeros(shape), "x_test": np.zeros((4, *shape[1:]))})
+    with pytest.raises(ValueError, match=rf"own\.npz`.* Received: images \(10, {shape[1]}"):
+        load("npz", directory=tmp_path / "own.npz")
+
+
+def test_npz_of_objects_runs_nothing(tmp_path):
+    np.savez(tmp_path / "own.npz", **arrays() | {"y_test": np.array([{}, 1, "a", load], object)})
+    with pytest.raises(ValueError, match=r"own\.npz: its array y_test is not one of numbers: object"):
+        load("npz", directory=tmp_path / "own.npz")
+
+
+def test_shapes_are_refused_before_the_arrays_are_unpacked(tmp_path, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("unpacked")
+
+    monkeypatch.setattr(npz, "read_arrays", never)
+    np.savez(tmp_path / "own.npz", **arrays() | {"x_test": np.zeros((4, 6, 6, 2))})
+    with pytest.raises(ValueError, match="of one shape"):
+        load("npz", directory=tmp_path / "own.npz")
+
+
+@pytest.mark.parametrize("name", ["npz", "cifar10"])
+def test_home_of_an_unknown_user_is_one_line(name):
+    with pytest.raises(ValueError, match="`~nosuchuser123/x` names the home directory of an unknown user"):
+        load(name, directory="~nosuchuser123/x")
+
+
+@pytest.mark.parametrize("name", ["npz", "cifar10"])
+def test_path_that_no_file_can_have_is_an_error_of_the_operating_system(name):
+    with pytest.raises(OSError, match="File name too long"):
+        load(name, directory="x" * 5000)

@@ -295,3 +295,25 @@ def test_state_holds_only_images_that_did_worse_than_before(tmp_path):
     run(found, Darker(0.3), "second")
     kept = {path.stem: len(np.load(path)["x_adv"]) for path in tmp_path.glob("*0.npz")}
     assert kept == {"first,_network,_0": 6, "second,_network,_0": 1}  # the second breaks one more
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x_adv": None},
+        {"hits network": np.zeros(3, "int32")},
+        {"hits network": np.zeros(4, "float32")},
+        {"distance": np.zeros(3, "float32")},
+        {"kept": np.zeros(4)},
+        {"x_adv": np.zeros((4, 3, 3, 1), "float32")},
+        {"x_adv": np.zeros((0, 2, 2, 1), "float32")},
+    ],
+)
+def test_stored_batch_of_another_kind_is_named(tmp_path, change):
+    run(make_runner(state=tmp_path / "state"), Darker(0.1))
+    path = tmp_path / "state" / "attack,_network,_0.npz"
+    with np.load(path) as stored:
+        arrays = {**stored, **change}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(ValueError, match=rf"cannot read .*{path.name}: its? "):
+        run(make_runner(state=tmp_path / "state"), Darker(0.1))

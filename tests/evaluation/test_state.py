@@ -161,3 +161,31 @@ def test_identity_of_version_0_2_0_is_that_of_the_same_evaluation(tmp_path, stor
     assert json.loads((tmp_path / "identity.json").read_text()) == stored
     with pytest.raises(ValueError, match="belongs to another evaluation: `predictions` is"):
         State(tmp_path, {**current, "predictions": 7})
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "null", "[" * 100_000, '{"schema": 2'])
+def test_identity_that_is_no_object_is_named(tmp_path, content):
+    (tmp_path / "identity.json").write_text(content)
+    with pytest.raises(ValueError, match=r"\Acannot read .*identity\.json: .*\Z"):
+        State(tmp_path, IDENTITY)
+
+
+@pytest.mark.parametrize("stored", [{"table": {"a": 5}}, {"table": []}, {"settings": 3}, {"attacks": {"a": None}}])
+def test_identity_of_version_0_2_0_with_other_types_is_another_evaluation(tmp_path, stored):
+    (tmp_path / "identity.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="belongs to another evaluation"):
+        State(tmp_path, IDENTITY)
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"y": np.zeros(3)}, {"x": np.zeros(2)}, {"x": np.zeros(3, "int32")}, {"x": np.array(["a", "b", "c"])}]
+)
+def test_step_with_other_arrays_is_named(tmp_path, arrays):
+    State(tmp_path, IDENTITY).once("a", lambda: arrays)
+    with pytest.raises(ValueError, match=r"\Acannot read .*a\.npz: it.*Remove it to repeat this step\Z"):
+        State(tmp_path, IDENTITY).once("a", never, {"x": ("f", (3,))})
+
+
+def test_step_with_the_expected_arrays_is_read(tmp_path):
+    State(tmp_path, IDENTITY).once("a", lambda: {"x": np.arange(3.0), "more": 1})
+    assert State(tmp_path, IDENTITY).once("a", never, {"x": ("f", (None,))})["x"].tolist() == [0, 1, 2]

@@ -241,3 +241,10 @@ def test_source_without_a_gradient_gets_a_warning_if_the_attack_needs_one(attack
     sources = {"sloped": sloped, "flat": lambda x: tf.stop_gradient(sloped(x))}
     evaluate_transfer(sources, {"sloped": sloped}, images, labels, attack=attack, predictions=1)
     assert [message.split(":")[0] for message in caplog.messages] == warned
+
+
+def test_dollars_in_the_name_of_a_network_are_no_formula():
+    """Two of them made Matplotlib read the name as mathematics, and fail on an unknown symbol."""
+    name = r"$\foo$, noise on"
+    svg = draw_heat_map({"accuracy": {name: {name: {"mean": 0.5}}}, "num_images": 1})
+    assert svg.count(rf">{name}<") == 2

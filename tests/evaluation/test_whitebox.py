@@ -176,3 +176,17 @@ def test_network_without_any_gradient_is_evaluated_with_the_warning(linear, capl
     scores = evaluate_whitebox(lambda x: tf.stop_gradient(model_fn_of(weights)(x)), images, labels, **ATTACK, repeats=1)
     assert scores["fgsm"].mean == scores["clean"].mean
     assert "exactly zero on 100.0 % of 37 images" in caplog.text
+
+
+@pytest.mark.parametrize("steps", [8, 0])
+def test_network_without_a_gradient_is_attacked_like_any_other(linear, steps):
+    """One that rounds, and one that returns constants."""
+    _, images, labels = linear
+
+    def network(x):
+        brightness = tf.round(steps * tf.reduce_mean(x, (1, 2)))
+        return tf.concat([brightness, 4.0 * tf.ones_like(brightness)], axis=1)
+
+    scores = evaluate_whitebox(network, images, labels, repeats=1, **ATTACK)
+    assert scores["clean"].mean == pytest.approx(np.mean((np.round(steps * images.mean((1, 2, 3))) < 4) == labels))
+    assert scores["fgsm"].mean == scores["clean"].mean

@@ -139,3 +139,35 @@ def test_training_attack_and_its_monitor_are_in_the_norm_of_the_config():
     (monitor,) = builders.build_overfitting_watch(config, data_set, model, [])
     found = [model.attack, monitor.fallback, *monitor.attacks.values()]
     assert {(attack.norm, attack.epsilon) for attack in found} == {("l2", 1.5)}
+
+
+def npz_config(path, **changes):
+    """Write 1,500 images as .npz, with one number changed, and return its config."""
+    x = {name: np.full((1500, 2, 2, 1), 0.5, "float32") for name in ("x_train", "x_test")}
+    for name, (index, value) in changes.items():
+        x[name][index, 0, 0, 0] = value
+    labels = np.arange(1500) % 3
+    np.savez(path, **x, y_train=labels, y_test=labels)
+    return parse_config(
+        {"data": {"name": "npz", "directory": str(path)}, "model": {"name": "small_cnn"}}, source="test"
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 255.0, -0.5])
+@pytest.mark.parametrize(("name", "index"), [("x_test", 1400), ("x_train", 1400), ("x_train", 0)])
+def test_every_image_is_checked(tmp_path, name, index, value):
+    """Held-out images are drawn from the training images: wherever they fall, they are checked."""
+    with pytest.raises(
+        UserError, match=r"\[data\] `images` must be in \[0, 1\].* in the (train|validation|test) images"
+    ):
+        builders.load_data(npz_config(tmp_path / "own.npz", **{name: (index, value)}))
+
+
+def test_held_out_image_is_named_as_such(tmp_path):
+    held_out = np.random.default_rng(0).permutation(1500)[0]
+    with pytest.raises(UserError, match="nan to nan in the validation images"):
+        builders.load_data(npz_config(tmp_path / "own.npz", x_train=(held_out, np.nan)))
+
+
+def test_images_without_a_fault_are_loaded(tmp_path):
+    assert len(builders.load_data(npz_config(tmp_path / "own.npz")).validation) == 150

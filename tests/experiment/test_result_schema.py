@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from rsr_tf.experiment.result_schema import SCHEMA, read_result, up_to_date, write_result
+from rsr_tf.experiment.result_schema import (
+    SCHEMA,
+    check_result,
+    read_history_rows,
+    read_result,
+    up_to_date,
+    write_result,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -130,3 +137,217 @@ def test_file_that_cannot_be_read_is_named(tmp_path, text):
 def test_file_of_a_later_version_is_refused():
     with pytest.raises(ValueError, match=r"at most 2.*Received: 3"):
         up_to_date({"schema": 3})
+
+
+def changed(content, path, value):
+    """Return a copy of nested lists and dicts with the value at a dotted path replaced, or removed for `None`."""
+    content = json.loads(json.dumps(content))
+    *parents, last = path.split("/")
+    place = content
+    for part in parents:
+        place = place[int(part) if isinstance(place, list) else part]
+    last = int(last) if isinstance(place, list) else last
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+DAMAGE = {
+    "evaluation.json": [
+        ("scheme", None),
+        ("networks", None),
+        ("networks", []),
+        ("networks/after pruning", None),
+        ("networks/after pruning/scores", {}),
+        ("networks/after pruning/sparsity", "x"),
+        ("networks/after pruning/scores/noisy/pgd/mean", "NaN"),
+        ("networks/after pruning/scores/noisy/pgd/mean", 1.5),
+        ("networks/after pruning/scores/noisy/pgd/interval", [0.5]),
+        ("networks/after pruning/histogram/edges/0", "low"),
+        ("networks/after pruning/histogram/counts/0", None),
+        ("networks/after pruning/share_below/gamma", []),
+        ("networks/after pruning/layers/0/weights", 0),
+        ("networks/after pruning/layers/0/zeros", 10**30),
+        ("networks/<script>", {}),
+        ("attack/epsilon", 0),
+        ("attack/steps", True),
+        ("examples", "examples"),
+        ("examples/labels/0", 10),
+        ("examples/labels/0", -1),
+        ("examples/clean/0", None),
+        ("class_names", "digits"),
+        ("data", "\ud800"),
+    ],
+    "verdict_quick_10.json": [
+        ("claim", None),
+        ("claim/network", "zzz"),
+        ("claim/network", []),
+        ("network", "zzz"),
+        ("sparsity", "<script>"),
+        ("networks/network", None),
+        ("networks/stripped/worst_case/accuracy", 2),
+        ("attacks", []),
+        ("attacks/3", None),
+        ("attacks/0/on", "some"),
+        ("attacks/0/attack", 5),
+        ("attacks/0/seconds", -1),
+        ("attacks/0/parameters", {}),
+        ("attacks/0/parameters/epsilon", "far"),
+        ("attacks/0/parameters/loss_fn", {"name": "x"}),
+        ("curve", []),
+        ("curve", 5),
+        ("curve/0/mean_interval", [0, 1, 2]),
+        ("curve/1/epsilon", 0.9),
+        ("checks", []),
+        ("checks/0/passed", "yes"),
+        ("checks/0/value", None),
+        ("parameters/suite", "slow"),
+        ("parameters/n", 0),
+        ("parameters/random/network", None),
+        ("versions", [1]),
+    ],
+    "artefacts.json": [
+        ("networks", {"a": {}}),
+        ("speedup", 1),
+        ("speedup/Keras file", None),
+        ("machine", None),
+        ("networks/after pruning/dense_bytes", 0),
+        ("networks/after pruning/artefacts/Keras file/latency/128", None),
+        ("networks/after pruning/artefacts/Keras file/scores/pgd/std", "x"),
+    ],
+    "sweep/sweep.json": [
+        ("network", 5),
+        ("share_below", 3),
+        ("points", 7),
+        ("lambdas", 1),
+        ("lambdas", None),
+        ("points/0/target", "depth"),
+        ("points/0/bytes/dense_bytes", 0),
+        ("points/0/layers/0/weights", None),
+        ("points/0/scores", {}),
+        ("points/0/scores/noisy/fgsm", None),
+        ("share_below/other", {"gamma": [1], "share": [1]}),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [(file, *damage) for file, damages in DAMAGE.items() for damage in damages],
+    ids=lambda value: str(value).encode("ascii", "replace").decode()[:60],
+)
+def test_damaged_file_is_refused_by_name_and_key(old, tmp_path, file, key, value):
+    path = tmp_path / Path(file).name
+    path.write_text(json.dumps(changed(json.loads((old / file).read_text()), key, value)))
+    with pytest.raises(ValueError, match=rf"\Acannot read .*{path.name}: .+\Z"):
+        read_result(path)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_of_0_2_0_fits_its_model(old, file):
+    assert read_result(old / file)["schema"] == SCHEMA
+
+
+RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
+
+
+@pytest.mark.parametrize("kind", ["artefacts", "sweep", "verdict"])
+def test_published_files_of_both_schemas_fit_their_model(tmp_path, kind):
+    files = sorted(RESULTS.glob(f"*_{kind}*.json"))
+    assert files
+    for file in files:
+        copied = tmp_path / file.name[file.name.index(kind) :]
+        copied.write_bytes(file.read_bytes())
+        assert read_result(copied)["schema"] == SCHEMA
+
+
+def test_message_has_the_key_and_the_received_value(old, tmp_path):
+    content = changed(json.loads((old / "evaluation.json").read_text()), "networks/after pruning/sparsity", "x" * 1000)
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"`networks\.pruned\.sparsity` should be a .* number\. Received: 'xxx.*xxx'"):
+        read_result(tmp_path / "evaluation.json")
+
+
+def test_verdict_of_before_0_2_0_is_returned_as_it_is(tmp_path):
+    (tmp_path / "verdict_quick.json").write_text('{"claim": 3}')
+    assert read_result(tmp_path / "verdict_quick.json") == {"schema": SCHEMA, "claim": 3}
+
+
+def test_network_that_no_check_could_measure_has_infinite_values(old, tmp_path):
+    content = json.loads((old / "verdict_quick_10.json").read_text())
+    content["checks"][0]["value"] = float("inf")
+    (tmp_path / "verdict_a.json").write_text(json.dumps(content))
+    assert read_result(tmp_path / "verdict_a.json")["checks"][0]["value"] == float("inf")
+
+
+METADATA = {"noisy": True, "sparsity": 0.5, "classes": ["a"], "config": {}, "versions": {"keras": "3"}}
+
+
+@pytest.mark.parametrize("change", [{"sparsity": "<script>"}, {"noisy": 1}, {"classes": "ab"}, {"config": [1]}])
+def test_metadata_of_a_saved_model_is_checked(change):
+    assert check_result(Path("a/rsr_tf.json"), METADATA) is None
+    with pytest.raises(ValueError, match=rf"\Acannot read a/rsr_tf\.json: `{next(iter(change))}` "):
+        check_result(Path("a/rsr_tf.json"), {**METADATA, **change})
+
+
+HISTORY = "stage,epoch,loss,adversarial_loss,adversarial_accuracy\ntrain,0,0.5,1.0,0.1\nundefended,0,0.5,,\n"
+
+
+def test_history_is_read_as_strings(tmp_path):
+    (tmp_path / "history.csv").write_text(HISTORY)
+    rows = read_history_rows(tmp_path / "history.csv")
+    assert [(row["stage"], row["epoch"], row["adversarial_loss"]) for row in rows] == [
+        ("train", "0", "1.0"),
+        ("undefended", "0", ""),
+    ]
+    assert read_history_rows(tmp_path / "none.csv") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HISTORY.replace("stage", "state"),
+        HISTORY.replace("train", "warm-up"),
+        HISTORY.replace("train,0", "train,three"),
+        HISTORY.replace("train,0", "train,1.0"),
+        HISTORY.replace("train,0", "train,-1"),
+        HISTORY.replace("1.0", "x"),
+        HISTORY.replace("1.0", ""),
+        HISTORY + "train,1\n",
+        HISTORY + "train,1,1,1,1,1\n",
+        HISTORY + '"' + "x" * 200_000 + "\n",
+        "\0" * 100 + HISTORY,
+        "5\n6\n",
+        "",
+        "[" * 100_000,
+    ],
+    ids=lambda content: repr(content[-20:]),
+)
+def test_damaged_history_is_refused_by_name(tmp_path, content):
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"\Acannot read .*history\.csv: .+\Z"):
+        read_history_rows(tmp_path / "history.csv")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", "stage,größe".encode("latin-1")])
+def test_history_that_is_no_text_is_refused_by_name(tmp_path, content):
+    (tmp_path / "history.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"\Acannot read .*history\.csv: it is not UTF-8"):
+        read_history_rows(tmp_path / "history.csv")
+
+
+def test_folder_in_the_place_of_a_file_is_named(tmp_path):
+    for name, read in (("history.csv", read_history_rows), ("evaluation.json", read_result)):
+        (tmp_path / name).mkdir()
+        with pytest.raises(ValueError, match=rf"cannot read .*{name}: Is a directory"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("key", ["points/3/layers/0", "points/3/scores/noisy", "lambdas/1/networks/after pruning"])
+def test_entries_of_a_sweep_that_are_not_alike_are_refused(tmp_path, key):
+    content = changed(json.loads((RESULTS / "quickstart_sweep.json").read_text()), key, None)
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"cannot read .*sweep\.json: `.*must have"):
+        read_result(tmp_path / "sweep.json")

@@ -105,7 +105,9 @@ def test_claim_does_not_touch_a_config_that_is_there(folder):
 
 def test_evaluation_is_read_as_it_was_written(folder):
     assert folder.read_evaluation() == {}
-    content = {"networks": {"pruned": {"sparsity": 0.6, "layers": [[1, "größer"]]}}}
+    settings = {"epsilon": 0.1, "step_size": 0.1, "steps": 1, "num_images": 5, "repeats": 1}
+    content = {"data": "toys", "class_names": ["größer"], "model": "m", "scheme": "s", "seed": 0, "attack": settings}
+    content["networks"] = {}
     folder.write_evaluation(content)
     assert folder.read_evaluation() == {"schema": SCHEMA, **content}
 

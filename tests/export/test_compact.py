@@ -1,6 +1,8 @@
 """The compact archive: small, bit for bit the same network, and deaf to what is no archive."""
 
 import json
+import resource
+import tracemalloc
 import zipfile
 
 import keras
@@ -308,3 +310,161 @@ def test_registered_function_is_saved_and_loaded(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(doubled)])
     rsr_tf.save_compact(model, tmp_path / "network.rsrz")
     np.testing.assert_array_equal(rsr_tf.load_compact(tmp_path / "network.rsrz")(np.ones((1, 4))), np.full((1, 4), 2))
+
+
+# What is absurd
+
+
+def small_archive(path, **changes):
+    """Write a Dense layer of 12 weights as an archive, with changes to its header and members."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    rsr_tf.save_compact(model, path)
+    with zipfile.ZipFile(path) as old:
+        header, values = json.loads(old.read("header.json")), old.read(VALUES)
+    return header, values
+
+
+def write_archive(path, header, values):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("header.json", header if isinstance(header, str) else json.dumps(header))
+        with file.open(VALUES, "w") as member:
+            for part in values:
+                member.write(part)
+
+
+def dense_of(header):
+    return next(layer for layer in header["network"]["config"]["layers"] if layer["class_name"] == "Dense")["config"]
+
+
+def assert_refused_within(path, megabytes, match):
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=match):
+        rsr_tf.load_compact(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < megabytes * 2**20
+
+
+@pytest.mark.parametrize("units", [20_000_000, 2_000_000_000, 10**15])
+def test_network_of_absurd_size_takes_no_memory(tmp_path, units):
+    path = tmp_path / "a.rsrz"
+    header, values = small_archive(path)
+    dense_of(header)["units"] = units
+    write_archive(path, header, [values])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="a compact archive of a supported version"):
+        rsr_tf.load_compact(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_variable_of_absurd_shape_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "a.rsrz"
+    header, _ = small_archive(path)
+    kernel = header["variables"][0]
+    kernel |= {"shape": [2**32], "pieces": {"mask": [0, 2**29], "values": [0, 0]}}
+    write_archive(path, header, [bytes(2**20)] * 512)
+    assert_refused_within(path, 20, r"would become 5\d\d,")
+
+
+@pytest.mark.parametrize("size", [64, 2**20, 40 * 2**20])
+def test_values_of_another_size_than_the_header_says_are_not_read(tmp_path, size):
+    path = tmp_path / "a.rsrz"
+    header, _ = small_archive(path)
+    write_archive(path, header, [bytes(size)])
+    assert_refused_within(path, 20, "its values should have")
+
+
+def test_long_header_is_not_read(tmp_path):
+    path = tmp_path / "a.rsrz"
+    _, values = small_archive(path)
+    write_archive(path, "[" + " " * 30 * 2**20 + "]", [values])
+    assert_refused_within(path, 70, r"its header has 3\d,\d{3},\d{3} bytes")
+
+
+@pytest.mark.parametrize("header", ["[" * 100_000, '{"a":' * 400 + "1" + "}" * 400, "[]", "5", "{}", "null", "{"])
+def test_header_of_another_kind_is_one_line(tmp_path, header):
+    write_archive(tmp_path / "a.rsrz", header, [b""])
+    with pytest.raises(ValueError, match=r"\A`path` must be a compact archive .*a\.rsrz': .+\Z"):
+        rsr_tf.load_compact(tmp_path / "a.rsrz")
+
+
+def nested(header):
+    network = header["network"]
+    for _ in range(40):
+        network = {"config": {"layers": [network]}}
+    return {**header, "network": network}
+
+
+def first_variable(header, changes):
+    first, *others = header["variables"]
+    return {**header, "variables": [{**first, **changes}, *others]}
+
+
+CHANGES = {
+    "twice": (lambda header: {**header, "variables": header["variables"] * 2}, "is listed twice"),
+    "nested": (nested, "nested too deep"),
+    "unknown layer": (
+        lambda header: {**header, "variables": [*header["variables"], {**header["variables"][0], "owner": 77}]},
+        "there is no layer 77",
+    ),
+    "negative place": (
+        lambda header: first_variable(header, {"pieces": {"dense": [-48, 48]}}),
+        "greater than or equal to 0",
+    ),
+    "text as type": (
+        lambda header: first_variable(header, {"dtype": "string"}),
+        "is of string",
+    ),
+    "unknown piece": (
+        lambda header: first_variable(header, {"pieces": {"sparse": [0, 48]}}),
+        "should be 'bits', 'dense'",
+    ),
+    "short piece": (
+        lambda header: first_variable(header, {"pieces": {"dense": [0, 12]}}),
+        "12 bytes cannot be the dense of 12 numbers of float32",
+    ),
+    "owner of a word": (
+        lambda header: first_variable(header, {"owner": "kernel"}),
+        "header is of another kind",
+    ),
+    "network of nothing": (lambda header: {**header, "network": {}}, "its network is a dict"),
+    "network of a layer": (
+        lambda header: {**header, "network": dict(dense_layer())},
+        "its network is a Dense",
+    ),
+}
+
+
+def dense_layer():
+    return keras.saving.serialize_keras_object(keras.layers.Dense(3))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_header_is_refused_in_one_line(tmp_path, name):
+    change, message = CHANGES[name]
+    header, values = small_archive(tmp_path / "a.rsrz")
+    write_archive(tmp_path / "a.rsrz", change(header), [values])
+    with pytest.raises(ValueError, match=rf"\A`path` must be a compact archive .*{message}.*\Z"):
+        rsr_tf.load_compact(tmp_path / "a.rsrz")
+
+
+def test_encrypted_archive_is_refused(tmp_path):
+    small_archive(tmp_path / "a.rsrz")
+    content = bytearray((tmp_path / "a.rsrz").read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    (tmp_path / "a.rsrz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a compact archive of a supported version.*encrypted"):
+        rsr_tf.load_compact(tmp_path / "a.rsrz")
+
+
+def test_refused_archive_leaves_keras_as_it_was(tmp_path):
+    """Variables that were never made are not made later, with another network."""
+    path = tmp_path / "a.rsrz"
+    header, values = small_archive(path)
+    write_archive(path, header, [values])
+    dense_of(header)["units"] = 10**12
+    write_archive(tmp_path / "absurd.rsrz", header, [values])
+    with pytest.raises(ValueError, match="must have the variables"):
+        rsr_tf.load_compact(tmp_path / "absurd.rsrz")
+    assert [weight.shape for weight in rsr_tf.load_compact(path).weights] == [(4, 3), (3,)]

@@ -211,3 +211,24 @@ def test_quantity_that_only_one_stage_has_is_empty_in_the_others(tmp_path):
     CSVHistory(path, "train").on_epoch_end(0, {"loss": 1, "lasso": 0.5})
     CSVHistory(path, "undefended").on_epoch_end(0, {"loss": 2, "val_loss": 3})
     assert [(row["lasso"], row["val_loss"]) for row in read_history(path)] == [("0.5", ""), ("", "3.0")]
+
+
+@pytest.mark.parametrize("name", ["train-9999", "train-abc", "train-", "train-0000", "train--1", "train-1_0"])
+def test_checkpoint_of_no_possible_epoch_is_refused_by_name(tmp_path, name):
+    (tmp_path / f"{name}.keras").touch()
+    with pytest.raises(ValueError, match=rf"the checkpoint .*{name}\.keras (is of epoch 9999|must end with a number)"):
+        Checkpoint(tmp_path, "train", epochs=40).restore(linear_model())
+
+
+def test_checkpoint_of_another_network_is_one_line(tmp_path, trained):
+    with pytest.raises(ValueError, match=r"\Acannot read the checkpoint .*keras: .*\Z"):
+        Checkpoint(trained[0], "train").restore(linear_model())
+
+
+@pytest.mark.slow
+def test_checkpoint_of_another_optimizer_is_refused(trained):
+    """Keras would warn and train on with an optimizer that starts anew."""
+    model = rsr_model()
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match=r"\Acannot read the checkpoint .*Skipping variable loading for optimizer"):
+        Checkpoint(trained[0], "train").restore(model)

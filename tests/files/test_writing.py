@@ -139,3 +139,13 @@ def test_replacing_puts_the_new_folder_in_the_place_of_the_old(tmp_path):
         (temporary / "new").write_text("new")
     assert names_in(tmp_path) == ["saved_model"]
     assert names_in(path) == ["new"]
+
+
+def test_link_in_the_place_of_the_temporary_file_is_removed_and_its_target_left(tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "file").write_text("precious")
+    (tmp_path / "partial-saved_model").symlink_to(tmp_path / "victim")
+    with replacing(tmp_path / "saved_model") as temporary:
+        temporary.mkdir()
+    assert names_in(tmp_path) == ["saved_model", "victim"]
+    assert (tmp_path / "victim" / "file").read_text() == "precious"

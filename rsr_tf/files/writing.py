@@ -55,7 +55,7 @@ def is_partial(path):
 
 
 def _remove(path):
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():  # of a link to a folder, only the link
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
