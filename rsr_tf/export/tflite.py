@@ -15,6 +15,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 from rsr_tf.errors import first_line
 from rsr_tf.files import replacing
 from rsr_tf.layers.conversion import in_float32, strip, with_fresh_noise
+from rsr_tf.layers.noisy_layer import TFLITE
 
 
 def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
@@ -55,7 +56,7 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
         _check_calibration(calibration, model)
         if noise or sparse:
             raise ValueError(f"`calibration` must be None with `noise` or `sparse`. Received: {noise=}, {sparse=}")
-    network = in_float32(with_fresh_noise(model) if noise else strip(model))
+    network = in_float32(with_fresh_noise(model, TFLITE) if noise else strip(model))
     serve = _frozen(network).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve], tf.Module())
     converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if sparse else []

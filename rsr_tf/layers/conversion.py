@@ -130,11 +130,12 @@ def strip(model, *, fold=False):
     return _rebuild(model, convert)
 
 
-def with_fresh_noise(model):
+def with_fresh_noise(model, source=FRESH):
     """Copy a network with noise that differs in every process, whatever its seed was; for export.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
+        source: string, a key of `rsr_tf.layers.noisy_layer.UNSEEDED`. Defaults to `"fresh"`.
 
     Returns:
         A functional `keras.Model`, not compiled.
@@ -145,7 +146,7 @@ def with_fresh_noise(model):
 
     def convert(layer):
         if isinstance(layer, NoisyConvBlock | WeightNoise):
-            return [(layer, clone_layer(layer, seed=FRESH))]
+            return [(layer, clone_layer(layer, seed=source))]
         return [(layer, clone_layer(layer))]
 
     return _rebuild(model, convert)
