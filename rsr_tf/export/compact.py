@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.errors import first_line
+from rsr_tf.export.encoding import decode, encode
 from rsr_tf.files import replacing
 from rsr_tf.keras_internals import nested_layers
 
@@ -31,15 +32,19 @@ VERSION = 1
 HEADER, VALUES = "header.json", "values"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of the members, constant so that equal networks give equal files."""
+HEADER_BYTES = 2**25
+"""Most bytes of a header that are read; that of ResNet-18 has 0.1 % of them."""
 CORRUPT_ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
-    KeyError,
-    IndexError,
+    LookupError,
     TypeError,
     ValueError,
     EOFError,
-    NotImplementedError,
+    OverflowError,
+    RuntimeError,  # encrypted, or nested too deep
+    MemoryError,
+    tf.errors.OpError,  # out of memory, too
 )
 """Errors that the modules used here raise for a corrupt archive."""
 
@@ -79,12 +84,14 @@ def save_compact(model, path):
         entries.append(
             {"owner": owner, "name": name, "dtype": array.dtype.name, "shape": array.shape, "pieces": pieces}
         )
+    network = keras.saving.serialize_keras_object(model)
+    network.pop("compile_config", None)
     header = {
         "format": FORMAT,
         "version": VERSION,
         "checksum": hashlib.sha256(values).hexdigest(),
         "variables": entries,
-        "network": _without_compile(keras.saving.serialize_keras_object(model)),
+        "network": network,
     }
     members = {HEADER: json.dumps(header, separators=(",", ":")).encode(), VALUES: values}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -96,6 +103,7 @@ def load_compact(path, *, custom_objects=None):
     """Load a network from a compact archive.
 
     No code of the archive is run: layers are looked up by name, and layers that contain code (`Lambda`) are rejected.
+    Values are unpacked only after their shapes have been compared with the network, whose size is not limited.
 
     Args:
         path: string or path of a file that `save_compact` wrote.
@@ -106,7 +114,7 @@ def load_compact(path, *, custom_objects=None):
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: for a file of another kind, a corrupt archive, one of a later version, or an unknown layer.
+        ValueError: for a file of another kind, a corrupt archive, a later version, an unknown or too large layer.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -115,91 +123,19 @@ def load_compact(path, *, custom_objects=None):
         >>> all(np.array_equal(a, b) for a, b in zip(model.get_weights(), loaded.get_weights()))
         True
     """
+    content = io.BytesIO(Path(path).read_bytes())
     try:
-        header, values = _read_members(path)
-    except CORRUPT_ARCHIVE_ERRORS as error:
-        raise _unreadable(path, error) from error
-    try:
-        model = keras.saving.deserialize_keras_object(header["network"], custom_objects=custom_objects, safe_mode=True)
-        stores = {}
-        for entry in header["variables"]:
-            dtype = tf.as_dtype(entry["dtype"]).as_numpy_dtype
-            pieces = {kind: values[start : start + length] for kind, (start, length) in entry["pieces"].items()}
-            stores.setdefault(entry["owner"], {})[entry["name"]] = decode(pieces, dtype, tuple(entry["shape"]))
-        _restore(model, stores)
+        with zipfile.ZipFile(content) as archive:
+            header = _read_header(archive)
+            network, entries = header["network"], header["variables"]
+            model = keras.saving.deserialize_keras_object(network, custom_objects=custom_objects, safe_mode=True)
+            _check_shapes(model, entries)
+            _restore(model, _decoded(entries, _read_values(archive, entries, header["checksum"])))
     except (*CORRUPT_ARCHIVE_ERRORS, AttributeError, ImportError) as error:
-        raise _unreadable(path, error) from error
+        raise ValueError(
+            f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
+        ) from error
     return model
-
-
-def encode(array):
-    """Encode an array as named pieces of bytes, in the smallest of three encodings.
-
-    Args:
-        array: NumPy array of any shape: boolean, integer or floating point, including bfloat16.
-
-    Returns:
-        A dict from name to bytes: `"bits"` for booleans; `"mask"`, `"values"` and, if some zeros are negative,
-        `"signs"`; or `"dense"`.
-    """
-    flat = array.reshape(-1)
-    if flat.dtype == bool:
-        return {"bits": _pack(flat)}
-    mask = flat != 0
-    pieces = {"mask": _pack(mask), "values": _planes(flat[mask])}
-    signs = np.signbit(flat[~mask]) if not np.issubdtype(flat.dtype, np.integer) else np.zeros(0, bool)
-    if signs.any():
-        pieces["signs"] = _pack(signs)
-    return pieces if sum(map(len, pieces.values())) < flat.nbytes else {"dense": _planes(flat)}
-
-
-def decode(pieces, dtype, shape):
-    """Decode an array from the pieces of `encode`.
-
-    Args:
-        pieces: dict from name to bytes.
-        dtype: NumPy dtype of the array.
-        shape: tuple, shape of the array.
-
-    Returns:
-        The NumPy array.
-
-    Raises:
-        ValueError: for pieces of a wrong length.
-    """
-    size = int(np.prod(shape))
-    if "bits" in pieces:
-        return _unpack(pieces["bits"], size).reshape(shape)
-    if "dense" in pieces:
-        return _from_planes(pieces["dense"], dtype, size).reshape(shape)
-    mask = _unpack(pieces["mask"], size)
-    flat = np.zeros(size, dtype)
-    flat[mask] = _from_planes(pieces["values"], dtype, np.count_nonzero(mask))
-    if "signs" in pieces:
-        zeros = np.flatnonzero(~mask)
-        flat[zeros[_unpack(pieces["signs"], len(zeros))]] = -np.zeros((), dtype)
-    return flat.reshape(shape)
-
-
-def _pack(bits):
-    return np.packbits(bits).tobytes()
-
-
-def _unpack(piece, count):
-    if len(piece) != -(-count // 8):
-        raise ValueError(f"{len(piece)} bytes cannot hold {count} bits")
-    return np.unpackbits(np.frombuffer(piece, np.uint8), count=count).astype(bool)
-
-
-def _planes(flat):
-    return flat.view(np.uint8).reshape(-1, flat.itemsize).T.tobytes()
-
-
-def _from_planes(piece, dtype, count):
-    size = np.dtype(dtype).itemsize
-    if len(piece) != count * size:
-        raise ValueError(f"{len(piece)} bytes cannot hold {count} numbers of {size} bytes")
-    return np.frombuffer(piece, np.uint8).reshape(size, count).T.copy().view(dtype).reshape(-1)
 
 
 def _state(model):
@@ -215,31 +151,53 @@ def _state(model):
                 f"Layer `{layer.name}` has files in addition to its weights, which a compact archive cannot hold. "
                 f"Received: {type(layer).__name__}"
             )
-        store = {}
-        layer.save_own_variables(store)
-        yield from ((number, name, np.asarray(_numpy(value), order="C")) for name, value in store.items())
+        for name, value in _variables(layer).items():
+            yield number, name, np.asarray(_numpy(value), order="C")
     yield from (("seeds", str(number), _numpy(seed)) for number, seed in enumerate(_seeds(model)))
 
 
-def _restore(model, stores):
-    """Assign the state that `_state` yields, given as a dict from owner to a dict from name to array."""
+def _check_shapes(model, entries):
+    """Raise `ValueError` unless the entries of a header are the state that `_state` yields, each variable once."""
+    listed = {}
+    for entry in entries:
+        shapes = listed.setdefault(entry["owner"], {})
+        if entry["name"] in shapes:
+            raise ValueError(f"the variable {entry['name']!r} of {entry['owner']!r} is listed twice")
+        shapes[entry["name"]] = tuple(entry["shape"])
     for number, layer in enumerate(nested_layers(model)):
-        expected = {}
-        layer.save_own_variables(expected)
-        _check_same(layer.name, expected, stores.get(number, {}))
-        if expected:
-            layer.load_own_variables(stores[number])
-    seeds = {str(number): seed for number, seed in enumerate(_seeds(model))}
-    _check_same("seeds", seeds, stores.get("seeds", {}))
-    for name, seed in seeds.items():
-        seed.assign(stores["seeds"][name])
+        _check_same(layer.name, _variables(layer), listed.get(number, {}))
+    _check_same("seeds", {str(number): seed for number, seed in enumerate(_seeds(model))}, listed.get("seeds", {}))
 
 
-def _check_same(owner, expected, found):
-    shapes = {name: tuple(value.shape) for name, value in expected.items()}
-    received = {name: value.shape for name, value in found.items()}
+def _check_same(owner, variables, received):
+    shapes = {name: tuple(value.shape) for name, value in variables.items()}
     if shapes != received:
         raise ValueError(f"`{owner}` must have the variables {shapes}. Received: {received}")
+
+
+def _decoded(entries, values):
+    """Return the arrays of a header's entries, as a dict from owner to a dict from name to array."""
+    stores = {}
+    for entry in entries:
+        dtype = tf.as_dtype(entry["dtype"]).as_numpy_dtype
+        pieces = {kind: values[start : start + length] for kind, (start, length) in entry["pieces"].items()}
+        stores.setdefault(entry["owner"], {})[entry["name"]] = decode(pieces, dtype, tuple(entry["shape"]))
+    return stores
+
+
+def _restore(model, stores):
+    """Assign the state that `_state` yields, given as `_decoded` returns it."""
+    for number, layer in enumerate(nested_layers(model)):
+        if number in stores:
+            layer.load_own_variables(stores[number])
+    for number, seed in enumerate(_seeds(model)):
+        seed.assign(stores["seeds"][str(number)])
+
+
+def _variables(layer):
+    store = {}
+    layer.save_own_variables(store)
+    return store
 
 
 def _seeds(model):
@@ -251,25 +209,28 @@ def _numpy(value):
     return keras.ops.convert_to_numpy(value)
 
 
-def _without_compile(serialized):
-    return {key: value for key, value in serialized.items() if key != "compile_config"}
+def _read_header(archive):
+    """Return the header of an archive, after checking its size, format and version."""
+    header = json.loads(_read(archive, HEADER, HEADER_BYTES))
+    if header["format"] != FORMAT:
+        raise ValueError(f"unknown format {header['format']!r}")
+    if header["version"] != VERSION:
+        raise ValueError(f"format version {header['version']!r} is not supported, only {VERSION}")
+    return header
 
 
-def _read_members(path):
-    """Return header and values of an archive, after checking format, version and checksum."""
-    with zipfile.ZipFile(io.BytesIO(Path(path).read_bytes())) as archive:
-        header = json.loads(archive.read(HEADER))
-        if header["format"] != FORMAT:
-            raise ValueError(f"unknown format {header['format']!r}")
-        if header["version"] != VERSION:
-            raise ValueError(f"format version {header['version']!r} is not supported, only {VERSION}")
-        values = archive.read(VALUES)
-    if hashlib.sha256(values).hexdigest() != header["checksum"]:
+def _read_values(archive, entries, checksum):
+    """Return the values of an archive, after checking their size and checksum; no encoding is larger than the array."""
+    limit = sum(int(np.prod(entry["shape"])) * tf.as_dtype(entry["dtype"]).size for entry in entries)
+    values = _read(archive, VALUES, limit)
+    if hashlib.sha256(values).hexdigest() != checksum:
         raise ValueError("wrong checksum of the values")
-    return header, values
+    return values
 
 
-def _unreadable(path, error):
-    return ValueError(
-        f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
-    )
+def _read(archive, name, limit):
+    """Return a member of an archive, after checking the size to which it is unpacked."""
+    size = archive.getinfo(name).file_size  # no more is unpacked
+    if size > limit:
+        raise ValueError(f"{name!r} must have at most {limit} bytes. Received: {size} bytes")
+    return archive.read(name)

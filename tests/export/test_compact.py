@@ -4,14 +4,13 @@ import json
 import zipfile
 
 import keras
-import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
-from rsr_tf.export.compact import VALUES, decode, encode
+from rsr_tf.export.compact import HEADER_BYTES, VALUES
 
 
 def bits(model):
@@ -23,59 +22,6 @@ def bits(model):
 def there_and_back(model, path, **options):
     rsr_tf.save_compact(model, path)
     return rsr_tf.load_compact(path, **options)
-
-
-def awkward_values():
-    """Negative zeros, infinities, subnormal numbers, and a NaN whose payload means something to someone."""
-    values = np.zeros(64, np.float32)
-    values[[1, 5, 9]] = -0.0
-    values[[2, 7]] = np.inf, -np.inf
-    values[3] = 1e-42
-    values.view(np.uint32)[[11, 12]] = 0x7FC0BEEF, 0xFFC00001
-    return values.reshape(4, 16)
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        awkward_values(),
-        awkward_values().astype(ml_dtypes.bfloat16),
-        awkward_values().astype(np.float16),
-        np.arange(-30, 30, dtype=np.int8).reshape(3, 20),
-        np.array([2**63, 0, 0, 0, 0, 0, 0, 0, 0], np.uint64),
-        np.array([[True, False, True]] * 7),
-        np.zeros((3, 5), np.float32),
-        np.full((3, 5), -0.0, np.float32),
-        np.ones((2, 2), np.float32),
-        np.array(7, np.int32),
-        np.array(0, np.float32),
-        np.zeros((0, 4), np.float32),
-        np.zeros(0, bool),
-    ],
-    ids=lambda array: f"{array.dtype}{list(array.shape)}",
-)
-def test_array_comes_back_bit_for_bit(array):
-    again = decode(encode(array), array.dtype, array.shape)
-    assert (again.dtype, again.shape) == (array.dtype, array.shape)
-    assert again.tobytes() == array.tobytes()
-
-
-def test_array_takes_what_its_values_take():
-    """By hand: 800 numbers of 4 bytes, 80 of them not zero."""
-    array = np.zeros(800, np.float32)
-    array[::10] = 1
-    assert {kind: len(piece) for kind, piece in encode(array).items()} == {"mask": 100, "values": 320}
-    array[1] = -0.0
-    assert {kind: len(piece) for kind, piece in encode(array).items()} == {"mask": 100, "values": 320, "signs": 90}
-    assert {kind: len(piece) for kind, piece in encode(array != 0).items()} == {"bits": 100}
-    assert {kind: len(piece) for kind, piece in encode(array + 1).items()} == {"dense": 3200}
-
-
-@pytest.mark.parametrize("piece", ["mask", "values"])
-def test_piece_of_the_wrong_length_is_refused(piece):
-    pieces = encode(awkward_values())
-    with pytest.raises(ValueError, match=r"bytes cannot hold (64 bits|5 numbers of 4 bytes)"):
-        decode({**pieces, piece: pieces[piece][:-1]}, np.float32, (4, 16))
 
 
 def test_noisy_network_comes_back_bit_for_bit(images, tmp_path):
@@ -230,6 +176,73 @@ def test_broken_archive_is_refused_wherever_it_is_broken(archive, noisy_model):
     assert len(wrong) > len(places) // 2
     assert all(answer.startswith("`path` must be a compact archive of a supported version") for answer in wrong)
     assert not any("\n" in answer for answer in wrong)
+
+
+def written(path, header, values):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", header)
+        archive.writestr(VALUES, values)
+
+
+def enlarged(header):
+    """The header with a first variable of 2**32 entries."""
+    first, *others = header["variables"]
+    return {**header, "variables": [{**first, "shape": [2**32]}, *others]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (enlarged, "must have the variables"),
+        (lambda header: {**header, "variables": header["variables"][:1] + header["variables"]}, "is listed twice"),
+    ],
+    ids=["shape", "twice"],
+)
+def test_header_that_asks_for_too_much_is_refused_in_one_line(archive, change, message):
+    with_header(archive, change)
+    with pytest.raises(ValueError, match=rf"\A`path` must be a compact archive .*{message}.*\Z"):
+        rsr_tf.load_compact(archive)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("2 TB"), RecursionError("2 TB"), tf.errors.ResourceExhaustedError(None, None, "2 TB")]
+)
+def test_network_too_large_or_too_deep_is_refused_in_one_line(archive, monkeypatch, error):
+    monkeypatch.setattr(keras.saving, "deserialize_keras_object", lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(ValueError, match=r"\A`path` must be a compact archive .*2 TB\Z"):
+        rsr_tf.load_compact(archive)
+
+
+def test_header_nested_deep_is_refused(tmp_path):
+    written(tmp_path / "deep.rsrz", "[" * 100_000 + "]" * 100_000, b"")
+    with pytest.raises(ValueError, match=r"`path` must be a compact archive .*recursion"):
+        rsr_tf.load_compact(tmp_path / "deep.rsrz")
+
+
+def test_header_that_unpacks_to_more_than_any_header_is_not_unpacked(tmp_path):
+    written(tmp_path / "bomb.rsrz", b" " * (HEADER_BYTES + 1), b"")
+    with pytest.raises(ValueError, match=f"'header.json' must have at most {HEADER_BYTES} bytes"):
+        rsr_tf.load_compact(tmp_path / "bomb.rsrz")
+
+
+def test_values_that_unpack_to_more_than_the_network_are_not_unpacked(archive, monkeypatch):
+    with zipfile.ZipFile(archive) as old:
+        header = old.read("header.json")
+    written(archive, header, bytes(10**7))
+    read = []
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, name: read.append(name) or self.open(name).read())
+    with pytest.raises(ValueError, match=r"'values' must have at most \d+ bytes. Received: 10000000 bytes"):
+        rsr_tf.load_compact(archive)
+    assert read == ["header.json"]
+
+
+def test_encrypted_archive_is_refused(archive):
+    content = bytearray(archive.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match=r"`path` must be a compact archive .*encrypted"):
+        rsr_tf.load_compact(archive)
 
 
 @pytest.mark.parametrize(
