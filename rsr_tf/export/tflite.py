@@ -27,8 +27,8 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
         model: a functional or Sequential Keras model with one input and one output, noisy or stock.
         path: string or path of the file to write. An existing file is replaced atomically.
         noise: bool. `False` exports the network without noise (`rsr_tf.strip`). `True` exports the noisy network:
-            TFLite draws new noise at every call, seeded by the operating system in every interpreter. Defaults to
-            `False`.
+            TFLite draws new noise at every call, but from a seed of 32 bits per process, so that who sees noise can
+            foretell all that follows. Defaults to `False`.
         calibration: float32 `(n, h, w, c)` in [0,1], training images; a few hundred are enough. With them the weights
             and all layers between pixels and logits are int8 (full integer quantization after training), except for
             operations without an int8 kernel in TFLite, such as a sine, which stay float32. Defaults to `None`, for

@@ -131,11 +131,12 @@ def strip(model, *, fold=False):
 
 
 def with_fresh_noise(model, source=FRESH):
-    """Copy a network with noise that differs in every process, whatever its seed was; for export.
+    """Copy a network with noise from the operating system, whatever its seed was; for export.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
-        source: string, a key of `rsr_tf.layers.noisy_layer.UNSEEDED`. Defaults to `"fresh"`.
+        source: `"fresh"` for noise that nobody can foresee, or `"tflite"` for the weaker noise that TFLite can draw.
+            Defaults to `"fresh"`.
 
     Returns:
         A functional `keras.Model`, not compiled.

@@ -61,8 +61,8 @@ class WeightNoise:
     Args:
         noise: granularity of `alpha`, one of `rsr_tf.layers.noise.KINDS`. Defaults to `"channel"`, as in the paper.
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
-        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
-            Defaults to `None`.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that nobody can foresee or
+            repeat. Defaults to `None`.
 
     Raises:
         ValueError: if `noise` is unknown or `noise_scale` is negative.

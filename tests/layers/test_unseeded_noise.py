@@ -22,7 +22,14 @@ LOAD = """
 import json, sys
 import tensorflow as tf
 loaded = tf.saved_model.load(sys.argv[1])
-print(json.dumps({name: [getattr(loaded, name)().numpy().tolist() for _ in range(20)] for name in ("old", "new")}))
+draws = {name: [getattr(loaded, name)().numpy().tolist() for _ in range(20)] for name in ("old", "new")}
+interpreter = tf.lite.Interpreter(sys.argv[1] + ".tflite")
+interpreter.allocate_tensors()
+draws["tflite"] = []
+for _ in range(20):
+    interpreter.invoke()
+    draws["tflite"].append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist())
+print(json.dumps(draws))
 tf.config.experimental.enable_op_determinism()
 print(json.dumps(tf.saved_model.load(sys.argv[1]).new().numpy().tolist()))
 """
@@ -150,6 +157,8 @@ def pinned(tmp_path_factory):
     module.old = tf.function(lambda: noise.tflite_normal((SIZE,)), input_signature=[])
     module.new = tf.function(lambda: noise.unseeded_normal((SIZE,)), input_signature=[])
     tf.saved_model.save(module, str(folder / "saved_model"))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.old.get_concrete_function()], module)
+    (folder / "saved_model.tflite").write_bytes(converter.convert())
     environment = {**os.environ, "LD_PRELOAD": str(folder / "pin.so")}
     command = [sys.executable, "-c", LOAD, folder / "saved_model"]
     answers = [subprocess.run(command, check=True, capture_output=True, env=environment).stdout for _ in range(2)]
@@ -176,6 +185,17 @@ def test_search_for_the_seed_of_a_process_foretells_only_the_operation_that_seed
     assert seeds[found] == PINNED
     np.testing.assert_allclose(foretold(key, high, SIZE, DRAWS), draws["old"], atol=1e-5)
     assert not [each for draw in draws["new"] for each in generators_of(np.array(draw[:2]), outputs)]
+
+
+@pytest.mark.slow
+def test_noise_of_tflite_is_foretold_as_its_documentation_says(pinned):
+    draws = np.array(pinned[0][0]["tflite"])
+    outputs, _ = mersenne_outputs(mersenne_state(np.array([PINNED], np.uint64)))
+    found = generators_of(draws[0, :2], outputs)
+    if not found:
+        pytest.skip("std::random_device of this TensorFlow cannot be replaced")
+    ((_, key, high),) = found
+    np.testing.assert_allclose(foretold(key, high, SIZE, DRAWS, skipped=-(-SIZE // 4)), draws, atol=1e-5)
 
 
 @pytest.mark.slow
