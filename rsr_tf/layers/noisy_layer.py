@@ -100,7 +100,7 @@ class WeightNoise:
         self.noise = noise
         self.noise_scale = float(noise_scale)
         self.seed = seed
-        self.seed_generator = None if seed in UNSEEDED else keras.random.SeedGenerator(seed)
+        self.seed_generator = None if seed in (FRESH, TFLITE) else keras.random.SeedGenerator(seed)
         for role in self.kernel_roles:
             setattr(self, role.attribute("alpha"), None)
             setattr(self, role.attribute("mask"), None)
