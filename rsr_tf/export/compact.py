@@ -11,6 +11,7 @@ Numbers are stored by byte plane (all first bytes, all second bytes, ...), which
 that occurs again, such as a mask that equals the zeros of its kernel, is stored once.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -103,7 +104,7 @@ def load_compact(path, *, custom_objects=None):
     """Load a network from a compact archive.
 
     No code of the archive is run: layers are looked up by name, and layers that contain code (`Lambda`) are rejected.
-    Values are unpacked only after their shapes have been compared with the network, whose size is not limited.
+    The shapes that it lists are compared with those of the network before either takes memory.
 
     Args:
         path: string or path of a file that `save_compact` wrote.
@@ -127,9 +128,8 @@ def load_compact(path, *, custom_objects=None):
     try:
         with zipfile.ZipFile(content) as archive:
             header = _read_header(archive)
-            network, entries = header["network"], header["variables"]
-            model = keras.saving.deserialize_keras_object(network, custom_objects=custom_objects, safe_mode=True)
-            _check_shapes(model, entries)
+            entries = header["variables"]
+            model = _build(header["network"], _listed_shapes(entries), custom_objects)
             _restore(model, _decoded(entries, _read_values(archive, entries, header["checksum"])))
     except (*CORRUPT_ARCHIVE_ERRORS, AttributeError, ImportError) as error:
         raise ValueError(
@@ -156,23 +156,56 @@ def _state(model):
     yield from (("seeds", str(number), _numpy(seed)) for number, seed in enumerate(_seeds(model)))
 
 
-def _check_shapes(model, entries):
-    """Raise `ValueError` unless the entries of a header are the state that `_state` yields, each variable once."""
+def _build(network, listed, custom_objects):
+    """Return the network of a header, with new weights, after comparing its variables with the listed shapes.
+
+    The comparison is made in a TensorFlow graph first, where variables take no memory, however large.
+    """
+
+    def build():
+        config = copy.deepcopy(network)  # Keras changes it
+        return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects, safe_mode=True)
+
+    try:
+        with tf.Graph().as_default():
+            shapes = _shapes(build())
+    except Exception:  # a broken network, which fails below too, or a layer that cannot be built in a graph
+        shapes = None
+    if shapes is not None:
+        _check_shapes(shapes, listed)
+    model = build()
+    _check_shapes(_shapes(model), listed)
+    return model
+
+
+def _shapes(model):
+    """Return what `_state` would yield, as a dict from owner to its name and a dict from name of variable to shape."""
+    stores = {number: (layer.name, _variables(layer)) for number, layer in enumerate(nested_layers(model))}
+    stores["seeds"] = "seeds", {str(number): seed for number, seed in enumerate(_seeds(model))}
+    return {
+        owner: (name, {key: tuple(variable.shape) for key, variable in store.items()})
+        for owner, (name, store) in stores.items()
+    }
+
+
+def _check_shapes(shapes, listed):
+    if unknown := [owner for owner in listed if owner not in shapes]:
+        raise ValueError(f"the network has no layers {unknown}")
+    for owner, (name, expected) in shapes.items():
+        received = listed.get(owner, {})
+        if received != expected:
+            raise ValueError(f"`{name}` must have the variables {expected}. Received: {received}")
+
+
+def _listed_shapes(entries):
+    """Return the shapes of a header's entries, as a dict from owner to a dict from name to shape."""
     listed = {}
     for entry in entries:
         shapes = listed.setdefault(entry["owner"], {})
         if entry["name"] in shapes:
             raise ValueError(f"the variable {entry['name']!r} of {entry['owner']!r} is listed twice")
         shapes[entry["name"]] = tuple(entry["shape"])
-    for number, layer in enumerate(nested_layers(model)):
-        _check_same(layer.name, _variables(layer), listed.get(number, {}))
-    _check_same("seeds", {str(number): seed for number, seed in enumerate(_seeds(model))}, listed.get("seeds", {}))
-
-
-def _check_same(owner, variables, received):
-    shapes = {name: tuple(value.shape) for name, value in variables.items()}
-    if shapes != received:
-        raise ValueError(f"`{owner}` must have the variables {shapes}. Received: {received}")
+    return listed
 
 
 def _decoded(entries, values):

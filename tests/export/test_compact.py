@@ -10,7 +10,7 @@ import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
-from rsr_tf.export.compact import HEADER_BYTES, VALUES
+from rsr_tf.export.compact import VALUES
 
 
 def bits(model):
@@ -176,73 +176,6 @@ def test_broken_archive_is_refused_wherever_it_is_broken(archive, noisy_model):
     assert len(wrong) > len(places) // 2
     assert all(answer.startswith("`path` must be a compact archive of a supported version") for answer in wrong)
     assert not any("\n" in answer for answer in wrong)
-
-
-def written(path, header, values):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("header.json", header)
-        archive.writestr(VALUES, values)
-
-
-def enlarged(header):
-    """The header with a first variable of 2**32 entries."""
-    first, *others = header["variables"]
-    return {**header, "variables": [{**first, "shape": [2**32]}, *others]}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (enlarged, "must have the variables"),
-        (lambda header: {**header, "variables": header["variables"][:1] + header["variables"]}, "is listed twice"),
-    ],
-    ids=["shape", "twice"],
-)
-def test_header_that_asks_for_too_much_is_refused_in_one_line(archive, change, message):
-    with_header(archive, change)
-    with pytest.raises(ValueError, match=rf"\A`path` must be a compact archive .*{message}.*\Z"):
-        rsr_tf.load_compact(archive)
-
-
-@pytest.mark.parametrize(
-    "error", [MemoryError("2 TB"), RecursionError("2 TB"), tf.errors.ResourceExhaustedError(None, None, "2 TB")]
-)
-def test_network_too_large_or_too_deep_is_refused_in_one_line(archive, monkeypatch, error):
-    monkeypatch.setattr(keras.saving, "deserialize_keras_object", lambda *_, **__: (_ for _ in ()).throw(error))
-    with pytest.raises(ValueError, match=r"\A`path` must be a compact archive .*2 TB\Z"):
-        rsr_tf.load_compact(archive)
-
-
-def test_header_nested_deep_is_refused(tmp_path):
-    written(tmp_path / "deep.rsrz", "[" * 100_000 + "]" * 100_000, b"")
-    with pytest.raises(ValueError, match=r"`path` must be a compact archive .*recursion"):
-        rsr_tf.load_compact(tmp_path / "deep.rsrz")
-
-
-def test_header_that_unpacks_to_more_than_any_header_is_not_unpacked(tmp_path):
-    written(tmp_path / "bomb.rsrz", b" " * (HEADER_BYTES + 1), b"")
-    with pytest.raises(ValueError, match=f"'header.json' must have at most {HEADER_BYTES} bytes"):
-        rsr_tf.load_compact(tmp_path / "bomb.rsrz")
-
-
-def test_values_that_unpack_to_more_than_the_network_are_not_unpacked(archive, monkeypatch):
-    with zipfile.ZipFile(archive) as old:
-        header = old.read("header.json")
-    written(archive, header, bytes(10**7))
-    read = []
-    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, name: read.append(name) or self.open(name).read())
-    with pytest.raises(ValueError, match=r"'values' must have at most \d+ bytes. Received: 10000000 bytes"):
-        rsr_tf.load_compact(archive)
-    assert read == ["header.json"]
-
-
-def test_encrypted_archive_is_refused(archive):
-    content = bytearray(archive.read_bytes())
-    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(signature) + flags] |= 1
-    archive.write_bytes(content)
-    with pytest.raises(ValueError, match=r"`path` must be a compact archive .*encrypted"):
-        rsr_tf.load_compact(archive)
 
 
 @pytest.mark.parametrize(
