@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from rsr_tf.choices import NOISE_KINDS
 
-SECRET_BITS = 24 * np.log2(254)
+SECRET_BYTES = 24
+SECRET_BITS = SECRET_BYTES * np.log2(254)
 """Bits from the operating system in one call of an exported network, 191.7."""
 KINDS = NOISE_KINDS
 """Granularity of `alpha`: per filter (as in the paper), per layer, per weight (PNI, He et al. 2019), or no noise."""
@@ -107,9 +108,9 @@ def masked_kernel(kernel, mask):
 def unseeded_normal(shape):
     """Draw standard normal numbers that nobody can foresee, for exported networks.
 
-    Every call of the function that is traced reads 24 bytes, `SECRET_BITS` bits, from the operating system, and draws
-    with them all noise of this call. Nothing is kept between two calls, so noise that was seen says nothing about
-    noise to come. No seed of the program or of TensorFlow has a part in it.
+    Every call of the traced function reads 24 bytes with `SECRET_BITS` bits from the operating system, and draws all
+    noise of this call with them. Nothing is kept between two calls, so noise that was seen says nothing about noise to
+    come. No seed of the program or of TensorFlow has a part in it.
 
     The numbers of one call come from Philox, a good generator but no cipher: with some 2^64 trials, who sees some of
     them can find the others of the same call, which is over by then.
@@ -167,5 +168,5 @@ def _words_of_operating_system():
     dataset of lines has neither fault. A line is without the bytes 10 and 13, which costs 0.011 bits per byte.
     """
     lines = tf.data.TextLineDataset("/dev/urandom", buffer_size=1024)
-    line = lines.filter(lambda line: tf.strings.length(line) >= 24).take(1).get_single_element()
-    return tf.bitcast(tf.io.decode_raw(tf.strings.substr(line, 0, 24), tf.int64), tf.uint64)
+    line = lines.filter(lambda line: tf.strings.length(line) >= SECRET_BYTES).take(1).get_single_element()
+    return tf.bitcast(tf.io.decode_raw(tf.strings.substr(line, 0, SECRET_BYTES), tf.int64), tf.uint64)

@@ -160,6 +160,7 @@ def test_variables_of_another_network_are_refused(archive):
         rsr_tf.load_compact(archive)
 
 
+@pytest.mark.slow
 def test_broken_archive_is_refused_wherever_it_is_broken(archive, noisy_model):
     """A byte changed anywhere, or the end missing: one line, or a network that is still the same."""
     content, expected = archive.read_bytes(), bits(noisy_model)

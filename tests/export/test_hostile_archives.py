@@ -1,4 +1,4 @@
-"""Compact archives made to take memory or to end in a traceback are refused in one line, before anything is unpacked."""
+"""Compact archives made to take memory or to end in a traceback: refused in one line, before anything is unpacked."""
 
 import json
 import zipfile
