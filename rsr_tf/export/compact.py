@@ -11,7 +11,6 @@ Numbers are stored by byte plane (all first bytes, all second bytes, ...), which
 that occurs again, such as a mask that equals the zeros of its kernel, is stored once.
 """
 
-import copy
 import hashlib
 import io
 import json
@@ -24,7 +23,6 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.errors import first_line
-from rsr_tf.export.encoding import decode, encode
 from rsr_tf.files import replacing
 from rsr_tf.keras_internals import nested_layers
 
@@ -33,19 +31,15 @@ VERSION = 1
 HEADER, VALUES = "header.json", "values"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of the members, constant so that equal networks give equal files."""
-HEADER_BYTES = 2**25
-"""Most bytes of a header that are read; that of ResNet-18 has 0.1 % of them."""
 CORRUPT_ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
-    LookupError,
+    KeyError,
+    IndexError,
     TypeError,
     ValueError,
     EOFError,
-    OverflowError,
-    RuntimeError,  # encrypted, or nested too deep
-    MemoryError,
-    tf.errors.OpError,  # out of memory, too
+    NotImplementedError,
 )
 """Errors that the modules used here raise for a corrupt archive."""
 
@@ -85,14 +79,12 @@ def save_compact(model, path):
         entries.append(
             {"owner": owner, "name": name, "dtype": array.dtype.name, "shape": array.shape, "pieces": pieces}
         )
-    network = keras.saving.serialize_keras_object(model)
-    network.pop("compile_config", None)
     header = {
         "format": FORMAT,
         "version": VERSION,
         "checksum": hashlib.sha256(values).hexdigest(),
         "variables": entries,
-        "network": network,
+        "network": _without_compile(keras.saving.serialize_keras_object(model)),
     }
     members = {HEADER: json.dumps(header, separators=(",", ":")).encode(), VALUES: values}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -104,7 +96,6 @@ def load_compact(path, *, custom_objects=None):
     """Load a network from a compact archive.
 
     No code of the archive is run: layers are looked up by name, and layers that contain code (`Lambda`) are rejected.
-    The shapes that it lists are compared with those of the network before either takes memory.
 
     Args:
         path: string or path of a file that `save_compact` wrote.
@@ -115,7 +106,7 @@ def load_compact(path, *, custom_objects=None):
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: for a file of another kind, a corrupt archive, a later version, an unknown or too large layer.
+        ValueError: for a file of another kind, a corrupt archive, one of a later version, or an unknown layer.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -124,18 +115,91 @@ def load_compact(path, *, custom_objects=None):
         >>> all(np.array_equal(a, b) for a, b in zip(model.get_weights(), loaded.get_weights()))
         True
     """
-    content = io.BytesIO(Path(path).read_bytes())
     try:
-        with zipfile.ZipFile(content) as archive:
-            header = _read_header(archive)
-            entries = header["variables"]
-            model = _build(header["network"], _listed_shapes(entries), custom_objects)
-            _restore(model, _decoded(entries, _read_values(archive, entries, header["checksum"])))
+        header, values = _read_members(path)
+    except CORRUPT_ARCHIVE_ERRORS as error:
+        raise _unreadable(path, error) from error
+    try:
+        model = keras.saving.deserialize_keras_object(header["network"], custom_objects=custom_objects, safe_mode=True)
+        stores = {}
+        for entry in header["variables"]:
+            dtype = tf.as_dtype(entry["dtype"]).as_numpy_dtype
+            pieces = {kind: values[start : start + length] for kind, (start, length) in entry["pieces"].items()}
+            stores.setdefault(entry["owner"], {})[entry["name"]] = decode(pieces, dtype, tuple(entry["shape"]))
+        _restore(model, stores)
     except (*CORRUPT_ARCHIVE_ERRORS, AttributeError, ImportError) as error:
-        raise ValueError(
-            f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
-        ) from error
+        raise _unreadable(path, error) from error
     return model
+
+
+def encode(array):
+    """Encode an array as named pieces of bytes, in the smallest of three encodings.
+
+    Args:
+        array: NumPy array of any shape: boolean, integer or floating point, including bfloat16.
+
+    Returns:
+        A dict from name to bytes: `"bits"` for booleans; `"mask"`, `"values"` and, if some zeros are negative,
+        `"signs"`; or `"dense"`.
+    """
+    flat = array.reshape(-1)
+    if flat.dtype == bool:
+        return {"bits": _pack(flat)}
+    mask = flat != 0
+    pieces = {"mask": _pack(mask), "values": _planes(flat[mask])}
+    signs = np.signbit(flat[~mask]) if not np.issubdtype(flat.dtype, np.integer) else np.zeros(0, bool)
+    if signs.any():
+        pieces["signs"] = _pack(signs)
+    return pieces if sum(map(len, pieces.values())) < flat.nbytes else {"dense": _planes(flat)}
+
+
+def decode(pieces, dtype, shape):
+    """Decode an array from the pieces of `encode`.
+
+    Args:
+        pieces: dict from name to bytes.
+        dtype: NumPy dtype of the array.
+        shape: tuple, shape of the array.
+
+    Returns:
+        The NumPy array.
+
+    Raises:
+        ValueError: for pieces of a wrong length.
+    """
+    size = int(np.prod(shape))
+    if "bits" in pieces:
+        return _unpack(pieces["bits"], size).reshape(shape)
+    if "dense" in pieces:
+        return _from_planes(pieces["dense"], dtype, size).reshape(shape)
+    mask = _unpack(pieces["mask"], size)
+    flat = np.zeros(size, dtype)
+    flat[mask] = _from_planes(pieces["values"], dtype, np.count_nonzero(mask))
+    if "signs" in pieces:
+        zeros = np.flatnonzero(~mask)
+        flat[zeros[_unpack(pieces["signs"], len(zeros))]] = -np.zeros((), dtype)
+    return flat.reshape(shape)
+
+
+def _pack(bits):
+    return np.packbits(bits).tobytes()
+
+
+def _unpack(piece, count):
+    if len(piece) != -(-count // 8):
+        raise ValueError(f"{len(piece)} bytes cannot hold {count} bits")
+    return np.unpackbits(np.frombuffer(piece, np.uint8), count=count).astype(bool)
+
+
+def _planes(flat):
+    return flat.view(np.uint8).reshape(-1, flat.itemsize).T.tobytes()
+
+
+def _from_planes(piece, dtype, count):
+    size = np.dtype(dtype).itemsize
+    if len(piece) != count * size:
+        raise ValueError(f"{len(piece)} bytes cannot hold {count} numbers of {size} bytes")
+    return np.frombuffer(piece, np.uint8).reshape(size, count).T.copy().view(dtype).reshape(-1)
 
 
 def _state(model):
@@ -151,86 +215,31 @@ def _state(model):
                 f"Layer `{layer.name}` has files in addition to its weights, which a compact archive cannot hold. "
                 f"Received: {type(layer).__name__}"
             )
-        for name, value in _variables(layer).items():
-            yield number, name, np.asarray(_numpy(value), order="C")
+        store = {}
+        layer.save_own_variables(store)
+        yield from ((number, name, np.asarray(_numpy(value), order="C")) for name, value in store.items())
     yield from (("seeds", str(number), _numpy(seed)) for number, seed in enumerate(_seeds(model)))
 
 
-def _build(network, listed, custom_objects):
-    """Return the network of a header, with new weights, after comparing its variables with the listed shapes.
-
-    The comparison is made in a TensorFlow graph first, where variables take no memory, however large.
-    """
-
-    def build():
-        config = copy.deepcopy(network)  # Keras changes it
-        return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects, safe_mode=True)
-
-    try:
-        with tf.Graph().as_default():
-            shapes = _shapes(build())
-    except Exception:  # a broken network, which fails below too, or a layer that cannot be built in a graph
-        shapes = None
-    if shapes is not None:
-        _check_shapes(shapes, listed)
-    model = build()
-    _check_shapes(_shapes(model), listed)
-    return model
-
-
-def _shapes(model):
-    """Return what `_state` would yield, as a dict from owner to its name and a dict from name of variable to shape."""
-    stores = {number: (layer.name, _variables(layer)) for number, layer in enumerate(nested_layers(model))}
-    stores["seeds"] = "seeds", {str(number): seed for number, seed in enumerate(_seeds(model))}
-    return {
-        owner: (name, {key: tuple(variable.shape) for key, variable in store.items()})
-        for owner, (name, store) in stores.items()
-    }
-
-
-def _check_shapes(shapes, listed):
-    if unknown := [owner for owner in listed if owner not in shapes]:
-        raise ValueError(f"the network has no layers {unknown}")
-    for owner, (name, expected) in shapes.items():
-        received = listed.get(owner, {})
-        if received != expected:
-            raise ValueError(f"`{name}` must have the variables {expected}. Received: {received}")
-
-
-def _listed_shapes(entries):
-    """Return the shapes of a header's entries, as a dict from owner to a dict from name to shape."""
-    listed = {}
-    for entry in entries:
-        shapes = listed.setdefault(entry["owner"], {})
-        if entry["name"] in shapes:
-            raise ValueError(f"the variable {entry['name']!r} of {entry['owner']!r} is listed twice")
-        shapes[entry["name"]] = tuple(entry["shape"])
-    return listed
-
-
-def _decoded(entries, values):
-    """Return the arrays of a header's entries, as a dict from owner to a dict from name to array."""
-    stores = {}
-    for entry in entries:
-        dtype = tf.as_dtype(entry["dtype"]).as_numpy_dtype
-        pieces = {kind: values[start : start + length] for kind, (start, length) in entry["pieces"].items()}
-        stores.setdefault(entry["owner"], {})[entry["name"]] = decode(pieces, dtype, tuple(entry["shape"]))
-    return stores
-
-
 def _restore(model, stores):
-    """Assign the state that `_state` yields, given as `_decoded` returns it."""
+    """Assign the state that `_state` yields, given as a dict from owner to a dict from name to array."""
     for number, layer in enumerate(nested_layers(model)):
-        if number in stores:
+        expected = {}
+        layer.save_own_variables(expected)
+        _check_same(layer.name, expected, stores.get(number, {}))
+        if expected:
             layer.load_own_variables(stores[number])
-    for number, seed in enumerate(_seeds(model)):
-        seed.assign(stores["seeds"][str(number)])
+    seeds = {str(number): seed for number, seed in enumerate(_seeds(model))}
+    _check_same("seeds", seeds, stores.get("seeds", {}))
+    for name, seed in seeds.items():
+        seed.assign(stores["seeds"][name])
 
 
-def _variables(layer):
-    store = {}
-    layer.save_own_variables(store)
-    return store
+def _check_same(owner, expected, found):
+    shapes = {name: tuple(value.shape) for name, value in expected.items()}
+    received = {name: value.shape for name, value in found.items()}
+    if shapes != received:
+        raise ValueError(f"`{owner}` must have the variables {shapes}. Received: {received}")
 
 
 def _seeds(model):
@@ -242,28 +251,25 @@ def _numpy(value):
     return keras.ops.convert_to_numpy(value)
 
 
-def _read_header(archive):
-    """Return the header of an archive, after checking its size, format and version."""
-    header = json.loads(_read(archive, HEADER, HEADER_BYTES))
-    if header["format"] != FORMAT:
-        raise ValueError(f"unknown format {header['format']!r}")
-    if header["version"] != VERSION:
-        raise ValueError(f"format version {header['version']!r} is not supported, only {VERSION}")
-    return header
+def _without_compile(serialized):
+    return {key: value for key, value in serialized.items() if key != "compile_config"}
 
 
-def _read_values(archive, entries, checksum):
-    """Return the values of an archive, after checking their size and checksum; no encoding is larger than the array."""
-    limit = sum(int(np.prod(entry["shape"])) * tf.as_dtype(entry["dtype"]).size for entry in entries)
-    values = _read(archive, VALUES, limit)
-    if hashlib.sha256(values).hexdigest() != checksum:
+def _read_members(path):
+    """Return header and values of an archive, after checking format, version and checksum."""
+    with zipfile.ZipFile(io.BytesIO(Path(path).read_bytes())) as archive:
+        header = json.loads(archive.read(HEADER))
+        if header["format"] != FORMAT:
+            raise ValueError(f"unknown format {header['format']!r}")
+        if header["version"] != VERSION:
+            raise ValueError(f"format version {header['version']!r} is not supported, only {VERSION}")
+        values = archive.read(VALUES)
+    if hashlib.sha256(values).hexdigest() != header["checksum"]:
         raise ValueError("wrong checksum of the values")
-    return values
+    return header, values
 
 
-def _read(archive, name, limit):
-    """Return a member of an archive, after checking the size to which it is unpacked."""
-    size = archive.getinfo(name).file_size  # no more is unpacked
-    if size > limit:
-        raise ValueError(f"{name!r} must have at most {limit} bytes. Received: {size} bytes")
-    return archive.read(name)
+def _unreadable(path, error):
+    return ValueError(
+        f"`path` must be a compact archive of a supported version. Received: {str(path)!r}: {first_line(error)}"
+    )
