@@ -1,9 +1,10 @@
 """Robust Sparse Regularization for TensorFlow and Keras 3: image classifiers that are robust to attack, and sparse.
 
-Names are imported when they are first used, so that `rsr --help` and reading a config need no TensorFlow. For
-`keras.models.load_model` to know the layers of this package, import `rsr_tf` after `keras`, or use any of its names.
+Names are imported when they are first used, so that `rsr --help` and reading a config need no TensorFlow. The classes
+of this package are registered with Keras as soon as both are imported, in either order.
 """
 
+import functools
 import importlib
 import sys
 from typing import TYPE_CHECKING
@@ -114,5 +115,35 @@ def _register_classes():
         importlib.import_module(f"rsr_tf.{module}")
 
 
+class _RegistrationFinder:
+    """Finder that changes no import, but registers the classes of this package once Keras has been imported.
+
+    TensorFlow and the modules of this package import Keras themselves, so the end of the outermost import counts.
+    """
+
+    depth = 0
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in ("keras", "tensorflow") and not name.startswith("rsr_tf."):
+            return None
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, found), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = functools.partial(self._execute, spec.loader.exec_module)
+        return spec
+
+    def _execute(self, exec_module, module):
+        self.depth += 1
+        try:
+            exec_module(module)
+        finally:
+            self.depth -= 1
+        if self.depth == 0 and "keras" in sys.modules and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            _register_classes()
+
+
 if "keras" in sys.modules:
     _register_classes()
+else:
+    sys.meta_path.insert(0, _RegistrationFinder())

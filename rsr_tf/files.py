@@ -19,7 +19,7 @@ def replacing(path):
     """Write a file or folder under a temporary name, and rename it when it is complete.
 
     Args:
-        path: the final `Path`; an existing file there survives an error in the block.
+        path: the final `Path`; an existing file or folder there survives an error in the block.
 
     Yields:
         The temporary `Path` to write, with the same suffixes.
@@ -30,7 +30,14 @@ def replacing(path):
     _remove(temporary)
     try:
         yield temporary
-        os.replace(temporary, path)
+        if path.is_dir() and temporary.is_dir():  # a folder is not renamed over one that is not empty
+            old = path.with_name(f"{PARTIAL}old-{path.name}")
+            _remove(old)
+            os.replace(path, old)
+            os.replace(temporary, path)
+            _remove(old)
+        else:
+            os.replace(temporary, path)
     except BaseException:
         _remove(temporary)
         raise

@@ -4,21 +4,25 @@ Other modules must not use such names (there is a test for it), so a new version
 """
 
 import contextlib
+import re
 
 import keras
+from keras.src.trainers import compile_utils
 
 
 def nested_layers(layer, *, include_self=True, recursive=True):
     """List the layers inside a layer, in the order of Keras.
 
     Args:
-        layer: a Keras layer or model.
+        layer: a Keras layer or model, or an operation of a functional model, which is no layer and holds none.
         include_self: bool, whether the list starts with the layer itself. Defaults to `True`.
         recursive: bool, whether to list all levels of nesting instead of one. Defaults to `True`.
 
     Returns:
         A list of layers. Layers that can be reached in two ways are listed twice.
     """
+    if not isinstance(layer, keras.layers.Layer):
+        return []
     return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
 
 
@@ -35,6 +39,28 @@ def unlocked(layer):
         yield
     finally:
         layer._tracker.lock()
+
+
+@contextlib.contextmanager
+def computing_in_float32(model):
+    """Let a model in half precision compute in float32 within the `with` block, with the same variables and seeds.
+
+    Traces made within the block keep the precision.
+
+    Args:
+        model: a built Keras model of any kind.
+    """
+    layers = [layer for layer in nested_layers(model) if layer.compute_dtype in ("float16", "bfloat16")]
+    policies = {layer: layer._dtype_policy for layer in layers}
+    try:
+        for layer in layers:
+            policy = keras.DTypePolicy("float32")
+            policy._variable_dtype = layer.variable_dtype  # Keras then casts the variables for each call
+            layer._dtype_policy = policy
+        yield
+    finally:
+        for layer, policy in policies.items():
+            layer._dtype_policy = policy
 
 
 def nodes_in_order(inputs, outputs):
@@ -54,6 +80,22 @@ def nodes_in_order(inputs, outputs):
 def input_name(tensor):
     """Return the name of the input layer of a symbolic input tensor."""
     return tensor._keras_history.operation.name
+
+
+def given_name(tensor):
+    """Return the name of the layer that a symbolic tensor comes from, or `None` if Keras made the name up.
+
+    Names that Keras makes up (`dense_3`) depend on what was created earlier in the process.
+    """
+    operation = tensor._keras_history.operation
+    base = re.sub(r"(_\d+)?$", "", operation.name, count=1)
+    return None if base.replace("_", "") == type(operation).__name__.lower() else operation.name
+
+
+def lambda_arguments(layer):
+    """Return the arguments that a `Lambda` layer was made with, functions as they are, as a dict by name."""
+    names = {"function": "function", "output_shape": "_output_shape", "mask": "mask", "arguments": "arguments"}
+    return {name: getattr(layer, attribute) for name, attribute in names.items()}
 
 
 def causal_padding(layer):
@@ -85,3 +127,53 @@ def optimizer_slots(optimizer, variable):
     ]
     slots = [entries[index] for entries in lists if isinstance(entries[index], keras.Variable)]
     return [slot for slot in slots if slot is not variable and slot.shape == variable.shape]
+
+
+CompiledMetrics = compile_utils.CompileMetrics
+"""Class of the metrics that `compile` makes of its arguments; callbacks look into it for names and directions."""
+
+
+class ListedMetrics(compile_utils.MetricsList):
+    """Several metrics as one, so that callbacks find their names and directions.
+
+    Args:
+        metrics: list of `keras.metrics.Metric`. Their values are better the lower they are.
+    """
+
+    def __init__(self, metrics):
+        super().__init__(metrics)
+        for metric in metrics:
+            metric._direction = "down"
+
+    def result(self):
+        return self.get_result()
+
+
+def loss_object(loss):
+    """Return the `keras.losses.Loss` that `compile` makes of its argument for a model with one output.
+
+    Args:
+        loss: name, function, `keras.losses.Loss`, or a list or dict of one of them.
+
+    Raises:
+        ValueError: for a name whose meaning depends on the labels, or that Keras does not know.
+    """
+    (loss,) = keras.tree.flatten(loss)
+    if loss in ("crossentropy", "ce"):
+        raise ValueError(
+            f"`loss` must be named in full, such as 'sparse_categorical_crossentropy'. Received: loss={loss!r}"
+        )
+    return compile_utils.get_loss(loss, None, None)
+
+
+def output_activation(model):
+    """Return the activation of the layer that makes the output of a functional model, or `None` if it has none."""
+    return getattr(model.outputs[0]._keras_history.operation, "activation", None)
+
+
+def logits_behind(outputs):
+    """Return the logits of which a softmax or sigmoid made a tensor, as Keras' own losses do; else the tensor."""
+    if hasattr(outputs, "_keras_logits"):
+        return outputs._keras_logits
+    operation = getattr(outputs, "op", None)  # an eager tensor has none
+    return operation.inputs[0] if operation is not None and operation.type in ("Softmax", "Sigmoid") else outputs

@@ -6,16 +6,18 @@ import zlib
 
 import numpy as np
 
+REMEDY = "; divide them by 255, or put `keras.layers.Rescaling(255)` first in a network that takes 0 to 255"
+
 
 def checked(images, labels):
     """Check test images and labels, and return them in the types that evaluations use.
 
     Args:
-        images: numbers `(n, h, w, c)` in [0,1], n at least 1.
+        images: numbers `(n, ...)` in [0,1], such as `(n, h, w, c)`; n at least 1.
         labels: class numbers `(n,)` of any type, or `(n, 1)` as in `keras.datasets`.
 
     Returns:
-        `(images, labels)` as float32 `(n, h, w, c)` and int32 `(n,)`.
+        `(images, labels)` as float32 `(n, ...)` and int32 `(n,)`.
 
     Raises:
         ValueError: for pixels outside [0,1], labels that are not class numbers, or unequal numbers of both.
@@ -25,8 +27,8 @@ def checked(images, labels):
         raise ValueError(
             f"`images` and `labels` must be equal in number, at least one. Received: {len(images)} and {len(labels)}"
         )
-    if images.ndim != 4:
-        raise ValueError(f"`images` must be of shape (n, h, w, c). Received: shape {images.shape}")
+    if images.ndim < 2 or images.size == 0:
+        raise ValueError(f"`images` must be of shape (n, ...), such as (n, h, w, c). Received: shape {images.shape}")
     _check_pixels(images)
     if labels.shape not in ((len(labels),), (len(labels), 1)) or not _are_whole(labels) or labels.min() < 0:
         raise ValueError(
@@ -36,22 +38,32 @@ def checked(images, labels):
     return images, labels.reshape(-1).astype(np.int32)
 
 
-def check_batch(images, labels, *, classes):
-    """Check a batch for two errors that training would not notice: wrong pixel range, and labels without a logit.
+def check_batch(images, labels, *, classes, independent=False):
+    """Check a batch for two errors that training would not notice: wrong pixel range, and labels without an output.
 
     Args:
-        images: array `(n, h, w, c)`.
-        labels: class numbers `(n,)` or `(n, 1)` of any type, or probabilities `(n, classes)`.
-        classes: number of logits.
+        images: array `(n, ...)`.
+        labels: class numbers `(n,)` or `(n, 1)` of any type, or probabilities `(n, classes)`; if `independent`, answers
+            `(n, classes)`, or `(n,)` for one output.
+        classes: number of outputs.
+        independent: whether each output answers a yes-or-no question. Defaults to `False`.
 
     Raises:
-        ValueError: for pixels outside [0,1], or class numbers that are fractions or outside [0, classes).
+        ValueError: for pixels outside [0,1]; class numbers that are fractions or outside [0, classes); probabilities
+            that do not sum to 1; answers outside [-1, 1] or of another shape.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     _check_pixels(images, where=" in the first batch")
-    if labels.ndim == 2 and labels.shape[-1] == classes:
-        return
-    if not _are_whole(labels):
+    if independent:
+        _check_answers(labels, classes)
+    elif labels.ndim == 2 and labels.shape[-1] == classes:
+        _check_probabilities(labels)
+    else:
+        _check_class_numbers(labels, classes)
+
+
+def _check_class_numbers(labels, classes):
+    if not _are_whole(labels) or labels.size != len(labels):
         raise ValueError(
             "`labels` must be class numbers, whole numbers of shape (n,) or (n, 1), or probabilities of shape "
             f"(n, {classes}). Received: {_described(labels)}"
@@ -60,6 +72,24 @@ def check_batch(images, labels, *, classes):
         raise ValueError(
             f"`labels` must be in [0, {classes - 1}], as the network has {classes} logits. "
             f"Received: labels from {labels.min()} to {labels.max()} in the first batch"
+        )
+
+
+def _check_probabilities(labels):
+    sums = labels.sum(axis=-1)
+    if not np.allclose(sums, 1, atol=1e-2):
+        raise ValueError(
+            "`labels` of shape (n, classes) must be probabilities that sum to 1; for several labels at once, compile "
+            f"with `keras.losses.BinaryCrossentropy`. Received: sums from {sums.min():g} to {sums.max():g}"
+        )
+
+
+def _check_answers(labels, outputs):
+    fits = labels.shape == (len(labels), outputs) or (outputs == 1 and labels.ndim == 1)
+    if not (fits and labels.dtype.kind in "biuf" and labels.min() >= -1 and labels.max() <= 1):  # also for NaN
+        raise ValueError(
+            f"`labels` must be of shape (n, {outputs}) and from 0 to 1, or -1 to 1 for hinge losses. "
+            f"Received: {_described(labels)}"
         )
 
 
@@ -75,7 +105,9 @@ def _described(labels):
 def _check_pixels(images, where=""):
     low, high = images.min(), images.max()
     if not (low >= 0 and high <= 1):  # also false for NaN
-        raise ValueError(f"`images` must be in [0, 1]. Received: pixels from {low:g} to {high:g}{where}")
+        raise ValueError(
+            f"`images` must be in [0, 1]. Received: pixels from {low:g} to {high:g}{where}{REMEDY if high > 1 else ''}"
+        )
 
 
 def check_integers(least, **values):

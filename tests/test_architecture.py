@@ -27,10 +27,10 @@ ALLOWED = {
     "layers": {"choices", "keras_internals"},
     "models": {"layers"},
     "attacks": {"errors", "validation"},
-    "training": {"attacks", "choices", "errors", "files", "layers", "validation"},
+    "training": {"attacks", "choices", "errors", "files", "keras_internals", "layers", "validation"},
     "pruning": {"choices", "keras_internals", "layers"},
     "schedules": {"pruning"},
-    "evaluation": {"attacks", "files", "identity", "validation"},
+    "evaluation": {"attacks", "files", "identity", "keras_internals", "validation"},
     "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
     "report": {"choices", "errors"},
     "experiment": {

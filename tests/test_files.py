@@ -128,3 +128,14 @@ def test_lock_that_cannot_be_taken_is_no_error_in_a_read_only_folder(tmp_path, m
     else:
         lock.acquire()
     assert names_in(tmp_path) == []
+
+
+def test_replacing_puts_the_new_folder_in_the_place_of_the_old(tmp_path):
+    path = tmp_path / "saved_model"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with replacing(path) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+    assert names_in(tmp_path) == ["saved_model"]
+    assert names_in(path) == ["new"]

@@ -6,7 +6,10 @@ import pytest
 
 from rsr_tf.keras_internals import (
     causal_padding,
+    computing_in_float32,
+    given_name,
     input_name,
+    lambda_arguments,
     nested_layers,
     nodes_in_order,
     optimizer_slots,
@@ -166,3 +169,36 @@ def test_frozen_weight_has_no_slots():
     optimizer.build(model.trainable_variables)
     assert optimizer_slots(optimizer, frozen.kernel) == []
     assert len(optimizer_slots(optimizer, layer.kernel)) == 2
+
+
+def test_half_precision_is_float32_within_the_block_and_back_after_it_and_after_an_error():
+    policies = {"half": "float16", "mixed": "mixed_bfloat16", "single": "float32", "double": "float64"}
+    model = keras.Sequential(
+        [keras.Input((3,))] + [keras.layers.Dense(3, dtype=dtype, name=name) for name, dtype in policies.items()]
+    )
+
+    def dtypes():
+        return [(layer.compute_dtype, layer.variable_dtype) for layer in model.layers]
+
+    before = dtypes()
+    with computing_in_float32(model):
+        assert dtypes() == [("float32", "float16"), ("float32", "float32"), ("float32", "float32"), ("float64",) * 2]
+    assert dtypes() == before
+    with pytest.raises(KeyError), computing_in_float32(model):
+        raise KeyError
+    assert dtypes() == before
+    assert [layer.dtype_policy.name for layer in model.layers] == list(policies.values())
+
+
+def test_lambda_has_the_arguments_that_it_was_made_with():
+    arguments = {"function": lambda x, a: x + a, "output_shape": (3,), "mask": None, "arguments": {"a": 1}}
+    assert lambda_arguments(keras.layers.Lambda(**arguments)) == arguments
+
+
+def test_names_that_keras_makes_up_are_told_from_given_ones():
+    named, unnamed = keras.Input((3,), name="image"), keras.Input((3,))
+    layers = [keras.layers.Dense(2, name="logits"), keras.layers.Dense(2), keras.layers.Dense(2)]
+    outputs = [layer(named) for layer in layers] + [keras.layers.LayerNormalization()(unnamed), named + unnamed]
+    assert given_name(named) == "image"
+    assert given_name(unnamed) is None
+    assert [given_name(tensor) for tensor in outputs] == ["logits", None, None, None, None]

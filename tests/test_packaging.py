@@ -103,3 +103,21 @@ main()
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"rsr: `{missing}` cannot be imported")
     assert line.endswith(f'Install it with: pip install "rsr_tf[{extra}]"')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import rsr_tf, keras",
+        "import keras, rsr_tf",
+        "import rsr_tf; import tensorflow; import keras",
+        "from rsr_tf.layers import NoisyDense; import keras",
+        "import rsr_tf.keras_internals; import keras",
+    ],
+)
+def test_keras_knows_the_classes_whatever_is_imported_first(imports):
+    names = ["RSRModel", "NoisyConvBlock", "PGD", "GroupLasso", "PolynomialDecay"]
+    script = f"{imports}\nassert all(keras.saving.get_registered_object('rsr_tf>' + name) for name in {names})"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

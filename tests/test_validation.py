@@ -35,6 +35,12 @@ def test_a_batch_with_fractions_for_class_numbers_is_refused():
         check_batch(IMAGES, LABELS / 2, classes=2)
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 2, 2), (4, 2, 2, 1, 1)])
+def test_images_of_any_rank_are_taken(shape):
+    images, _ = checked(np.full(shape, 0.5), LABELS)
+    assert (images.shape, images.dtype) == (shape, "float32")
+
+
 WRONG = {
     "pixels of 0 to 255": (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]. Received: pixels from 0.* to 2"),
     "no number": (
@@ -44,7 +50,8 @@ WRONG = {
     ),
     "fewer labels": (IMAGES, LABELS[:3], "equal in number, .* Received: 4 and 3"),
     "no image": (IMAGES[:0], LABELS[:0], "equal in number, .* Received: 0 and 0"),
-    "flat images": (IMAGES.reshape(4, 4), LABELS, r"shape \(n, h, w, c\). Received: shape \(4, 4\)"),
+    "a vector": (IMAGES[:, 0, 0, 0], LABELS, r"shape \(n, \.\.\.\).* Received: shape \(4,\)"),
+    "images without pixels": (IMAGES[:, :0], LABELS, r"shape \(n, \.\.\.\).* Received: shape \(4, 0, 2, 1\)"),
     "one-hot labels": (
         IMAGES,
         np.eye(2, dtype=int)[LABELS],
@@ -104,7 +111,11 @@ def test_batch_of_numbers_columns_or_probabilities_is_accepted():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (255 * IMAGES, LABELS, r"`images` must be in \[0, 1\]. Received: pixels from .* to 2\d\d.* in the first batch"),
+        (
+            255 * IMAGES,
+            LABELS,
+            r"`images` must be in \[0, 1\]. Received: pixels from .* to 2\d\d.* in the first batch; divide",
+        ),
         (np.full((4, 2, 2, 1), np.nan), LABELS, "`images` must be in .* Received: pixels from nan to nan"),
         (IMAGES, LABELS + 1, r"`labels` must be in \[0, 1\], .* 2 logits. Received: labels from 1 to 2"),
         (IMAGES, LABELS - 1, r"`labels` must be in \[0, 1\], .* Received: labels from -1 to 0"),

@@ -59,6 +59,14 @@ class Attack(abc.ABC):
             float32 `(n, h, w, c)` in [0,1].
         """
 
+    def with_loss(self, loss_fn):
+        """Return the attack that raises another loss, for a training that has one; itself if its loss is its own.
+
+        Args:
+            loss_fn: function `(labels, outputs) -> (n,)`.
+        """
+        return self
+
     @abc.abstractmethod
     def cost(self):
         """Return the `Cost` of one image."""

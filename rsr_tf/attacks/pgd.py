@@ -4,6 +4,8 @@ An attack sees the network as `model_fn: (n, h, w, c) pixels in [0,1] -> (n, cla
 with respect to the image.
 """
 
+import copy
+
 import keras
 import tensorflow as tf
 
@@ -39,6 +41,30 @@ def input_gradient(model_fn, loss_fn, x, labels):
     return tape.gradient(loss, x)
 
 
+def ascent_direction(model_fn, loss_fn, x, labels):
+    """Compute the gradient of the logarithm of each image's loss: a direction of ascent that does not vanish.
+
+    It has the direction of `input_gradient`, which is all that a step by sign or norm uses. But where a network is
+    sure, the loss and its gradient are so small that float16 has only zeros for them, and an attack would stand still.
+
+    Args:
+        model_fn, loss_fn, x, labels: as for `input_gradient`.
+
+    Returns:
+        float32 `(n, h, w, c)`.
+    """
+
+    def log_loss(labels, logits):
+        loss = loss_fn(labels, logits)
+        return loss / tf.stop_gradient(tf.maximum(tf.abs(loss), SMALLEST_LOSS))
+
+    return input_gradient(model_fn, log_loss, x, labels)
+
+
+SMALLEST_LOSS = 1e-7
+"""Losses below it are raised as fast as this one: float32 has no smaller cross-entropies."""
+
+
 @keras.saving.register_keras_serializable("rsr_tf")
 class PGD(Attack):
     """Projected gradient descent (Eq. 2; Madry et al. 2018).
@@ -48,7 +74,8 @@ class PGD(Attack):
         step_size: length of a step, in the same unit. Defaults to 2/255.
         steps: number of steps. Defaults to 7.
         random_start: start from a random point of the ball instead of the image. Defaults to `True`.
-        loss_fn: function `(labels, logits) -> (n,)` to maximize. Defaults to `rsr_tf.attacks.cross_entropy`.
+        loss_fn: function `(labels, logits) -> (n,)` to maximize. Defaults to `rsr_tf.attacks.cross_entropy`, which
+            `RSRModel` replaces by the compiled loss.
         norm: `"linf"` (default) or `"l2"`.
 
     Raises:
@@ -105,11 +132,18 @@ class PGD(Attack):
         start = norm.start(x, self.epsilon, seed) if self.random_start else x
 
         def step(index, x_adv):
-            gradient = input_gradient(model_fn, self.loss_fn, x_adv, labels)
-            return index + 1, norm.project(norm.step(x_adv, gradient, self.step_size), x, self.epsilon)
+            direction = ascent_direction(model_fn, self.loss_fn, x_adv, labels)
+            return index + 1, norm.project(norm.step(x_adv, direction, self.step_size), x, self.epsilon)
 
         _, x_adv = tf.while_loop(lambda index, _: index < self.steps, step, (0, start))
         return tf.stop_gradient(x_adv)
+
+    def with_loss(self, loss_fn):
+        if self.loss_fn is not cross_entropy:
+            return self
+        attack = copy.copy(self)
+        attack.loss_fn = loss_fn
+        return attack
 
     def cost(self):
         return Cost(gradients=self.steps, classifications=0)

@@ -188,7 +188,7 @@ class Evaluation(Section):
     epsilon: PixelDistance = Field(8 / 255, description="radius of the linf ball")
     step_size: PixelDistance = Field(2 / 255, description="length of a PGD step, at most epsilon")
     steps: PositiveCount = Field(7, description="number of PGD steps")
-    images: Count = Field(1000, description="test images, the first ones; 0 takes all")
+    images: Count = Field(1000, description="test images, drawn by class; 0 takes all")
     draws: PositiveCount = Field(5, description="repeats of the attack, each with new noise and a new start")
     batch_size: PositiveCount = Field(250, description="images attacked at once")
 

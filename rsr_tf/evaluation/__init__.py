@@ -7,7 +7,7 @@ from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.square import Square
 from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, expected_queries, zoo_attack
 from rsr_tf.evaluation.checks import Check
-from rsr_tf.evaluation.inputs import draw_test_images
+from rsr_tf.evaluation.inputs import draw_by_class, draw_test_images
 from rsr_tf.evaluation.model_fn import as_model_fn
 from rsr_tf.evaluation.robustness import run_suite
 from rsr_tf.evaluation.runner import AttackResult, AttackRunner
@@ -55,6 +55,7 @@ __all__ = [
     "as_model_fn",
     "average_over_draws",
     "build_attacks",
+    "draw_by_class",
     "draw_test_images",
     "evaluate_transfer",
     "evaluate_whitebox",

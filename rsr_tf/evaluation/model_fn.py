@@ -1,32 +1,118 @@
 """Networks as functions from images to logits, and functions of batches as functions of any number of images."""
 
+import contextlib
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.keras_internals import computing_in_float32, logits_behind
 
-def as_model_fn(model):
-    """Return a network as the function that attacks expect: in inference mode, and traced once.
+
+def as_model_fn(model, *, endpoint="serve"):
+    """Return a network as the function that attacks expect: in inference mode, in float32, and traced once.
+
+    A Keras network in half precision (mixed or not) computes in float32 in this function, as gradients and small
+    differences between scores vanish in half precision. It is the network itself, not a copy: each call uses the
+    weights that the network has at that time. The precision of a SavedModel or of a callable cannot be changed.
 
     Args:
-        model: a Keras model, or any callable from images to logits, such as `tf.saved_model.load(path).serve`.
+        model: a Keras model with one input and one output; the folder of a SavedModel, or what `tf.saved_model.load`
+            returned for it; or any callable from images to logits.
+        endpoint: string, the endpoint or signature of a SavedModel to call. Defaults to `"serve"`; in a SavedModel
+            without it, to `"serving_default"`.
 
     Returns:
-        A function from float32 `(n, h, w, c)` in [0,1] to float32 `(n, classes)` logits. A noisy network draws new
-        noise at every call.
+        A function from float32 `(n, ...)`, images in [0,1], to float32 `(n, classes)` logits; two of them for a network
+        with one output, a logit or probability of class 1. Probabilities of a Keras model become logits. A noisy
+        network draws new noise at every call.
+
+    Raises:
+        ValueError: for a model with several inputs or outputs, one whose inputs are whole numbers or words, a
+            SavedModel without the endpoint, or a function of a SavedModel that is no longer in memory.
 
     Example:
         >>> model_fn = rsr_tf.as_model_fn(model)
         >>> rsr_tf.attacks.PGD(epsilon=8 / 255)(model_fn, x, y).shape
         TensorShape([16, 8, 8, 1])
+        >>> rsr_tf.export_saved_model(model, "exported")
+        >>> rsr_tf.as_model_fn("exported", endpoint="serve_deterministic")(x).shape
+        TensorShape([16, 10])
     """
-    options = {"training": False} if isinstance(model, keras.Model) else {}
+    if isinstance(model, str | os.PathLike):
+        model = tf.saved_model.load(os.fspath(model))
+    is_keras = isinstance(model, keras.Model)
+    network = inference(model) if is_keras else _endpoint(model, endpoint) if hasattr(model, "signatures") else model
+    _check_input([tensor.dtype for tensor in getattr(model, "inputs", None) or ()] if is_keras else _dtypes(network))
 
     @tf.function(reduce_retracing=True)
     def model_fn(x):
-        return tf.cast(model(tf.cast(x, tf.float32), **options), tf.float32)
+        with computing_in_float32(model) if is_keras else contextlib.nullcontext(model):  # keeps a SavedModel in memory
+            return _logits(network(tf.cast(x, tf.float32)))
 
     return model_fn
+
+
+def inference(model):
+    """Return a Keras model as a function of images in inference mode, in its own precision.
+
+    Args:
+        model: a Keras model.
+
+    Returns:
+        A function from images to what the model returns. A model that takes a structure of one input takes the images.
+    """
+    structure = getattr(model, "input", None) if getattr(model, "inputs", None) else None
+    if not isinstance(structure, dict | list | tuple) or len(keras.tree.flatten(structure)) != 1:
+        return lambda x: model(x, training=False)
+    return lambda x: model(keras.tree.pack_sequence_as(structure, [x]), training=False)
+
+
+def _endpoint(loaded, name):
+    """Return an endpoint or, without one of this name, a signature of a SavedModel."""
+    found = getattr(loaded, name, None) or loaded.signatures.get("serving_default" if name == "serve" else name)
+    if found is None:
+        raise ValueError(f"`endpoint` must be one of {sorted(loaded.signatures)}. Received: endpoint={name!r}")
+    return found
+
+
+def _dtypes(function):
+    """Return the types of the inputs of a function of a SavedModel; an empty list for any other callable."""
+    try:
+        functions = getattr(function, "concrete_functions", None) or [function]
+        [_ for one in functions for _ in getattr(one, "variables", ())]
+    except AssertionError as error:
+        raise ValueError(
+            "`model` must be the folder of the SavedModel, as in `as_model_fn(folder)`, or what `tf.saved_model.load` "
+            "returned: TensorFlow deletes the variables of a SavedModel of which only a function is kept"
+        ) from error
+    signature = getattr(functions[0], "structured_input_signature", ((), {}))
+    return [spec.dtype.name for spec in tf.nest.flatten(signature) if isinstance(spec, tf.TensorSpec)]
+
+
+def _check_input(dtypes):
+    if len(dtypes) > 1:
+        raise ValueError(f"`model` must have one input. Received: {len(dtypes)} inputs")
+    if dtypes and "float" not in dtypes[0]:
+        raise ValueError(
+            "`model` must take floating-point inputs, as no gradient passes a conversion to whole numbers. Received: "
+            f"inputs of type {dtypes[0]}. Rebuild it on `keras.Input(shape)` (float32), and for pixels in [0, 255] put "
+            "`keras.layers.Rescaling(255.0)` first"
+        )
+
+
+def _logits(outputs):
+    """Return the logits of the only tensor in a structure, as float32.
+
+    Probabilities become the logits that they were made of, whose gradient does not vanish where the network is sure.
+    One logit z becomes the two logits (0, z), which have the same cross-entropy and decision.
+    """
+    tensors = tf.nest.flatten(outputs)
+    if len(tensors) != 1:
+        raise ValueError(f"`model` must have one output. Received: {len(tensors)} outputs")
+    logits = tf.cast(logits_behind(tensors[0]), tf.float32)
+    return tf.concat([tf.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
 def rescaled(model_fn, scale):

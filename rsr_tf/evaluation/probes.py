@@ -1,10 +1,14 @@
 """Measurements of a network that need no attack: its noise, its logits and its gradients."""
 
+import logging
+
 import numpy as np
 import tensorflow as tf
 
 from rsr_tf.attacks.losses import cross_entropy
 from rsr_tf.attacks.pgd import input_gradient
+
+log = logging.getLogger(__name__)
 
 CALL_SIZES = (1, 250, 257, 2056)
 """Batch sizes at which the noise is measured: those of single images, of an evaluation, and of a ZOO iteration on one
@@ -54,11 +58,30 @@ def zero_gradients(model_fn, images, labels):
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
-        images: float32 `(n, h, w, c)` in [0,1].
+        images: float32 `(n, ...)` in [0,1].
         labels: integers `(n,)`.
 
     Returns:
         Float `(n,)`: the share of such entries in the gradient of each image.
     """
     gradient = input_gradient(model_fn, cross_entropy, tf.constant(images, tf.float32), tf.constant(labels, tf.int32))
-    return np.mean((gradient == 0) | np.isnan(gradient), axis=(1, 2, 3))
+    return np.mean((gradient == 0) | np.isnan(gradient), axis=tuple(range(1, images.ndim)))
+
+
+def warn_of_zero_gradients(model_fn, images, labels, *, title="the network"):
+    """Log a warning with the share of images whose gradient is exactly zero, if there are any.
+
+    An attack by gradients leaves such an image alone, so the accuracy under it says nothing. The usual reason is a
+    network that computes in half precision, such as a SavedModel of one.
+
+    Args:
+        model_fn, images, labels: as for `zero_gradients`; the network must have a gradient, see `with_gradient_path`.
+        title: string, name of the network in the warning. Defaults to `"the network"`.
+    """
+    share = np.mean(zero_gradients(model_fn, images, labels) == 1)
+    if share > 0:
+        log.warning(
+            "%s: the gradient is exactly zero on %.1f %% of %d images, so the accuracy under attacks by gradients is "
+            "not to be trusted. Networks in half precision have such gradients: evaluate the Keras model, in float32",
+            *(title, 100 * share, len(images)),
+        )

@@ -91,6 +91,11 @@ def run_suite(
     started = time.monotonic()
     _check(suite=suite, epsilon=epsilon, num_images=num_images, predictions=predictions, batch_size=batch_size)
     images, labels = checked(images, labels)
+    if images.ndim != 4:
+        raise ValueError(
+            "`images` must be of shape (n, h, w, c), as attacks of a suite paint squares. For other inputs, use "
+            f"`evaluate_whitebox`. Received: shape {images.shape}"
+        )
     chosen = draw_test_images(len(images), num_images or SUITES[suite].num_images, seed=seed)
     parameters = {
         **{"suite": suite, "epsilon": epsilon, "norm": "linf", "num_images": len(chosen), "predictions": predictions},

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from rsr_tf.evaluation.model_fn import in_batches
+from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.whitebox import accuracy_under
@@ -91,7 +92,7 @@ def evaluate_transfer(
     Args:
         sources: dict from name to `model_fn`, see `rsr_tf.evaluation.as_model_fn`.
         targets: likewise.
-        images: float32 `(n, h, w, c)` in [0,1].
+        images: float32 `(n, ...)` in [0,1], of any rank that the attack takes, such as `(n, h, w, c)`.
         labels: integers `(n,)`, the true labels.
         attack: callable `(model_fn, x, labels, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD`, or a dict from each
             source to such a callable; their `get_config` goes into the parameters.
@@ -122,6 +123,7 @@ def evaluate_transfer(
         raise ValueError(f"`sources` must not contain {CLEAN!r}, the name of the clean images. Received: {CLEAN!r}")
     images, labels = checked(images, labels)
     batch_size = min(batch_size, len(images))
+    sources = {name: with_gradient_path(source) for name, source in sources.items()}
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
     if state and not all(hasattr(each, "get_config") for each in attacks.values()):
         raise ValueError("`attack` must have a `get_config` to be identified in a `state`")
@@ -138,7 +140,11 @@ def evaluate_transfer(
         reseed(derived_seed(seed, name))
         x_adv = craft[name](images, labels)
         log.info("%s: %d images, %.0f s", name, len(images), time.monotonic() - started)
-        return {"accuracies": [[accuracy(x_adv, labels) for _ in range(predictions)] for accuracy in accuracies]}
+        found = [[accuracy(x_adv, labels) for _ in range(predictions)] for accuracy in accuracies]
+        if getattr(attacks.get(name), "uses_gradients", False):
+            shown = images[:batch_size], labels[:batch_size]
+            warn_of_zero_gradients(sources[name], *shown, title=name)  # last, as it draws noise too
+        return {"accuracies": found}
 
     scores = {}
     for number, name in enumerate(craft):

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.evaluation.model_fn import in_batches
+from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.validation import checked, renamed_argument
 
@@ -17,9 +18,11 @@ from rsr_tf.validation import checked, renamed_argument
 def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, repeats=5, batch_size=250):
     """Compute the clean, FGSM and PGD accuracy of a network, attacked with true labels (Table 1).
 
+    A warning with a number is logged if the gradient is exactly zero on any of the first `batch_size` images.
+
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
-        images: float32 `(n, h, w, c)` in [0,1].
+        images: float32 `(n, ...)` in [0,1], of any rank, such as `(n, h, w, c)`.
         labels: integers `(n,)`.
         epsilon: radius of the linf ball, in units of pixels in [0,1].
         step_size: length of a PGD step, at most `epsilon`.
@@ -43,10 +46,11 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, re
     if not step_size <= epsilon:
         raise ValueError(f"`step_size` must be at most `epsilon`={epsilon}. Received: step_size={step_size}")
     images, labels = checked(images, labels)
-    scores = {}
+    model_fn, scores = with_gradient_path(model_fn), {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
         scores[name] = Score(tuple(accuracy(images, labels) for _ in range(repeats)), len(images))
+    warn_of_zero_gradients(model_fn, images[:batch_size], labels[:batch_size])  # last, as it draws noise too
     return scores
 
 

@@ -178,6 +178,7 @@ def compile_model(model, config, learning_rate):
     """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
     section = config.training
     options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
+    options["name"] = section.optimizer  # Keras counts the optimizers of a process, which a resumed run has fewer of
     if section.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
     else:

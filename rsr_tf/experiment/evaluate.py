@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from rsr_tf import evaluation, pruning
 from rsr_tf.config import parse_config
+from rsr_tf.data import Split
 from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, networks_of, open_saved_model
-from rsr_tf.experiment.provenance import attack_parameters, describe_network, versions
+from rsr_tf.experiment.provenance import SELECTION, attack_parameters, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
@@ -24,14 +25,29 @@ log = logging.getLogger(__name__)
 
 HISTOGRAM_EDGES = np.linspace(-0.305, 0.305, 62)
 """Bin edges of Fig. 1; zero is in the middle of a bin."""
+EXAMPLES = 8
+"""Number of images that the report shows."""
 GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
 """Thresholds of Fig. 2c."""
 
 
-def evaluation_images(data_set, config):
-    """Return the test images of the evaluation as float32 in [0,1], and their labels."""
-    test = data_set.test.first(config.evaluation.images or None)
-    return test.pixels(), test.labels
+def evaluation_images(data_set, config, earlier=None):
+    """Return the test images of the evaluation as float32 in [0,1], and their labels.
+
+    They are drawn by the seed, with the shares of the classes.
+
+    Args:
+        data_set: a `DataSet`.
+        config: a `Config`.
+        earlier: earlier results that are continued. Those of version 0.2.0 are of the first images. Defaults to `None`.
+    """
+    test, count = data_set.test, config.evaluation.images
+    if earlier and earlier["attack"].get("selection") != SELECTION:
+        chosen = np.arange(len(test))[: count or None]
+    else:
+        chosen = evaluation.draw_by_class(test.labels, count or len(test), seed=config.seed)
+    chosen = Split(test.images[chosen], test.labels[chosen])
+    return chosen.pixels(), chosen.labels
 
 
 def attack_network(model_fn, images, labels, config, title):
@@ -132,11 +148,11 @@ def weight_statistics(model):
 
 
 def attack_examples(networks, images, labels, config):
-    """Attack a few test images with PGD for the report.
+    """Attack a few of the test images with PGD for the report.
 
     Args:
         networks: dict from name to Keras model.
-        images: float32 `(n, h, w, c)` in [0,1].
+        images: float32 `(n, h, w, c)` in [0,1], of which `EXAMPLES` are drawn.
         labels: integers `(n,)`.
         config: a `Config`.
 
@@ -144,6 +160,9 @@ def attack_examples(networks, images, labels, config):
         A JSON-serializable dict with the labels, the clean images, and for each network the adversarial images and its
         predictions for both; images are base64 PNGs.
     """
+    keras.utils.set_random_seed(config.seed)  # the same examples if the run was stopped before them
+    chosen = evaluation.draw_by_class(labels, EXAMPLES, seed=config.seed)
+    images, labels = images[chosen], labels[chosen]
     examples = {"labels": [int(label) for label in labels], "clean": [_png(image) for image in images]}
     for name, network in networks.items():
         x_adv, clean, adversarial = evaluation.adversarial_examples(

@@ -36,8 +36,6 @@ from rsr_tf.pruning.magnitude import select_kernels
 
 log = logging.getLogger(__name__)
 
-EXAMPLES = 8
-"""Number of images that the report shows."""
 PACKAGES = {"cleverhans": "evaluation", "matplotlib": "report", "jinja2": "report"}
 """Optional packages that the later stages of a run need, and the extras that install them."""
 
@@ -155,8 +153,9 @@ class Experiment:
 
     def evaluate(self):
         """Attack every network of the run with and without its noise. Keeps earlier results."""
-        images, labels = evaluation_images(self._data_set, self.config)
-        content = self.folder.read_evaluation() or describe(self.config, self._data_set, num_images=len(labels))
+        content = self.folder.read_evaluation()
+        images, labels = evaluation_images(self._data_set, self.config, content)
+        content = content or describe(self.config, self._data_set, num_images=len(labels))
         networks = {name: load_network(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
@@ -168,7 +167,7 @@ class Experiment:
                     self._write_evaluation(content)
         if "examples" not in content:
             networks.pop("trained", None)
-            content["examples"] = attack_examples(networks, images[:EXAMPLES], labels[:EXAMPLES], self.config)
+            content["examples"] = attack_examples(networks, images, labels, self.config)
             self._write_evaluation(content)
 
     def run_suite(self, suite, network="pruned", num_images=None):
@@ -235,6 +234,8 @@ class Experiment:
             images, _ = evaluation_images(self._data_set, self.config)
             export_benchmark.measure_latencies(content, loaders, images, write, again=again)
         log.info("%s", format_table(content))
+        if self.folder.report.exists():
+            self.report()
 
     def report(self):
         """Write `report.html` from the results of the other stages."""

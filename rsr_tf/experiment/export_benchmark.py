@@ -124,12 +124,17 @@ def measure_latencies(content, loaders, images, save, *, again=False):
     save()
 
 
+UNSTABLE = 1.25
+"""Quartiles of a speedup in this relation or a larger one say more of the machine than of the network."""
+
+
 def _add_speedup(speedup, times, before, after, *, size):
     """Add the ratios of latencies before and after pruning, each within a round of calls."""
     for name, title in times:
         if name == before and (after, title) in times:
             ratio = benchmark.spread(times[before, title] / times[after, title])
-            speedup.setdefault(title, {})[str(size)] = ratio
+            low, high = ratio["quartiles"]
+            speedup.setdefault(title, {})[str(size)] = ratio | {"unstable": high > UNSTABLE * low}
 
 
 def entry_of(content, name, folder, path):

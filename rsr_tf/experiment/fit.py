@@ -54,8 +54,8 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
         *build_overfitting_watch(config, data_set, model, history),
         PruningCallback(pruning_schedule, **config.pruning.selection) if pruning_schedule else SparsityLogger(),
         CSVHistory(folder.history, stage),
-        keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),
         checkpoint,
+        keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
     ]
     if epoch < epochs:
         with disk_errors(folder.path), _not_finite_errors():

@@ -129,7 +129,7 @@ def open_saved_model(path):
         `rsr_tf.json`, an empty dict without that file.
 
     Raises:
-        UserError: if the folder cannot be read, or has no endpoint `serve` with one input.
+        UserError: if the folder cannot be read, or has no endpoint `serve` with one input of floating-point numbers.
     """
     with user_errors():
         metadata = read_metadata(path)
@@ -143,12 +143,10 @@ def open_saved_model(path):
     if len(inputs) != 1:
         raise UserError(f"the SavedModel {path} must take one input. Received: {', '.join(sorted(inputs))}")
     names = [name for name in ("serve", "serve_deterministic") if hasattr(loaded, name)]
-    return {name: _keeping(loaded, evaluation.as_model_fn(getattr(loaded, name))) for name in names}, metadata
-
-
-def _keeping(loaded, model_fn):
-    """Return `model_fn` with a reference to its SavedModel, without which the variables would be deleted."""
-    return lambda x: (loaded, model_fn(x))[1]
+    try:
+        return {name: evaluation.as_model_fn(loaded, endpoint=name) for name in names}, metadata
+    except ValueError as error:
+        raise UserError(f"cannot evaluate the SavedModel {path}: {first_line(error)}") from error
 
 
 def networks_of(endpoints, metadata):

@@ -12,6 +12,10 @@ VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
 """Packages whose versions can change a result."""
 
 
+SELECTION = "by class"
+"""How test images are chosen: with the shares of the classes. Results without this entry are of the first ones."""
+
+
 def scheme_name(config):
     """Return the name of the training scheme of a config.
 
@@ -54,7 +58,8 @@ def describe(config, data_set, *, num_images):
         "model": config.model.name,
         "scheme": scheme_name(config),
         "seed": config.seed,
-        "attack": {**attack_parameters(config), "num_images": num_images, "repeats": config.evaluation.draws},
+        "attack": {**attack_parameters(config), "num_images": num_images, "repeats": config.evaluation.draws}
+        | {"selection": SELECTION},
         "training_attack": config.attack.model_dump(),
         "networks": {},
     }

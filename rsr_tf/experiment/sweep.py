@@ -3,6 +3,7 @@
 All files are in the folder `sweep` of the run folder; earlier results in it are kept.
 """
 
+import copy
 import logging
 import tempfile
 from pathlib import Path
@@ -57,6 +58,10 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
         return sweep.write()
 
 
+KEPT = {"network": None, "share_below": {}, "points": [], "lambdas": []}
+"""What a sweep keeps of earlier results, and what it begins with."""
+
+
 class Sweep:
     """The results of a sweep and the folder with its files.
 
@@ -69,24 +74,27 @@ class Sweep:
         self.folder = experiment.folder.path / "sweep"
         self.file = self.folder / "sweep.json"
         self.data_set = load_data(self.config)
-        self.images, self.labels = evaluation_images(self.data_set, self.config)
-        self.content = self._read()
+        earlier = self._read()
+        self.images, self.labels = evaluation_images(self.data_set, self.config, earlier)
+        self.content = self._continued(earlier)
 
     def _read(self):
+        """Return the earlier results, or `None`."""
+        if not self.file.exists():
+            return None
+        try:
+            stored = read_result(self.file)
+            return {key: stored[key] for key in (*KEPT, "attack")}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep again") from error
+
+    def _continued(self, earlier):
         about = describe(self.config, self.data_set, num_images=len(self.labels))
-        kept = {"network": None, "share_below": {}, "points": [], "lambdas": []}
-        if self.file.exists():
-            try:
-                stored = read_result(self.file)
-                kept = {key: stored[key] for key in kept}
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(f"cannot read {self.file}: {error!r}. Remove it to start the sweep again") from error
-        keys = ("data", "model", "scheme", "seed", "attack")
         return {
-            **{key: about[key] for key in keys},
+            **{key: about[key] for key in ("data", "model", "scheme", "seed", "attack")},
             "versions": versions(),
             "pruning": self.config.pruning.selection,
-            **kept,
+            **copy.deepcopy(earlier or KEPT),
         }
 
     def prune(self, targets):

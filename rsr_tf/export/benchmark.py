@@ -131,7 +131,8 @@ def accuracy(function, sets, labels, *, batch_size):
 def format_table(content):
     """Return the content of `artefacts.json` as a text table.
 
-    The column `faster` is the speedup over the network before pruning, at batch size 128.
+    The column `faster` is the speedup over the network before pruning, at batch size 128; with `?` if its quartiles
+    are so far apart that the machine was busy.
 
     Args:
         content: dict, as `rsr artefacts` writes it.
@@ -146,10 +147,14 @@ def format_table(content):
         lines.append(f"{name}, {network['sparsity']:.1%} zeros, dense float32 weights {network['dense_bytes']:,} bytes")
         for title, entry in network["artefacts"].items():
             one, many = (1000 * entry["latency"][batch]["median"] for batch in ("1", "128"))
-            faster = "" if name == first else f"{content['speedup'][title]['128']['median']:.2f}"
+            faster = "" if name == first else _shown_speedup(content["speedup"][title]["128"])
             clean, attacked = (entry["scores"][attack]["mean"] for attack in ("clean", "pgd"))
             lines.append(
                 f"  {title:<24}{entry['bytes']:>12,}{entry['bytes'] / network['dense_bytes']:>9.1%}"
                 f"{entry['gzip_bytes']:>12,}{one:>9.2f}{many:>9.1f}{faster:>8}{clean:>8.1%}{attacked:>8.1%}"
             )
     return "\n".join(lines)
+
+
+def _shown_speedup(spread):
+    return f"{spread['median']:.2f}" + ("?" if spread.get("unstable") else "")

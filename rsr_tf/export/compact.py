@@ -17,6 +17,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
+from types import FunctionType
 
 import keras
 import numpy as np
@@ -25,6 +26,7 @@ import tensorflow as tf
 from rsr_tf.errors import first_line
 from rsr_tf.files import replacing
 from rsr_tf.keras_internals import nested_layers
+from rsr_tf.layers.registry import live_config
 
 FORMAT = "rsr_tf compact archive"
 VERSION = 1
@@ -54,7 +56,8 @@ def save_compact(model, path):
         path: string or path of the file to write, by convention `*.rsrz`. An existing file is replaced atomically.
 
     Raises:
-        ValueError: for a model that is not built, or a layer with files in addition to its weights (a vocabulary).
+        ValueError: for a model that is not built, a layer with files in addition to its weights (a vocabulary), or a
+            Python lambda, such as that of a `Lambda` layer, which `load_compact` would refuse to run.
 
     Example:
         >>> model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
@@ -79,6 +82,7 @@ def save_compact(model, path):
         entries.append(
             {"owner": owner, "name": name, "dtype": array.dtype.name, "shape": array.shape, "pieces": pieces}
         )
+    _check_no_lambda(model)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -249,6 +253,17 @@ def _seeds(model):
 
 def _numpy(value):
     return keras.ops.convert_to_numpy(value)
+
+
+def _check_no_lambda(model):
+    for layer in nested_layers(model):
+        values = {} if isinstance(layer, keras.Model) else live_config(layer)
+        if any(isinstance(value, FunctionType) and value.__name__ == "<lambda>" for value in values.values()):
+            raise ValueError(
+                f"Layer `{layer.name}` has a Python lambda, which a compact archive cannot hold: `load_compact` runs "
+                "no code of a file. Use a function that is registered with "
+                f"`keras.saving.register_keras_serializable`. Received: {type(layer).__name__}"
+            )
 
 
 def _without_compile(serialized):

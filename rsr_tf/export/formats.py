@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from rsr_tf.evaluation import as_model_fn
+from rsr_tf.evaluation.model_fn import inference
 from rsr_tf.export.compact import load_compact, save_compact
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.export.tflite import TFLiteNetwork, export_tflite
@@ -78,11 +78,17 @@ def _save_keras(model, path):
 
 
 def _load_keras(path):
-    return as_model_fn(keras.models.load_model(path, compile=False))
+    return _as_served(keras.models.load_model(path, compile=False))
 
 
 def _load_compact(path):
-    return as_model_fn(load_compact(path))
+    return _as_served(load_compact(path))
+
+
+def _as_served(model):
+    """Return a Keras model as it runs in production: in its own precision, traced once."""
+    network = inference(model)
+    return tf.function(lambda images: tf.cast(network(images), tf.float32), reduce_retracing=True)
 
 
 def _endpoint(name):

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.export.signatures import arranged, in_single_precision, input_specs, output_names
+from rsr_tf.files import replacing
+from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers import noisy_layers
 from rsr_tf.layers.conversion import strip, with_fresh_noise
+from rsr_tf.layers.registry import check_functional
 
 METADATA = "rsr_tf.json"
 """Name of the file in the SavedModel folder with the noise policy and other metadata."""
@@ -22,47 +25,50 @@ NOISE_POLICY = (
 )
 
 
-def export_saved_model(model, path, *, metadata=None):
+def export_saved_model(model, path, *, metadata=None, overwrite=False):
     """Write a SavedModel that serves with and without noise, and a file `rsr_tf.json` in it with the noise policy.
 
     The signature `serving_default` (attribute `serve`) is the noisy network, `serve_deterministic` the stripped one
-    (`rsr_tf.strip`). Both take float32 pixels `(n, h, w, c)` in [0,1], for any n, and return logits.
-    `tf.saved_model.load` does not need this package. Variables that both networks share, that is all but noise scales
-    and masks, are stored once.
+    (`rsr_tf.strip`). Both take float32 pixels `(n, h, w, c)` in [0,1], for any n, and return float32 logits; if the
+    model has inputs of another type, such as uint8, they take this type. The signatures have the model's names of
+    inputs and outputs, or `pixels` and `output_0` for those that it leaves to Keras. With several inputs, the
+    attributes take a dict by these names. `tf.saved_model.load` does not need this package. Variables that both
+    networks share, that is all but noise scales and masks, are stored once.
 
     `serve` reads the seed of its noise from `/dev/urandom` at every call, also with TensorFlow's op determinism. It
     does not run on systems without that file, such as Windows, nor compiled by XLA; `serve_deterministic` does.
 
     Args:
         model: a functional or Sequential model, noisy or stock, or an `RSRModel`.
-        path: string or path of the folder to write, which must not exist.
+        path: string or path of the folder to write.
         metadata: dict of further JSON-serializable entries for `rsr_tf.json`. Defaults to `None`.
+        overwrite: bool, whether to replace an existing SavedModel, once the new one is complete. Defaults to `False`,
+            which refuses an existing `path`.
 
     Raises:
-        ValueError: if `path` exists, or for a subclassed model.
+        ValueError: if `path` exists and is not to be overwritten, or is no SavedModel; or for a subclassed model.
 
     Example:
         >>> inputs = keras.Input((4, 4, 1))
         >>> model = keras.Model(inputs, rsr_tf.NoisyDense(3)(keras.layers.Flatten()(inputs)))
         >>> rsr_tf.export_saved_model(model, "saved_model")
-        >>> loaded = tf.saved_model.load("saved_model")
+        >>> loaded = tf.saved_model.load("saved_model")  # TensorFlow deletes its variables with it
         >>> loaded.serve_deterministic(np.ones((2, 4, 4, 1), "float32")).shape
         TensorShape([2, 3])
     """
     path = Path(path)
-    if path.exists():
-        raise ValueError(f"`path` must not exist yet. Received: path={str(path)!r}")
+    if path.exists() and not overwrite:
+        raise ValueError(f"`path` must not exist yet, or pass `overwrite=True`. Received: path={str(path)!r}")
+    if path.exists() and not (path / "saved_model.pb").exists():
+        raise ValueError(f"`path` must be a SavedModel to be overwritten. Received: path={str(path)!r}")
+    check_functional(model)
     is_noisy = any(layer.noise != "none" for layer in noisy_layers(model))
-    module = _module(with_fresh_noise(model), strip(model))
-    try:
-        signatures = {name: getattr(module, name) for name in ("serve", "serve_deterministic")}
-        tf.saved_model.save(module, str(path), signatures={**signatures, "serving_default": module.serve})
-        policy = NOISE_POLICY if is_noisy else "This network was trained without noise; both signatures are the same."
-        entries = {"noisy": is_noisy, "noise_policy": policy, "pixels": [0.0, 1.0], **(metadata or {})}
-        (path / METADATA).write_text(json.dumps(entries, indent=2) + "\n")
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
+    module, signatures = _module(model)
+    policy = NOISE_POLICY if is_noisy else "This network was trained without noise; both signatures are the same."
+    entries = {"noisy": is_noisy, "noise_policy": policy, **_pixels(model), **(metadata or {})}
+    with replacing(path) as temporary:
+        tf.saved_model.save(module, str(temporary), signatures=signatures)
+        (temporary / METADATA).write_text(json.dumps(entries, indent=2) + "\n")
 
 
 def read_metadata(path):
@@ -95,28 +101,59 @@ def read_metadata(path):
     return entries
 
 
-def _module(noisy, stripped):
-    """Return a `tf.Module` with both networks as signatures, which holds variables that are equal once."""
+def _pixels(model):
+    """Return the range of the pixels as an entry of the metadata; none for inputs that are no pixels."""
+    (dtype, *others) = [spec.dtype for spec in input_specs(model).values()]
+    highest = 1.0 if dtype.is_floating else {tf.uint8: 255}.get(dtype)
+    return {} if others or highest is None else {"pixels": [type(highest)(0), highest]}
+
+
+def _module(model):
+    """Return a `tf.Module` with both networks, which holds variables that are equal once, and its signatures."""
+    noisy, stripped = with_fresh_noise(model), strip(model)
     by_content = {_content(variable): variable for variable in noisy.variables}
     trainable, others = (
         [by_content.get(_content(variable), variable) for variable in variables]
         for variables in (stripped.trainable_variables, stripped.non_trainable_variables)
     )
-    signature = [tf.TensorSpec((None, *noisy.input_shape[1:]), tf.float32, name="pixels")]
 
-    @tf.function(input_signature=signature)
-    def serve(pixels):
-        return noisy(pixels, training=False)
-
-    @tf.function(input_signature=signature)
-    def serve_deterministic(pixels):
+    def call_stripped(inputs):
         values = ([variable.value for variable in variables] for variables in (trainable, others))
-        return stripped.stateless_call(*values, pixels, training=False)[0]
+        return stripped.stateless_call(*values, inputs, training=False)[0]
 
     module = tf.Module()
     module.kept = list({id(variable): variable.value for variable in (*noisy.variables, *trainable, *others)}.values())
-    module.serve, module.serve_deterministic = serve, serve_deterministic
-    return module
+    module.resources = [resource for network in (noisy, stripped) for resource in _resources(network)]
+    module.serve, noisy_signature = _served(model, lambda inputs: noisy(inputs, training=False))
+    module.serve_deterministic, signature = _served(model, call_stripped)
+    default = {"serve": noisy_signature, "serving_default": noisy_signature}
+    return module, {**default, "serve_deterministic": signature}
+
+
+def _served(model, call):
+    """Return a network as a function of its inputs, and as a signature, which names inputs and outputs.
+
+    Args:
+        model: the Keras model that is exported.
+        call: function from inputs, in the structure that the model takes, to what it returns.
+    """
+    specs, names = input_specs(model), output_names(model)
+    (first, *more) = specs
+
+    @tf.function(input_signature=[specs if more else specs[first]])
+    def serve(pixels):
+        return in_single_precision(call(arranged(model, [pixels[name] for name in specs] if more else [pixels])))
+
+    def signature(**inputs):
+        return dict(zip(names, keras.tree.flatten(serve(inputs if more else inputs[first])), strict=True))
+
+    return serve, tf.function(signature).get_concrete_function(**specs)
+
+
+def _resources(network):
+    """Return the tables and TensorFlow variables that layers hold beside their weights, such as a vocabulary."""
+    kinds = (tf.saved_model.experimental.TrackableResource, tf.Variable)
+    return [value for layer in nested_layers(network) for value in vars(layer).values() if isinstance(value, kinds)]
 
 
 def _content(variable):

@@ -6,6 +6,9 @@ import tensorflow as tf
 from rsr_tf.layers import batch_norm
 from rsr_tf.layers.convolutions import NoisyConv2D
 
+PARTS = ("convolution", "normalization")
+"""Names of the layers in a block."""
+
 
 @keras.saving.register_keras_serializable("rsr_tf")
 class NoisyConvBlock(keras.layers.Layer):
@@ -25,6 +28,8 @@ class NoisyConvBlock(keras.layers.Layer):
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
         seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that nobody can foresee or
             repeat. Defaults to `None`.
+        frozen: names of the parts that are not trained, of `"convolution"` and `"normalization"`. Defaults to `None`:
+            both are trained if the block is `trainable`.
 
     Raises:
         ValueError: if `noise` is unknown or `noise_scale` is negative.
@@ -49,6 +54,7 @@ class NoisyConvBlock(keras.layers.Layer):
         noise="channel",
         noise_scale=0.25,
         seed=None,
+        frozen=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -71,6 +77,8 @@ class NoisyConvBlock(keras.layers.Layer):
             momentum=momentum, epsilon=epsilon, dtype=self.dtype_policy, name="normalization"
         )
         self.activation = keras.activations.get(activation)
+        for name in PARTS:
+            getattr(self, name).trainable = self.trainable if frozen is None else name not in frozen
 
     def build(self, input_shape):
         self.convolution.build(input_shape)
@@ -111,8 +119,10 @@ class NoisyConvBlock(keras.layers.Layer):
         convolution = self.convolution.get_config()
         shared = ("filters", "kernel_size", "strides", "padding", "kernel_initializer", "kernel_regularizer")
         noise = ("noise", "noise_scale", "seed")
+        frozen = [name for name in PARTS if not getattr(self, name).trainable]
         return {
             **super().get_config(),
+            **({} if frozen == ([] if self.trainable else list(PARTS)) else {"frozen": frozen}),
             **{key: convolution[key] for key in shared + noise},
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.normalization.momentum,

@@ -15,6 +15,7 @@ from rsr_tf.layers.registry import (
     clone_layer,
     inputs_and_outputs,
     is_convertible,
+    live_config,
     stock_class,
 )
 
@@ -74,7 +75,7 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
             roles = cls.kernel_roles
         else:
             return [(layer, clone_layer(layer))]
-        config = {key: value for key, value in layer.get_config().items() if key not in STOCK_ONLY}
+        config = {key: value for key, value in live_config(layer).items() if key not in STOCK_ONLY}
         if lasso is not None:
             config.update((role.regularizer, keras.regularizers.L1(lasso) if lasso else None) for role in roles)
         return [(layer, cls.from_config({**config, **changes}))]
@@ -167,23 +168,20 @@ def in_float32(model):
     Raises:
         ValueError: if `model` is subclassed.
     """
-    return _rebuild(model, lambda layer: [(layer, clone_layer(layer, **_without_policies(layer.get_config())))])
 
+    def convert(layer):
+        new = clone_layer(layer)
+        for one in nested_layers(new):
+            if "float" in one.compute_dtype:  # not that of words and whole numbers
+                one.dtype_policy = "float32"
+        return [(layer, new)]
 
-def _without_policies(config):
-    """Return a Keras config with every dtype policy replaced by float32."""
-    if isinstance(config, dict):
-        if config.get("class_name") == "DTypePolicy":
-            return "float32"
-        return {key: _without_policies(value) for key, value in config.items()}
-    if isinstance(config, list | tuple):
-        return type(config)(_without_policies(value) for value in config)
-    return config
+    return _rebuild(model, convert)
 
 
 def _stock(layer, name, **changes):
     """Create the stock counterpart of a noisy layer, with changes to its config."""
-    config = {key: value for key, value in layer.get_config().items() if key not in NOISY_ONLY}
+    config = {key: value for key, value in live_config(layer).items() if key not in NOISY_ONLY}
     return stock_class(layer).from_config({**config, "name": name, **changes})
 
 
@@ -223,7 +221,16 @@ def _rebuild(model, convert):
     new_model = keras.models.clone_model(plain, clone_function=clone, call_function=call, recursive=True)
     for source, new in pairs_to_copy:
         _copy_weights(source, new)
+        _freeze_as(source, new)
     return new_model
+
+
+def _freeze_as(source, new):
+    """Freeze the layers inside a copy that are frozen in its source; the config of a layer tells of itself alone."""
+    if type(source) is type(new):
+        for old, copy in zip(nested_layers(source), nested_layers(new), strict=True):
+            if copy.trainable != old.trainable:
+                copy.trainable = old.trainable
 
 
 def _copy_weights(source, new):

@@ -21,13 +21,14 @@ class NoisyConvolution(WeightNoise):
         """Apply this layer's convolution with given kernels and bias, without activation.
 
         Args:
-            inputs: float tensor.
+            inputs: tensor; whole numbers, such as uint8 pixels, are cast as Keras does.
             *kernels: tensors, one for each of `kernel_roles`; they are cast to the dtype of `inputs`.
             bias: tensor `(filters,)`. Defaults to `None`.
 
         Returns:
-            A tensor in the dtype of `inputs`.
+            A float tensor in the dtype of `inputs`.
         """
+        inputs = self.as_float(inputs)
         outputs = self.convolution_op(inputs, *(tf.cast(kernel, inputs.dtype) for kernel in kernels))
         if bias is None:
             return outputs

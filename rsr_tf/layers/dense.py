@@ -27,6 +27,7 @@ class NoisyDense(WeightNoise, keras.layers.Dense):
     """
 
     def call(self, inputs, training=None):
+        inputs = self.as_float(inputs)
         outputs = keras.ops.matmul(inputs, tf.cast(self.sample_kernel(), inputs.dtype))
         if self.bias is not None:
             outputs = outputs + tf.cast(self.bias, outputs.dtype)

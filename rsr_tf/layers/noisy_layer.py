@@ -182,6 +182,10 @@ class WeightNoise:
             return masked_kernel(kernel, mask)
         return noisy_kernel(kernel, noise_std(kernel, alpha), mask, self._standard_normal(tuple(kernel.shape)))
 
+    def as_float(self, inputs):
+        """Return inputs that are whole numbers in the dtype that the layer computes in, and others unchanged."""
+        return inputs if inputs.dtype.is_floating else tf.cast(inputs, self.compute_dtype)
+
     def _standard_normal(self, shape):
         if self.seed_generator is None:
             return UNSEEDED[self.seed](shape)

@@ -1,7 +1,12 @@
 """The stock layers that have a noisy counterpart, and helpers to inspect and clone functional models."""
 
+import tempfile
+import warnings
+from types import FunctionType
+
 import keras
 
+from rsr_tf.keras_internals import lambda_arguments, nested_layers
 from rsr_tf.layers import convolutions
 from rsr_tf.layers.dense import NoisyDense
 
@@ -46,8 +51,29 @@ def is_convertible(layer):
     return all(isinstance(kernel, keras.Variable) and "float" in kernel.dtype for kernel in kernels)
 
 
+def live_config(layer):
+    """Return the config of a layer for a copy in the same process: functions are themselves, not their description.
+
+    Keras describes a function for a file, and a function that is read from a description has lost its globals, or is
+    not found at all.
+
+    Args:
+        layer: a Keras layer.
+
+    Returns:
+        A dict for `from_config`, or for the constructor of a `Lambda`.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")  # for no file
+        if isinstance(layer, keras.layers.Lambda):
+            return {**keras.layers.Layer.get_config(layer), **lambda_arguments(layer)}
+        config = layer.get_config()
+    values = {key: getattr(layer, key, None) for key in config}
+    return {**config, **{key: value for key, value in values.items() if isinstance(value, FunctionType)}}
+
+
 def clone_layer(layer, /, **changes):
-    """Create a layer of the same class and config, with new weights.
+    """Create a layer of the same class and config, with new weights; functions in it are the same objects.
 
     Args:
         layer: a Keras layer.
@@ -56,10 +82,38 @@ def clone_layer(layer, /, **changes):
     Returns:
         A new layer, not built.
     """
-    config = {**layer.get_config(), **changes}
-    if isinstance(layer, keras.layers.Lambda):  # safe mode is for files from others; this lambda is already in memory
-        return type(layer).from_config(config, safe_mode=False)
-    return type(layer).from_config(config)
+    new = _from_config(layer, changes)
+    copy_vocabularies(layer, new)  # before the first call: it decides the shape of some outputs
+    return new
+
+
+def _from_config(layer, changes):
+    cls = type(layer)
+    if isinstance(layer, keras.layers.Lambda):
+        return cls(**{**live_config(layer), **changes})
+    if cls.from_config.__func__ is keras.layers.Wrapper.from_config.__func__:
+        return cls(**{**layer.get_config(), **changes, "layer": clone_layer(layer.layer)})
+    try:
+        return cls.from_config({**live_config(layer), **changes})
+    except (TypeError, ValueError):  # a class of the user that reads functions from their description alone
+        return cls.from_config({**layer.get_config(), **changes})
+
+
+def copy_vocabularies(source, new):
+    """Copy what layers keep beside their variables and config, such as the vocabulary that a lookup has seen.
+
+    Args:
+        source: a Keras layer.
+        new: a layer of the same class and config.
+    """
+    for old, copy in zip(nested_layers(source), nested_layers(new), strict=False):
+        if hasattr(old, "save_assets") and not old.weights:
+            store = {}
+            old.save_own_variables(store)  # a table of weights by word is no variable of Keras
+            copy.load_own_variables(store)
+            with tempfile.TemporaryDirectory() as folder:
+                old.save_assets(folder)
+                copy.load_assets(folder)
 
 
 def is_functional(model):

@@ -91,6 +91,7 @@ class PruningCallback(SparsityLogger):
     def on_train_begin(self, logs=None):
         self._last_step = None
         self._has_pruned = False
+        self._reached = 0.0
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._last_step is None:  # not in `on_train_begin`: another callback may restore a checkpoint there
@@ -109,10 +110,19 @@ class PruningCallback(SparsityLogger):
         if not (self._has_pruned or sparsity(self.model)):
             when = f"epoch {self.epoch}" if self.schedule is None else f"step {self._updates_done()} or before"
             log.warning("nothing was pruned: training ended without a pruning at %s", when)
+        now = sparsity(self.model)
+        if now < self._reached:
+            log.warning(
+                "pruning was undone: the sparsity is %.2f %% after %.2f %%, by weights restored from an earlier epoch. "
+                "Let `EarlyStopping(restore_best_weights=True)` begin after the last pruning, by `start_from_epoch`",
+                100 * now,
+                100 * self._reached,
+            )
 
     def _prune(self, **target):
         prune(self.model, **target, **self.selection)
         self._has_pruned = True
+        self._reached = sparsity(self.model)
 
     def _follow_schedule(self):
         """Call the schedule for each step since the last call, and prune by the last step that is due."""

@@ -1,39 +1,92 @@
-"""Labels and first batches, in the forms that `fit` accepts."""
+"""Images and labels in the forms that `fit` accepts."""
 
+import contextlib
+import itertools
+import re
+import types
+
+import keras
 import tensorflow as tf
 
+RANGE_MESSAGE = "`images` must be in [0, 1]"
 
-def class_indices(labels, classes):
-    """Return labels as class numbers.
+
+def unpacked(structure):
+    """Return the only entry of a dict, list or tuple with one; anything else as it is.
 
     Args:
-        labels: tensor of class numbers `(n,)` or `(n, 1)` of any type, or of probabilities `(n, classes)`.
-        classes: number of logits.
-
-    Returns:
-        int64 `(n,)`.
+        structure: images or labels, as `fit` takes them for a model with one input and one output.
     """
-    if labels.shape.rank == 2 and labels.shape[-1] == classes:
-        return tf.argmax(labels, axis=-1)
-    return tf.cast(tf.reshape(labels, [-1]), tf.int64)
+    if isinstance(structure, dict | list | tuple) and len(structure) == 1:
+        (structure,) = structure.values() if isinstance(structure, dict) else structure
+    return structure
 
 
-def first_batch(x, y):
-    """Return the first images and labels that `fit(x, y)` would use.
+def peek(x, y):
+    """Return the first images and labels that `fit(x, y)` would use, and what is to be passed instead of `x`.
 
     Args:
-        x: array of images, or a `tf.data.Dataset` of `(images, labels, ...)`, whose first batch is read once more.
+        x: array of images; a `tf.data.Dataset` of `(images, labels, ...)`, whose first batch is read once more; a
+            `keras.utils.PyDataset`, whose batch 0 is; or a generator, whose first batch is put back.
         y: array of labels, if `x` is an array.
 
     Returns:
-        `(images, labels)`; `None` for a generator or similar, which reading would consume.
+        A tuple `((images, labels), x)`; `(None, x)` if nothing can be read without consuming it.
 
     Raises:
-        ValueError: for a data set without labels.
+        ValueError: for batches without labels.
     """
+    batch = (x, y)
     if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.take(1)))
-        if not (isinstance(batch, tuple) and len(batch) >= 2):
-            raise ValueError(f"`x` must be a data set of (images, labels, ...). Received: {x.element_spec}")
-        x, y, *_ = batch
-    return (x[:256], y[:256]) if hasattr(x, "shape") and hasattr(y, "shape") else None
+        batch = next(iter(x.take(1)), None)
+    elif isinstance(x, keras.utils.PyDataset):
+        batch = x[0]
+    elif isinstance(x, types.GeneratorType):
+        batch = next(x, None)
+        x = _put_back(batch, x)
+    if batch is None:
+        return None, x
+    if not (isinstance(batch, tuple | list) and len(batch) >= 2):
+        raise ValueError(f"`x` must give batches of (images, labels, ...). Received: batches of {type(batch).__name__}")
+    images, labels = unpacked(batch[0]), unpacked(batch[1])
+    if not (hasattr(images, "shape") and hasattr(labels, "shape")):
+        return None, x
+    return (images[:LOOKED_AT], labels[:LOOKED_AT]) if len(images) else None, x
+
+
+LOOKED_AT = 256
+"""Number of images at the beginning of an array that are looked at before training; all others are in the steps."""
+
+
+def _put_back(batch, generator):
+    yield from itertools.chain([batch], generator)
+
+
+def as_images(x):
+    """Return the images of a batch as float32, and check in the graph that they are in [0,1].
+
+    Args:
+        x: tensor `(n, ...)` of any number type, or a structure with one.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when the step runs, with `RANGE_MESSAGE`. XLA leaves the check out.
+    """
+    x = tf.cast(unpacked(x), tf.float32)
+    low, high = tf.reduce_min(x), tf.reduce_max(x)
+    inside = tf.logical_and(low >= 0, high <= 1)  # also false for NaN
+    with tf.control_dependencies(
+        [tf.debugging.Assert(inside, [RANGE_MESSAGE, "Received: pixels from", low, "to", high])]
+    ):
+        return tf.identity(x)
+
+
+@contextlib.contextmanager
+def range_errors():
+    """Turn the error of `as_images` into a `ValueError`."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if RANGE_MESSAGE not in str(error):
+            raise
+        low, high = re.search(r"pixels from\] \[(.*?)\] \[to\] \[(.*?)\]", str(error)).groups()
+        raise ValueError(f"{RANGE_MESSAGE}. Received: pixels from {low} to {high} in a later batch") from error

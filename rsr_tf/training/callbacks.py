@@ -47,6 +47,8 @@ class Checkpoint(keras.callbacks.Callback):
             model.load_weights(saved[-1])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"cannot read the checkpoint {saved[-1]}: {first_line(error)}") from error
+        for path in saved[:-1]:  # a kill came between writing the last one and removing the one before
+            path.unlink()
         return _epochs_done(saved[-1])
 
     def on_epoch_end(self, epoch, logs=None):

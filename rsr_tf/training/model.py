@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.regularizers import soft_threshold
-from rsr_tf.training.batches import class_indices, first_batch
+from rsr_tf.training.attacked_model import AttackedModel
+from rsr_tf.training.batch_norm import bounded_momentum
 from rsr_tf.training.objectives import OBJECTIVES, ForwardPass
-from rsr_tf.validation import check_batch
 
 
 @keras.saving.register_keras_serializable("rsr_tf")
-class RSRModel(keras.Model):
+class RSRModel(AttackedModel):
     """A functional Keras model that is trained by Robust Sparse Regularization (Eq. 5 and 6, Section 3).
 
         loss = a * CE(clean) + (1 - a) * CE(adversarial) + sum of the regularization losses
@@ -24,11 +24,12 @@ class RSRModel(keras.Model):
     optimizer, `sign(w) * max(|w| - learning_rate * lambda, 0)` on every conv and dense kernel, which gives exact zeros.
     If the optimizer has weight decay, `alpha` is excluded from it; pass `compile` an unbuilt optimizer.
 
-    In addition to the compiled metrics (of the clean images), `fit` and `evaluate` report `adversarial_accuracy`
-    (unweighted, as Keras' `metrics`), `clean_loss`, `adversarial_loss` and `lasso`.
+    The attack raises the compiled loss of each image. The compiled metrics are reported of the clean images, and, as
+    `adversarial_NAME`, of the adversarial ones; `adversarial_accuracy` always; and `clean_loss`, `adversarial_loss` and
+    `lasso`. So a head may be logits or probabilities of classes, one logit, or several labels at once.
 
     Args:
-        inputs, outputs: as for `keras.Model`: one image input with pixels in [0,1], one output of logits.
+        inputs, outputs: as for `keras.Model`: one float input with pixels in [0,1], one output `(n, k)`.
         attack: function `(model_fn, x, y, *, seed) -> x_adv`, such as `rsr_tf.attacks.PGD()`. `None`, the default,
             trains without adversarial images.
         objective: key of `rsr_tf.training.objectives.OBJECTIVES`. Defaults to `"adversarial-training"`, Eq. 5.
@@ -41,14 +42,17 @@ class RSRModel(keras.Model):
         proximal_lasso: lambda of the proximal step; use it without L1 regularizers. It is part of the metric `lasso`
             but not of the loss. With momentum m, the gradient of an L1 regularizer moves a weight `1 / (1 - m)` times
             as far for the same lambda. Defaults to 0, no proximal step.
+        batch_norm_momentum: upper bound for the momentum of batch normalizations while an attack trains, as their
+            moving statistics, which the attack sees, have to keep up. Defaults to 0.9; `None` leaves them alone.
         seed: integer for the random starts of the attack. Defaults to a random one.
         **kwargs: as for `keras.Model`.
 
     Raises:
         ValueError: for an unknown `objective` or `attack_labels`, a `clean_weight` outside [0, 1], negative
-            `warmup_steps` or `proximal_lasso`, or more than one input or output; by `fit`, for images outside [0,1] or
-            labels out of range in the first batch of arrays or of a `tf.data.Dataset`; by `compile`, for
-            `proximal_lasso` with an optimizer that has `use_ema`.
+            `warmup_steps` or `proximal_lasso`, a `batch_norm_momentum` outside [0, 1), or other inputs and outputs; by
+            `fit` and `evaluate`, for images outside [0,1] or labels that the loss cannot take; by `compile`, for a loss
+            that does not fit the output, a metric that cannot be copied, or `proximal_lasso` with an optimizer that has
+            `use_ema`.
 
     Example:
         >>> rsr = rsr_tf.RSRModel(model.inputs, model.outputs, attack=rsr_tf.attacks.PGD(steps=1))
@@ -67,57 +71,35 @@ class RSRModel(keras.Model):
         attack_labels="true",
         warmup_steps=0,
         proximal_lasso=0.0,
+        batch_norm_momentum=0.9,
         seed=None,
         **kwargs,
     ):
-        super().__init__(*(_unpack(tensors) for tensors in args), **kwargs)
-        if len(self.inputs) != 1 or len(self.outputs) != 1:
-            raise ValueError(
-                "`RSRModel` takes one input and one output. "
-                f"Received: {len(self.inputs)} inputs and {len(self.outputs)} outputs"
-            )
+        super().__init__(*args, attack=attack, seed=seed, **kwargs)
         if not warmup_steps >= 0:
             raise ValueError(f"`warmup_steps` must not be negative. Received: warmup_steps={warmup_steps}")
         if not proximal_lasso >= 0:
             raise ValueError(f"`proximal_lasso` must not be negative. Received: proximal_lasso={proximal_lasso}")
+        if not (batch_norm_momentum is None or 0 <= batch_norm_momentum < 1):
+            raise ValueError(
+                f"`batch_norm_momentum` must be in [0, 1) or None. Received: batch_norm_momentum={batch_norm_momentum}"
+            )
         if objective not in OBJECTIVES:
             raise ValueError(f"`objective` must be one of {tuple(OBJECTIVES)}. Received: objective={objective!r}")
         self.objective_name = objective
         self.objective = OBJECTIVES[objective](clean_weight, attack_labels)
         self.warmup_steps = int(warmup_steps)
         self.proximal_lasso = float(proximal_lasso)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.clean_loss = keras.metrics.Mean(name="clean_loss")
-        self.lasso = keras.metrics.Mean(name="lasso")
-        self.set_attack(attack)
-
-    def set_attack(self, attack):
-        """Replace the attack of training and validation; takes effect at the next step, also within `fit`.
-
-        Args:
-            attack: as for the constructor.
-        """
-        self.attack = attack
-        if attack is not None and not hasattr(self, "adversarial_loss"):
-            self.adversarial_loss = keras.metrics.Mean(name="adversarial_loss")
-            self.adversarial_accuracy = keras.metrics.Mean(name="adversarial_accuracy")
-        self._retrace()
+        self.batch_norm_momentum = batch_norm_momentum
 
     def skip_warmup(self):
         """Set `warmup_steps` to 0, for further training of a network that is warmed up."""
         self.warmup_steps = 0
-        self._retrace()
-
-    def _retrace(self):
-        """Rebuild the functions that `fit` and `evaluate` have traced: attack and warm-up are constants in them."""
-        if self.train_function is not None:
-            self.make_train_function(force=True)
-        if self.test_function is not None:
-            self.make_test_function(force=True)
+        self.retrace()
 
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
+        self.objective.head = self.compilation.head
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a LossScaleOptimizer
         if self.proximal_lasso and getattr(optimizer, "use_ema", False):
             raise ValueError(
@@ -128,34 +110,12 @@ class RSRModel(keras.Model):
             # the TensorFlow optimizer matches the name of the inner variable, such as "layer/alpha:0"
             optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
 
-    def compile_from_config(self, config):  # Keras does not provide it for a class that overrides `compile`
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        batch = first_batch(x, y)
-        if batch is not None:
-            check_batch(*batch, classes=self.output_shape[-1])
-            self._build_metrics(*batch)
-        return super().fit(x, y, *args, **kwargs)
-
-    def _build_metrics(self, x, y):
-        """Create the variables of the compiled metrics, which Keras would create in the first trace of a step.
-
-        TensorFlow traces a function that creates variables twice, and a trace takes longer than many steps. With
-        several replicas Keras creates them beforehand.
-        """
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            return
-        self.compute_metrics(x, y, tf.zeros((len(y), self.output_shape[-1])), sample_weight=None)
-        self.reset_metrics()
-
     def train_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = tf.cast(x, tf.float32)
+        x, y, sample_weight = self.unpacked_batch(data)
         if self.attack is not None:  # outside the tape: no gradient flows through the attack
             x_adv = self._unless_warmup(lambda: self.perturb(x, y), lambda: x)
-        with tf.GradientTape() as tape:
+        bound = None if self.attack is None else self.batch_norm_momentum
+        with tf.GradientTape() as tape, bounded_momentum(self, bound):
             logits, loss = self._loss(x, lambda: x_adv, y, sample_weight, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
@@ -163,8 +123,7 @@ class RSRModel(keras.Model):
         return self._results(x, y, logits, loss, sample_weight)
 
     def test_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = tf.cast(x, tf.float32)
+        x, y, sample_weight = self.unpacked_batch(data)
         logits, loss = self._loss(x, lambda: self.perturb(x, y), y, sample_weight, training=False)
         return self._results(x, y, logits, loss, sample_weight)
 
@@ -173,14 +132,14 @@ class RSRModel(keras.Model):
 
         Args:
             x: float32 `(n, h, w, c)` in [0,1].
-            y: labels, class numbers or one-hot.
+            y: labels, in the form that the compiled loss takes.
 
         Returns:
             Adversarial images, float32 `(n, h, w, c)`.
         """
         model_fn = functools.partial(self, training=False)
-        labels = self.objective.attacked_labels(model_fn, x, y)
-        return self.attack(model_fn, x, labels, seed=self.seed_generator)
+        y = tf.convert_to_tensor(y)
+        return self.attacked(model_fn, x, self.objective.attacked_labels(model_fn, x, y), y)
 
     def _loss(self, x, perturbed, y, sample_weight, *, training):
         """Run the network on clean and adversarial images, and apply the objective.
@@ -218,8 +177,7 @@ class RSRModel(keras.Model):
         logits = self(x_adv, training=training)
         loss = self.compute_loss(x_adv, y, logits, sample_weight, training=training)
         self.adversarial_loss.update_state(_unscaled(loss) - self._regularization(), tf.shape(x_adv)[0])
-        correct = tf.argmax(logits, axis=-1) == class_indices(y, classes=logits.shape[-1])
-        self.adversarial_accuracy.update_state(correct)
+        self.compilation.adversarial_metrics.update_state(y, logits, sample_weight)
         return ForwardPass(logits, loss)
 
     def _regularization(self):
@@ -265,6 +223,7 @@ class RSRModel(keras.Model):
             **self.objective.get_config(),
             "warmup_steps": self.warmup_steps,
             "proximal_lasso": self.proximal_lasso,
+            "batch_norm_momentum": self.batch_norm_momentum,
             "seed": self.seed,
         }
 
@@ -277,8 +236,3 @@ class RSRModel(keras.Model):
 def _unscaled(loss):
     """Undo the division by the number of replicas in `compute_loss`: metrics report the loss itself."""
     return loss * tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def _unpack(tensors):
-    """Return the tensor of a list with one entry, so that the model is called with a tensor, and not with a list."""
-    return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors

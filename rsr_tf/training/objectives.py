@@ -10,13 +10,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rsr_tf.choices import LABEL_SOURCES
+from rsr_tf.training.compiled import Head
 
 
 class ForwardPass(NamedTuple):
     """Output of the network for one kind of images of a batch.
 
     Args:
-        logits: float `(n, classes)`.
+        logits: float `(n, k)`, the outputs.
         loss: float scalar, the compiled loss including the regularization losses of the layers.
     """
 
@@ -34,6 +35,9 @@ class AdversarialTraining:
         clean_weight: a, in [0, 1]. Defaults to 0.5.
         attack_labels: `"true"` (default), or `"predicted"` to attack the network's own predictions, which avoids label
             leaking.
+
+    Attributes:
+        head: the `Head` of the network, which `RSRModel` sets in `compile`. Until then, classes.
 
     Raises:
         ValueError: for a `clean_weight` outside [0, 1] or unknown `attack_labels`.
@@ -59,6 +63,7 @@ class AdversarialTraining:
             )
         self.clean_weight = float(clean_weight)
         self.attack_labels = attack_labels
+        self.head = Head(outputs=None)
 
     def attacked_labels(self, model_fn, x, y):
         """Return the labels whose loss the attack maximizes.
@@ -66,12 +71,17 @@ class AdversarialTraining:
         Args:
             model_fn: function from images to logits, in inference mode.
             x: float32 `(n, h, w, c)` in [0,1], the clean images.
-            y: the true labels, class numbers or one-hot.
+            y: the true labels, in the form that the compiled loss takes.
 
         Returns:
-            Integers `(n,)`, or probabilities `(n, classes)`.
+            Labels in the form of `y`, whose compiled loss is attacked, or probabilities `(n, classes)`, whose
+            cross-entropy is attacked.
         """
-        return tf.argmax(model_fn(x), axis=-1) if self.attack_labels == "predicted" else y
+        if self.attack_labels == "true":
+            return y
+        labels = self.head.predicted_labels(model_fn(x))
+        one_hot = not self.head.independent and y.shape.rank == 2 and y.shape[-1] == self.head.outputs
+        return tf.one_hot(labels, self.head.outputs) if one_hot else labels
 
     def __call__(self, clean, adversarial, y, sample_weight):
         """Return the loss of a batch; called only with an attack; without one, the loss is the clean loss.
@@ -80,7 +90,7 @@ class AdversarialTraining:
 
         Args:
             clean, adversarial: the `ForwardPass` of each kind of images. During warm-up, both are the clean one.
-            y: the true labels, class numbers or one-hot.
+            y: the true labels, in the form that the compiled loss takes.
             sample_weight: weights of the examples, or `None`; they are part of the losses already.
 
         Returns:

@@ -10,6 +10,8 @@ from helpers import silence, tiny_network
 from linear_networks import linear_classifier, random_images
 
 from rsr_tf import attacks
+from rsr_tf.attacks import FGSM, PGD, cross_entropy, input_gradient
+from rsr_tf.attacks.pgd import ascent_direction
 
 
 @pytest.fixture
@@ -185,3 +187,42 @@ def test_config_of_version_0_2_0_has_no_norm_and_means_linf():
         stored = keras.saving.serialize_keras_object(attack)
         del stored["config"]["norm"]
         assert keras.saving.deserialize_keras_object(stored).norm == "linf"
+
+
+# Networks that are sure, and compute in half precision
+
+
+def sure(x):
+    """Two classes with a margin of about 20 in float16, whose smallest number is 6e-8."""
+    weights = tf.constant(np.outer([1.0, -1.0, 1.0, -1.0], [20.0, -20.0]), tf.float16)
+    return tf.cast(tf.cast(x, tf.float16) @ weights, tf.float32)
+
+
+def test_gradient_that_float16_cannot_hold_still_moves_the_image():
+    x, y = tf.constant([[1.0, 0.5, 0.5, 0.5]]), tf.constant([0])
+    assert not np.any(input_gradient(sure, cross_entropy, x, y))
+    x_adv = PGD(epsilon=0.1, step_size=0.1, steps=1, random_start=False)(sure, x, y)
+    np.testing.assert_allclose(x_adv - x, [[-0.1, 0.1, -0.1, 0.1]], atol=1e-6)
+
+
+def test_direction_is_that_of_the_gradient():
+    def model_fn(x):
+        return x @ tf.constant([[1.0, -1.0], [2.0, 3.0]])
+
+    x, y = tf.constant([[0.1, 0.2], [0.3, 0.9]]), tf.constant([0, 1])
+    gradient = input_gradient(model_fn, cross_entropy, x, y)
+    loss = cross_entropy(y, model_fn(x))
+    np.testing.assert_allclose(ascent_direction(model_fn, cross_entropy, x, y), gradient / loss[:, None], rtol=1e-5)
+
+
+def test_attack_keeps_a_loss_of_its_own_and_takes_that_of_a_training():
+    def other(labels, outputs):
+        return tf.reduce_sum(outputs, -1)
+
+    attack = PGD(steps=3)
+    assert attack.with_loss(other).loss_fn is other
+    assert attack.with_loss(other).steps == 3
+    assert attack.loss_fn is cross_entropy
+    own = PGD(loss_fn=other)
+    assert own.with_loss(cross_entropy) is own
+    assert FGSM().with_loss(other).loss_fn is other

@@ -222,3 +222,8 @@ def test_standard_random_suite_runs_from_the_attacks_to_the_page():
     assert "Square" not in {row["attack"] for row in verdict["attacks"]}
     head = {"network": "exported", "data": "toys", "model": "linear", "sparsity": None, "versions": {}}
     assert verdict_view({**head, **verdict})["suite"] == "standard-random"
+
+
+def test_inputs_that_are_no_images_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"shape \(n, h, w, c\).*`evaluate_whitebox`. Received: shape \(4, 6\)"):
+        run_suite(lambda x: x, np.full((4, 6), 0.5), np.zeros(4, int), epsilon=0.1)

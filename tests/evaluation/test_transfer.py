@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from rsr_tf.attacks.pgd import FGSM, PGD
-from rsr_tf.evaluation import evaluate_transfer
+from rsr_tf.evaluation import Square, evaluate_transfer
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.report.charts import draw_heat_map
 
@@ -229,3 +229,15 @@ def test_attack_without_a_config_keeps_no_state(tmp_path):
     with pytest.raises(ValueError, match="`attack` must have a `get_config`"):
         evaluate_transfer(*arguments, attack=lambda fn, x, labels, *, seed: x, state=tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(("attack", "warned"), [(FGSM(epsilon=0.1), ["flat"]), (Square(queries=2), [])])
+def test_source_without_a_gradient_gets_a_warning_if_the_attack_needs_one(attack, warned, images, labels, caplog):
+    weights = tf.random.stateless_normal((64, 10), (0, 0))
+
+    def sloped(x):
+        return tf.reshape(x, (-1, 64)) @ weights
+
+    sources = {"sloped": sloped, "flat": lambda x: tf.stop_gradient(sloped(x))}
+    evaluate_transfer(sources, {"sloped": sloped}, images, labels, attack=attack, predictions=1)
+    assert [message.split(":")[0] for message in caplog.messages] == warned

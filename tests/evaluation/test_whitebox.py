@@ -141,3 +141,38 @@ def test_attack_starts_from_a_new_random_point_every_time(linear):
     distance = np.abs(first - second)
     assert distance.max() > 0.5 * EPSILON
     assert np.abs(first - images).max() <= EPSILON + 1e-6
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 2), (1, 3, 2, 1)])
+def test_images_of_any_rank_are_attacked(linear, shape):
+    weights, images, labels = linear
+    clean, worst = exact_accuracies(weights, images, labels)
+    scores = evaluate_whitebox(model_fn_of(weights), images.reshape(37, *shape), labels, **ATTACK, repeats=1)
+    assert [scores[name].mean for name in ("clean", "fgsm", "pgd")] == pytest.approx([clean, worst, worst])
+
+
+def test_images_without_a_gradient_are_counted_in_a_warning(linear, caplog):
+    """In half precision the gradient of an image far from the boundary is zero; here that of dark images."""
+    weights, images, labels = linear
+    dark = images[:, 0, 0, 0] < 0.4
+
+    def model_fn(x):
+        return model_fn_of(weights)(tf.where(x[:, :1, :1] < 0.4, tf.stop_gradient(x), x))
+
+    evaluate_whitebox(model_fn, images, labels, **ATTACK, repeats=1)
+    (message,) = caplog.messages
+    assert f"exactly zero on {100 * dark.mean():.1f} % of 37 images" in message
+    assert "half precision" in message
+
+
+def test_network_with_gradients_gets_no_warning(linear, caplog):
+    weights, images, labels = linear
+    evaluate_whitebox(model_fn_of(weights), images, labels, **ATTACK, repeats=1)
+    assert caplog.messages == []
+
+
+def test_network_without_any_gradient_is_evaluated_with_the_warning(linear, caplog):
+    weights, images, labels = linear
+    scores = evaluate_whitebox(lambda x: tf.stop_gradient(model_fn_of(weights)(x)), images, labels, **ATTACK, repeats=1)
+    assert scores["fgsm"].mean == scores["clean"].mean
+    assert "exactly zero on 100.0 % of 37 images" in caplog.text

@@ -1,6 +1,7 @@
 """The contents of `evaluation.json`: statistics of weights and attacked examples."""
 
 import base64
+import dataclasses
 
 import numpy as np
 import pytest
@@ -71,10 +72,45 @@ def test_examples_are_the_images_and_their_attacked_versions(images, labels, con
         assert found["pruned"][name] == np.argmax(logits, axis=-1).tolist()
 
 
-@pytest.mark.parametrize(("images", "count"), [(5, 5), (0, 450)])
-def test_first_test_images_are_attacked_and_zero_takes_all(images, count):
-    config = parse_config({**VALUES, "evaluation": {"images": images}}, source="test")
-    data_set = rsr_tf.data.load("digits")
-    pixels, labels = evaluation_images(data_set, config)
-    np.testing.assert_array_equal(pixels, data_set.test.pixels()[:count])
-    np.testing.assert_array_equal(labels, data_set.test.labels[:count])
+def class_sorted():
+    """A data set as it comes from folders: all test images of a class in a row."""
+    digits = rsr_tf.data.load("digits")
+    order = np.argsort(digits.test.labels, kind="stable")
+    return dataclasses.replace(digits, test=rsr_tf.data.Split(digits.test.images[order], digits.test.labels[order]))
+
+
+def config_of(images):
+    return parse_config({**VALUES, "evaluation": {"images": images}}, source="test")
+
+
+def test_every_class_is_judged_if_the_test_images_are_sorted_by_class():
+    data_set = class_sorted()
+    pixels, labels = evaluation_images(data_set, config_of(100))
+    shares = np.bincount(data_set.test.labels) * 100 / len(data_set.test)
+    np.testing.assert_allclose(np.bincount(labels), shares, atol=1)
+    assert len(pixels) == 100
+
+
+def test_zero_takes_all_test_images_in_their_order():
+    data_set = class_sorted()
+    pixels, labels = evaluation_images(data_set, config_of(0))
+    np.testing.assert_array_equal(pixels, data_set.test.pixels())
+    np.testing.assert_array_equal(labels, data_set.test.labels)
+
+
+def test_results_of_first_images_are_continued_on_first_images():
+    data_set = class_sorted()
+    _, labels = evaluation_images(data_set, config_of(100), {"attack": {"num_images": 100}})
+    np.testing.assert_array_equal(labels, data_set.test.labels[:100])
+    _, labels = evaluation_images(data_set, config_of(100), {"attack": {"selection": "by class"}})
+    assert len(set(labels.tolist())) == 10
+
+
+def test_examples_are_of_many_classes_and_the_same_whatever_was_run_before(config):
+    images, labels = evaluation_images(class_sorted(), config_of(100))
+    model = tiny_network()
+    first = attack_examples({"pruned": model}, images, labels, config)
+    np.random.default_rng().normal()
+    model(images[:3])  # draws noise
+    assert len(set(first["labels"])) >= 6
+    assert attack_examples({}, images, labels, config)["labels"] == first["labels"]

@@ -13,6 +13,7 @@ from helpers import TINY
 import rsr_tf
 from rsr_tf.cli import main
 from rsr_tf.config import load_config
+from rsr_tf.experiment import export_benchmark
 from rsr_tf.experiment.builders import build_network, load_data
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export import benchmark, formats
@@ -147,7 +148,8 @@ def test_latencies_are_compared_within_a_round(measured_once):
     expected = {TITLES[0]: 1 / 3, TITLES[1]: 2 / 4}
     for title, ratio in expected.items():
         for size in ("1", "128"):
-            assert content["speedup"][title][size] == {"median": ratio, "quartiles": [ratio, ratio]}
+            spread = {"median": ratio, "quartiles": [ratio, ratio], "unstable": False}
+            assert content["speedup"][title][size] == spread
 
 
 def test_another_network_is_measured_anew(folder, timed):
@@ -219,3 +221,13 @@ def test_noise_that_does_not_run_deterministically_is_left_out(folder, monkeypat
         path.write_text(path.read_text().replace("deterministic = false", "deterministic = true"))
     for network in measure(folder)["networks"].values():
         assert "SavedModel, noisy" not in network["artefacts"]
+
+
+def test_speedup_of_a_busy_machine_is_marked():
+    times = {("a", "TFLite"): np.array([8.0, 1.0, 9.0, 10.0]), ("b", "TFLite"): np.ones(4)}
+    speedup = {}
+    export_benchmark._add_speedup(speedup, times, "a", "b", size=1)
+    assert speedup["TFLite"]["1"]["unstable"]
+    times["a", "TFLite"] = np.array([8.0, 8.1, 8.2, 8.3])
+    export_benchmark._add_speedup(speedup, times, "a", "b", size=1)
+    assert not speedup["TFLite"]["1"]["unstable"]

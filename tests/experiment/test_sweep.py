@@ -134,8 +134,8 @@ def test_scores_are_those_of_the_attacks_of_the_config(tmp_path):
     assert variant == "noise_off"
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     rsr_tf.prune(model, sparsity=0.3)
-    test = rsr_tf.data.load("digits").test.first(40)
-    right = np.argmax(model(test.pixels(), training=False), axis=-1) == test.labels
+    images, labels = evaluation_images(load_data(config), config)
+    right = np.argmax(model(images, training=False), axis=-1) == labels
     assert scores["clean"]["accuracies"] == pytest.approx([np.mean(right)] * 2)
     assert (scores["pgd"]["num_images"], scores["pgd"]["repeats"]) == (40, 2)
     assert scores["pgd"]["mean"] <= scores["clean"]["mean"]

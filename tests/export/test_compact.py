@@ -247,7 +247,9 @@ def test_archive_runs_no_code(archive, tmp_path, monkeypatch, layer):
     assert not (tmp_path / "was_here").exists()
 
 
-def test_lambda_is_refused(tmp_path):
+def test_lambda_is_refused(tmp_path, monkeypatch):
+    """An archive of version 0.2.0 may have one."""
+    monkeypatch.setattr("rsr_tf.export.compact._check_no_lambda", lambda model: None)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x + 1)])
     rsr_tf.save_compact(model, tmp_path / "network.rsrz")
     with pytest.raises(ValueError, match=r"`path` must be a compact archive.*[Ll]ambda"):
@@ -278,3 +280,31 @@ def test_failed_writing_leaves_the_old_file(archive, noisy_model, monkeypatch):
         rsr_tf.save_compact(noisy_model, archive)
     assert archive.read_bytes() == before
     assert [path.name for path in archive.parent.iterdir()] == [archive.name]
+
+
+@keras.saving.register_keras_serializable("test_compact")
+def doubled(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Lambda(lambda x: 2 * x),
+        keras.layers.TimeDistributed(keras.layers.Lambda(lambda x: 2 * x)),
+        keras.layers.Activation(lambda x: 2 * x),
+        keras.Sequential([keras.Input((3, 4)), keras.layers.Dense(2, activation=lambda x: 2 * x)]),
+    ],
+)
+def test_network_with_a_python_lambda_is_refused_when_it_is_saved(layer, tmp_path):
+    """`load_compact` runs no code of a file."""
+    model = keras.Sequential([keras.Input((3, 4)), layer])
+    with pytest.raises(ValueError, match=r"has a Python lambda, which a compact archive cannot hold.*Received: "):
+        rsr_tf.save_compact(model, tmp_path / "network.rsrz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_registered_function_is_saved_and_loaded(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(doubled)])
+    rsr_tf.save_compact(model, tmp_path / "network.rsrz")
+    np.testing.assert_array_equal(rsr_tf.load_compact(tmp_path / "network.rsrz")(np.ones((1, 4))), np.full((1, 4), 2))

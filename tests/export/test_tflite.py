@@ -291,3 +291,17 @@ def test_tensorflows_own_interpreter_stands_in_for_litert(files, images, monkeyp
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     assert tflite.interpreter_class() is tflite._tensorflow_interpreter
     np.testing.assert_allclose(TFLiteNetwork(files["float32"])(images), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_int8_file_that_cannot_run_is_refused_when_it_is_written(tmp_path):
+    """Activations that are zero on all images get a scale that no interpreter takes."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.SeparableConv2D(16, 3)]
+    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input((16, 16, 3)), *layers])
+    rsr_tf.prune(model, sparsity=0.8)
+    calibration = np.random.default_rng(0).uniform(size=(32, 16, 16, 3))
+    with pytest.raises(ValueError, match=r"cannot run as this TFLite file.*prune less, or export float32: failed"):
+        export_tflite(model, tmp_path / "int8.tflite", calibration=calibration)
+    assert list(tmp_path.iterdir()) == []

@@ -49,3 +49,33 @@ def test_frozen_block_keeps_its_statistics_and_uses_them(images):
     before = np.array(block.normalization.moving_mean)
     np.testing.assert_allclose(block(images, training=True), block(images, training=False), atol=1e-6)
     np.testing.assert_array_equal(block.normalization.moving_mean, before)
+
+
+def flags(block):
+    return block.trainable, block.convolution.trainable, block.normalization.trainable
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], (True, True, True)),
+        (["block"], (False, False, False)),
+        (["normalization"], (True, True, False)),
+        (["convolution"], (True, False, True)),
+        (["convolution", "normalization"], (True, False, False)),
+    ],
+)
+def test_frozen_parts_stay_frozen_in_config_and_file(names, expected, tmp_path):
+    model = tiny_network()
+    block = model.layers[1]
+    for name in names:
+        (block if name == "block" else getattr(block, name)).trainable = False
+    assert flags(type(block).from_config(block.get_config())) == expected
+    model.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    assert flags(loaded.layers[1]) == expected
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+
+
+def test_config_of_a_block_that_is_trained_has_no_new_key():
+    assert "frozen" not in tiny_network().layers[1].get_config()

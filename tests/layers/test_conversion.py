@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import compiled, silence
+from helpers import compiled, silence, tiny_network
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers
@@ -252,3 +252,42 @@ def test_copy_in_float32_keeps_adapted_statistics(images):
     normalize.adapt(images)
     model = keras.Sequential([keras.Input((8, 8, 1)), normalize])
     np.testing.assert_allclose(in_float32(model)(images).numpy().std(), 1, atol=1e-3)
+
+
+def frozen_network():
+    """Build a stock network with a frozen layer, a frozen nested model and a frozen part of a composite layer."""
+    inputs = keras.Input((8, 6))
+    nested = keras.Sequential([keras.Input((8, 6)), keras.layers.Conv1D(6, 3, padding="same")], name="nested")
+    attention = keras.layers.MultiHeadAttention(2, 3, name="attention")
+    x = nested(keras.layers.Dense(6, name="first")(inputs))
+    x = keras.layers.BatchNormalization(name="normalization")(attention(x, x))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(keras.layers.Flatten()(x)))
+    for layer in (model.get_layer("first"), nested, attention.output_dense):
+        layer.trainable = False
+    return model
+
+
+@pytest.mark.parametrize("change", [rsr_tf.strip, lambda model: rsr_tf.add_noise(model, kind="none"), in_float32])
+def test_frozen_layers_stay_frozen_nested_ones_included(change):
+    model = frozen_network()
+    names = [variable.path for variable in model.trainable_variables]
+    assert len(names) == 6 + 2 + 2  # of attention without its last projection, normalization and the last layer
+    assert [variable.path for variable in change(model).trainable_variables] == names
+
+
+def test_frozen_parts_of_a_block_stay_frozen_with_noise_and_without(noisy_model):
+    noisy_model.layers[1].normalization.trainable = False
+    stripped = rsr_tf.strip(noisy_model)
+    assert [layer.trainable for layer in stripped.layers[1:4]] == [True, False, True]
+    quiet = tiny_network(noise="none")
+    quiet.layers[1].normalization.trainable = False
+    noisy = rsr_tf.add_noise(quiet).layers[1]
+    assert (noisy.convolution.trainable, noisy.normalization.trainable) == (True, False)
+
+
+def test_copy_in_float32_leaves_words_and_whole_numbers_alone():
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b"])
+    model = keras.Sequential([keras.Input((2,), dtype="string"), lookup, keras.layers.Embedding(3, 2, dtype="float16")])
+    copy = in_float32(model)
+    assert [layer.compute_dtype for layer in copy.layers[1:]] == [lookup.compute_dtype, "float32"]
+    assert copy(tf.constant([["a", "b"]])).dtype == "float32"

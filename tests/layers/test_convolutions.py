@@ -106,3 +106,13 @@ def test_kernel_constraints_still_hold_beside_the_mask():
     for kernel in prunable_kernels(model).values():
         assert np.min(kernel.kernel) >= 0
         assert not np.any(np.array(kernel.kernel)[~np.array(kernel.mask)])
+
+
+@pytest.mark.parametrize("make", [rsr_tf.NoisyConv2D, rsr_tf.NoisyConvBlock, rsr_tf.NoisySeparableConv2D])
+def test_whole_numbers_are_taken_as_floats(make):
+    """Converted to the type of uint8 pixels, every weight would be 0, 1 or 255."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), "uint8")
+    layer = make(4, 3, noise="none")
+    outputs = layer(pixels)
+    assert np.std(outputs) > 1
+    np.testing.assert_array_equal(outputs, layer(pixels.astype("float32")))

@@ -42,3 +42,13 @@ def test_layer_without_a_bias_has_none():
     x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
     np.testing.assert_allclose(layer(x), x @ np.array(layer.kernel), atol=1e-5)
     assert layer.bias is None
+
+
+def test_whole_numbers_are_taken_as_the_stock_layer_takes_them():
+    counts = np.random.default_rng(0).integers(0, 5, (2, 6))
+    model = keras.Sequential([keras.Input((6,), dtype="int64"), keras.layers.Dense(4)])
+    expected = model(counts)
+    for same in (rsr_tf.add_noise(model, kind="none"), rsr_tf.strip(model)):
+        np.testing.assert_allclose(same(counts), expected, rtol=1e-5)
+    rsr_tf.prune(model, gamma=1e-6)
+    np.testing.assert_allclose(model(counts), expected, rtol=1e-5)

@@ -333,3 +333,21 @@ def test_layer_to_exclude_that_is_not_there_is_refused_before_training(data):
 def test_impossible_combinations_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         rsr_tf.PruningCallback(**options)
+
+
+@pytest.mark.slow
+def test_pruning_that_restored_weights_undo_is_reported(images, labels, caplog):
+    stopping = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=3, restore_best_weights=True)
+    model = compiled(tiny_network(noise="none"))
+    pruning = rsr_tf.PruningCallback(sparsity=0.5, epoch=1)
+    model.fit(images, labels, epochs=3, verbose=0, callbacks=[stopping, pruning])
+    assert rsr_tf.sparsity(model) == 0
+    assert "pruning was undone: the sparsity is 0.00 % after 50.00 %" in caplog.text
+    assert "start_from_epoch" in caplog.text
+
+
+@pytest.mark.slow
+def test_pruning_that_holds_is_not_reported_as_undone(images, labels, caplog):
+    model = compiled(tiny_network(noise="none"))
+    model.fit(images, labels, epochs=2, verbose=0, callbacks=[rsr_tf.PruningCallback(sparsity=0.5)])
+    assert "undone" not in caplog.text

@@ -123,6 +123,15 @@ def test_previous_checkpoint_survives_a_full_disk(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_checkpoint_that_a_kill_left_behind_is_removed_by_the_restart(tmp_path):
+    model = linear_model()
+    save(tmp_path, model, epoch=1)
+    (tmp_path / "train-0001.keras").write_bytes(b"the one before")
+    (tmp_path / "finetune-0001.keras").write_bytes(b"of another stage")
+    assert Checkpoint(tmp_path, "train").restore(model) == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"train-0002.keras", "finetune-0001.keras"}
+
+
 def test_checkpoint_takes_the_place_of_the_previous_one(tmp_path):
     (tmp_path / "train-0001.keras").write_bytes(b"the previous one")
     (tmp_path / "finetune-0001.keras").write_bytes(b"of another stage")

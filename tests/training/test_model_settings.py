@@ -142,5 +142,5 @@ def test_fit_refuses_labels_that_have_no_logit(images, labels):
 
 
 def test_fit_refuses_a_data_set_without_labels(images):
-    with pytest.raises(ValueError, match=r"`x` must be a data set of \(images, labels, ...\). Received: TensorSpec"):
+    with pytest.raises(ValueError, match=r"`x` must give batches of \(images, labels, ...\). Received: "):
         rsr_model().fit(tf.data.Dataset.from_tensor_slices(images).batch(4))
