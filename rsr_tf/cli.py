@@ -99,7 +99,10 @@ def prune(config, overrides, output):
 )
 @click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
 def evaluate(config, overrides, output, other, suite, network, images):
-    """Attack the networks of a run. CONFIG may also be the folder of a SavedModel."""
+    """Attack the networks of a run.
+
+    CONFIG may also be the folder of a SavedModel that you trust: its graph is code, which can read and write files.
+    """
     if (network or images) and not suite:
         raise click.UsageError("--network and --images require --suite")
     if (Path(config) / "saved_model.pb").exists():
@@ -199,8 +202,9 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
 def zoo(network, tier, images, columns, group, overrides, output):
     """Attack a finished network by ZOO, which uses its scores only.
 
-    NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel. An upper bound of the time
-    is printed first. A stopped attack resumes; a call with more images and the same --group reuses those with fewer.
+    NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel that you trust. An upper
+    bound of the time is printed first. A stopped attack resumes; a call with more images and the same --group reuses
+    those with fewer.
     """
     _start_tensorflow()
     from rsr_tf import experiment
@@ -234,8 +238,8 @@ def zoo(network, tier, images, columns, group, overrides, output):
 def transfer(networks, images, steps, eot_samples, overrides, output):
     """Evaluate images crafted on each of several finished networks on all of them.
 
-    NETWORKS are run folders, for their pruned networks, .keras files in run folders, or SavedModels. A stopped
-    evaluation resumes.
+    NETWORKS are run folders, for their pruned networks, .keras files in run folders, or SavedModels that you trust. A
+    stopped evaluation resumes.
     """
     _start_tensorflow()
     from rsr_tf import experiment

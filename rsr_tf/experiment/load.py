@@ -50,7 +50,8 @@ def open_finished(path, overrides=()):
     """Open a finished network.
 
     Args:
-        path: a run folder, for its pruned network, a `.keras` file in one, or a SavedModel that `rsr` exported.
+        path: a run folder, for its pruned network, a `.keras` file in one, or a SavedModel that `rsr` exported and
+            that you trust, as its graph is code.
         overrides: changes to the stored config, such as `"data.directory=FOLDER"`; see `rsr_tf.config.load_config`.
 
     Returns:
@@ -156,7 +157,9 @@ def variants(model):
 
 
 def open_saved_model(path):
-    """Load the endpoints of a SavedModel, and the metadata that `rsr export` writes.
+    """Load the endpoints of a SavedModel that you trust, and the metadata that `rsr export` writes.
+
+    Its graph is code, which TensorFlow runs: it can read and write files.
 
     Args:
         path: folder of the SavedModel.

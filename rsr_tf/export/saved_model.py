@@ -19,8 +19,9 @@ METADATA = "rsr_tf.json"
 """Name of the file in the SavedModel folder with the noise policy and other metadata."""
 
 NOISE_POLICY = (
-    "serving_default draws new weight noise at every call and is seeded anew by the operating system in every process: "
-    "neither the noise of training nor that of an earlier start can be replayed. serve_deterministic has no noise."
+    "serving_default draws new weight noise at every call, seeded anew each time with 191 bits from the operating "
+    "system (/dev/urandom): noise that was seen, in training or in earlier calls, tells nothing about that of later "
+    "calls. The images of one call share one draw. serve_deterministic has no noise."
 )
 
 
@@ -34,8 +35,8 @@ def export_saved_model(model, path, *, metadata=None, overwrite=False):
     attributes take a dict by these names. `tf.saved_model.load` does not need this package. Variables that both
     networks share, that is all but noise scales and masks, are stored once.
 
-    The noise has no seed, so `serve` does not run in a process with TensorFlow's op determinism enabled;
-    `serve_deterministic` does.
+    `serve` reads the seed of its noise from `/dev/urandom` at every call, also with TensorFlow's op determinism. It
+    does not run on systems without that file, such as Windows, nor compiled by XLA; `serve_deterministic` does.
 
     Args:
         model: a functional or Sequential model, noisy or stock, or an `RSRModel`.

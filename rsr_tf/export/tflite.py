@@ -16,6 +16,7 @@ from rsr_tf.errors import first_line
 from rsr_tf.export.signatures import arranged, input_specs, output_names
 from rsr_tf.files import replacing
 from rsr_tf.layers.conversion import in_float32, strip, with_fresh_noise
+from rsr_tf.layers.noisy_layer import TFLITE
 
 
 def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
@@ -29,8 +30,8 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
         model: a functional or Sequential Keras model with one input and one output, noisy or stock.
         path: string or path of the file to write. An existing file is replaced atomically.
         noise: bool. `False` exports the network without noise (`rsr_tf.strip`). `True` exports the noisy network:
-            TFLite draws new noise at every call, seeded by the operating system in every interpreter. Defaults to
-            `False`.
+            TFLite draws new noise at every call, but from a seed of 32 bits per process, so that who sees noise can
+            foretell all that follows. Defaults to `False`.
         calibration: training images `(n, h, w, c)` as the model takes them; a few hundred are enough. With them the
             weights and all layers between pixels and logits are int8 (full integer quantization after training),
             except for operations without an int8 kernel in TFLite, such as a sine, which stay float32. Defaults to
@@ -60,7 +61,7 @@ def export_tflite(model, path, *, noise=False, calibration=None, sparse=False):
         calibration = _checked_calibration(calibration, spec)
         if noise or sparse:
             raise ValueError(f"`calibration` must be None with `noise` or `sparse`. Received: {noise=}, {sparse=}")
-    network = in_float32(with_fresh_noise(model) if noise else strip(model))
+    network = in_float32(with_fresh_noise(model, TFLITE) if noise else strip(model))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(network, spec, name)], tf.Module())
     converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if sparse else []
     if calibration is not None:

@@ -26,8 +26,8 @@ class NoisyConvBlock(keras.layers.Layer):
         noise: granularity of the noise scale `alpha`: `"channel"` (as in the paper), `"layer"`, `"element"`, or
             `"none"`. Defaults to `"channel"`.
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
-        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
-            Defaults to `None`.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that nobody can foresee or
+            repeat. Defaults to `None`.
         frozen: names of the parts that are not trained, of `"convolution"` and `"normalization"`. Defaults to `None`:
             both are trained if the block is `trainable`.
 

@@ -131,11 +131,13 @@ def strip(model, *, fold=False):
     return _rebuild(model, convert)
 
 
-def with_fresh_noise(model):
-    """Copy a network with noise that differs in every process, whatever its seed was; for export.
+def with_fresh_noise(model, source=FRESH):
+    """Copy a network with noise from the operating system, whatever its seed was; for export.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
+        source: `"fresh"` for noise that nobody can foresee, or `"tflite"` for the weaker noise that TFLite can draw.
+            Defaults to `"fresh"`.
 
     Returns:
         A functional `keras.Model`, not compiled.
@@ -146,7 +148,7 @@ def with_fresh_noise(model):
 
     def convert(layer):
         if isinstance(layer, NoisyConvBlock | WeightNoise):
-            return [(layer, clone_layer(layer, seed=FRESH))]
+            return [(layer, clone_layer(layer, seed=source))]
         return [(layer, clone_layer(layer))]
 
     return _rebuild(model, convert)

@@ -62,8 +62,8 @@ class NoisyConv2D(NoisyConvolution, keras.layers.Conv2D):
         noise: granularity of the noise scale `alpha`: `"channel"` (as in the paper), `"layer"`, `"element"`, or
             `"none"`. Defaults to `"channel"`.
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
-        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
-            Defaults to `None`.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that nobody can foresee or
+            repeat. Defaults to `None`.
 
     Raises:
         ValueError: if `noise` is unknown or `noise_scale` is negative.

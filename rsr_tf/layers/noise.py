@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from rsr_tf.choices import NOISE_KINDS
 
+SECRET_BYTES = 24
+SECRET_BITS = SECRET_BYTES * np.log2(254)
+"""Bits from the operating system in one call of an exported network, 191.7."""
 KINDS = NOISE_KINDS
 """Granularity of `alpha`: per filter (as in the paper), per layer, per weight (PNI, He et al. 2019), or no noise."""
 
@@ -103,10 +106,35 @@ def masked_kernel(kernel, mask):
 
 
 def unseeded_normal(shape):
-    """Draw standard normal numbers that are different in every process, for exported networks.
+    """Draw standard normal numbers that nobody can foresee, for exported networks.
 
-    With both seeds zero, the operation seeds itself from the operating system, regardless of any global seed at the
-    time of export. `tf.random.normal` would store that seed in the graph.
+    Every call of the traced function reads 24 bytes with `SECRET_BITS` bits from the operating system, and draws all
+    noise of this call with them. Nothing is kept between two calls, so noise that was seen says nothing about noise to
+    come. No seed of the program or of TensorFlow has a part in it.
+
+    The numbers of one call come from Philox, a good generator but no cipher: with some 2^64 trials, who sees some of
+    them can find the others of the same call, which is over by then.
+
+    Args:
+        shape: tuple of static dimensions.
+
+    Returns:
+        A float32 tensor of that shape.
+
+    Raises:
+        tf.errors.NotFoundError: when run, on a system without `/dev/urandom`, such as Windows.
+    """
+    secret, number = _secret_of_this_call()
+    counter = secret[1:] + tf.constant([0, number], tf.uint64)  # far enough apart for any kernel
+    philox = tf.random.Algorithm.PHILOX.value
+    return tf.raw_ops.StatelessRandomNormalV2(shape=list(shape), key=secret[:1], counter=counter, alg=philox)
+
+
+def tflite_normal(shape):
+    """Draw standard normal numbers with the one operation that TFLite can run; who sees two can find all others.
+
+    With both seeds zero, the operation seeds itself from the operating system, regardless of any seed at the time of
+    export, but with 32 bits for the whole process. All later numbers follow from them.
 
     Args:
         shape: tuple of static dimensions.
@@ -115,3 +143,30 @@ def unseeded_normal(shape):
         A float32 tensor of that shape.
     """
     return tf.raw_ops.RandomStandardNormal(shape=list(shape), dtype=tf.float32, seed=0, seed2=0)
+
+
+def _secret_of_this_call():
+    """Return the secret of the current call, and how many draws of the call have used it.
+
+    A graph reads it once, as reading takes longer than drawing. The branches and loops in it are graphs themselves.
+    """
+    if tf.executing_eagerly():
+        return _words_of_operating_system(), 0
+    graph = tf.compat.v1.get_default_graph()
+    draws = graph.get_collection_ref("rsr_tf_secrets_of_draws")  # begins as a copy of the outer graph's
+    own = [secret for secret in draws if secret.graph is graph]
+    secret = own[0] if own else _words_of_operating_system()
+    draws.append(secret)
+    return secret, len(own)
+
+
+def _words_of_operating_system():
+    """Return three uint64 words from `/dev/urandom`, read anew whenever the graph runs.
+
+    All operations that TensorFlow seeds by itself share one seed of 32 bits per process, so the words come from a file.
+    `tf.io.read_file` does not end there, and being stateless it is computed only once when the graph is optimized. A
+    dataset of lines has neither fault. A line is without the bytes 10 and 13, which costs 0.011 bits per byte.
+    """
+    lines = tf.data.TextLineDataset("/dev/urandom", buffer_size=1024)
+    line = lines.filter(lambda line: tf.strings.length(line) >= SECRET_BYTES).take(1).get_single_element()
+    return tf.bitcast(tf.io.decode_raw(tf.strings.substr(line, 0, SECRET_BYTES), tf.int64), tf.uint64)

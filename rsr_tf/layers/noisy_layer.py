@@ -7,10 +7,19 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.keras_internals import unlocked
-from rsr_tf.layers.noise import alpha_shape, check_kind, masked_kernel, noise_std, noisy_kernel, unseeded_normal
+from rsr_tf.layers.noise import (
+    alpha_shape,
+    check_kind,
+    masked_kernel,
+    noise_std,
+    noisy_kernel,
+    tflite_normal,
+    unseeded_normal,
+)
 
-FRESH = "fresh"
-"""Value of `seed` for noise that differs in every process and cannot be reproduced; for export, not for training."""
+FRESH, TFLITE = "fresh", "tflite"
+UNSEEDED = {FRESH: unseeded_normal, TFLITE: tflite_normal}
+"""Values of `seed` for noise from the operating system, which cannot be reproduced; for export, not for training."""
 
 
 class KernelRole(NamedTuple):
@@ -52,8 +61,8 @@ class WeightNoise:
     Args:
         noise: granularity of `alpha`, one of `rsr_tf.layers.noise.KINDS`. Defaults to `"channel"`, as in the paper.
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
-        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that differs in every process.
-            Defaults to `None`.
+        seed: integer, `None` for a random seed per layer, or `"fresh"` for noise that nobody can foresee or
+            repeat. Defaults to `None`.
 
     Raises:
         ValueError: if `noise` is unknown or `noise_scale` is negative.
@@ -91,7 +100,7 @@ class WeightNoise:
         self.noise = noise
         self.noise_scale = float(noise_scale)
         self.seed = seed
-        self.seed_generator = None if seed == FRESH else keras.random.SeedGenerator(seed)
+        self.seed_generator = None if seed in (FRESH, TFLITE) else keras.random.SeedGenerator(seed)
         for role in self.kernel_roles:
             setattr(self, role.attribute("alpha"), None)
             setattr(self, role.attribute("mask"), None)
@@ -179,7 +188,7 @@ class WeightNoise:
 
     def _standard_normal(self, shape):
         if self.seed_generator is None:
-            return unseeded_normal(shape)
+            return UNSEEDED[self.seed](shape)
         return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
 
     def _named_state(self):

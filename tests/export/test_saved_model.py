@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -116,10 +117,55 @@ def test_weights_under_a_mask_that_are_not_zero_are_kept_for_each_signature(nois
 
 
 @pytest.mark.slow
+def test_calls_in_one_graph_draw_different_noise(exported, images):
+    """As attacks that average over the noise make them; the parts of a graph that do the same may not be merged."""
+    loaded = tf.saved_model.load(str(exported[0] / "saved_model"))
+
+    @tf.function
+    def calls():
+        return tf.stack([loaded.serve(images) for _ in range(3)]), tf.map_fn(
+            lambda _: loaded.serve(images), tf.zeros(3)
+        )
+
+    answers = np.concatenate([answer for _ in range(2) for answer in calls()])
+    assert len({answer.tobytes() for answer in answers}) == 12
+
+
+@pytest.mark.slow
+def test_requests_at_the_same_time_get_different_noise(exported, images):
+    loaded = tf.saved_model.load(str(exported[0] / "saved_model"))
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: loaded.serve(images).numpy().tobytes(), range(100)))
+    assert len(set(answers)) == 100
+
+
+@pytest.mark.slow
+def test_session_of_tensorflow_1_as_in_older_servers_draws_noise(exported, images):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(exported[0] / "saved_model"))
+        signature = graph.signature_def["serving_default"]
+        ((_, pixels),), ((_, logits),) = signature.inputs.items(), signature.outputs.items()
+        answers = {session.run(logits.name, {pixels.name: images}).tobytes() for _ in range(10)}
+    assert len(answers) == 10
+
+
+@pytest.mark.slow
+def test_without_random_numbers_of_the_operating_system_noise_is_refused(noisy_model, images, tmp_path):
+    """A name of the same length stands for the file that Windows lacks."""
+    rsr_tf.export_saved_model(noisy_model, tmp_path / "saved_model")
+    graph = tmp_path / "saved_model" / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes().replace(b"/dev/urandom", b"/dev/missing"))
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    with pytest.raises(tf.errors.NotFoundError, match="/dev/missing"):
+        loaded.serve(images)
+    np.testing.assert_allclose(loaded.serve_deterministic(images), rsr_tf.strip(noisy_model)(images), atol=1e-5)
+
+
+@pytest.mark.slow
 def test_noise_policy_lies_beside_the_network(exported):
     metadata = json.loads((exported[0] / "saved_model" / "rsr_tf.json").read_text())
     assert metadata["noisy"] is True
-    assert "seeded anew" in metadata["noise_policy"]
+    assert "seeded anew each time with 191 bits from the operating system" in metadata["noise_policy"]
     assert metadata["classes"] == ["a"]
 
 
