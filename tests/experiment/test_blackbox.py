@@ -178,7 +178,12 @@ SAVED_MODELS = {
     "two inputs": (None, [tf.TensorSpec((None, 8, 8, 1))] * 2, "must take one input. Received: a, b"),
     "a batch of one": (None, [tf.TensorSpec((1, 8, 8, 1))], "does not take images of shape"),
     "too few classes": (None, [tf.TensorSpec((None, 8, 8, 1))], r"of at least the 10 classes .* Received: \(3,\)"),
-    "a dict of outputs": (None, [tf.TensorSpec((None, 8, 8, 1))], r"of at least the 10 classes .* Received: \(3,\)"),
+    "a dict of outputs": (None, [tf.TensorSpec((None, 8, 8, 1))], "must have one output. Received: 2 outputs"),
+    "uint8 pixels": (
+        None,
+        [tf.TensorSpec((None, 8, 8, 1), tf.uint8)],
+        "cannot evaluate the SavedModel .*: `model` must take floating-point inputs.* Received: inputs of type uint8",
+    ),
 }
 
 
@@ -189,10 +194,10 @@ def test_saved_model_that_does_not_fit_is_one_line(wrong, tmp_path):
 
     def serve(a, b=None):
         logits = tf.reshape(a, (-1, 64))[:, :3]
-        return {"logits": logits} if "dict" in wrong else logits
+        return {"logits": logits, "features": logits} if "dict" in wrong else logits
 
     inputs = signature or [tf.TensorSpec((None, 8, 8, 1))]
-    named = [tf.TensorSpec(spec.shape, name=name) for spec, name in zip(inputs, "ab", strict=False)]
+    named = [tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(inputs, "ab", strict=False)]
     module.serve = tf.function(serve if len(named) == 2 else lambda a: serve(a), input_signature=named)
     tf.saved_model.save(module, tmp_path / "model", signatures=module.serve)
     if metadata:
