@@ -3,9 +3,9 @@
 There are two families, see `rsr_tf.attacks.base.Attack`:
 
 - Attacks within a fixed epsilon (`PGD`, `FGSM`, `EOTPGD`, `APGD`, `Square`, `HopSkipJump`) are objects that are called
-  as `attack(model_fn, x, labels, *, seed=None) -> x_adv`, where `model_fn` maps pixels in [0,1] to logits. They also have
-  `name`, `description`, `uses_gradients`, `cost()` and `get_config()`. Any function with the same signature can be used
-  for training.
+  as `attack(model_fn, x, labels, *, seed=None) -> x_adv`, where `model_fn` maps pixels in [0,1] to logits. They also
+  have `name`, `description`, `uses_gradients`, `cost()` and `get_config()`. Any function with the same signature can be
+  used for training.
 - Attacks of minimum norm (`zoo_attack`) search for the nearest image of another class and return its distance.
 """
 

@@ -42,6 +42,7 @@ def verdict_view(verdict):
         "sentences": claim_sentences(verdict),
         "networks": network_rows(verdict),
         "random": verdict["parameters"]["random"]["noise_on"],
+        "frozen": bool(verdict.get("frozen")),
         "predictions": verdict["parameters"]["predictions"],
         "failed": [check for check in verdict["checks"] if not check["passed"]],
         "checks": verdict["checks"],
@@ -140,16 +141,22 @@ def _noise_state(verdict, target):
 
 
 def network_rows(verdict):
-    """Return each network without an attack and under the worst one, by majority and by single predictions."""
-    claim = verdict["claim"]
+    """Return each network without an attack and under the worst one, by majority and by single predictions.
+
+    The last row is that of the noise frozen to one draw, if the verdict has it; the claim is never about it.
+    """
+    claim, frozen = verdict["claim"], verdict.get("frozen")
+    found = {noise_of(verdict, name): (name, scores) for name, scores in verdict["by_noise"].items()}
+    if frozen:
+        found[labels.NOISE_FROZEN] = (None, frozen)
     return [
         {
-            "noise": noise_of(verdict, name),
-            "clean": found["clean"],
-            "worst_case": found["worst_case"],
+            "noise": label,
+            "clean": scores["clean"],
+            "worst_case": scores["worst_case"],
             "claim": claim["measure"] if claim["noise"] == name else None,
         }
-        for name, found in verdict["by_noise"].items()
+        for label, (name, scores) in found.items()
     ]
 
 
@@ -174,7 +181,7 @@ def attack_table(verdict):
 
 
 def _source_label(verdict, source):
-    return labels.ORIGINS[labels.RESCALED] if source == "rescaled" else noise_of(verdict, source)
+    return labels.SOURCES.get(source) or noise_of(verdict, source)
 
 
 def settings(parameters):
@@ -204,6 +211,9 @@ def facts(verdict):
         ("test images", f"{parameters['num_images']}, drawn with seed {parameters['seed']}"),
         ("predictions", f"{parameters['predictions']} for each image by a network with noise, 1 by one without"),
         ("batch size", f"{parameters['batch_size']}"),
-        ("noise", f"{', '.join(noise)}; standard deviation of the logits over calls, relative to that over classes"),
+        (
+            "noise",
+            f"{', '.join(noise)}; largest standard deviation of the logits over calls, relative to that over classes",
+        ),
         ("versions", ", ".join(f"{name} {version}" for name, version in verdict["versions"].items())),
     ]
