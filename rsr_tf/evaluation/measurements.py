@@ -1,6 +1,6 @@
 """What a suite measures before it attacks. Every measurement is a step of the state, so it is made once."""
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -83,7 +83,7 @@ def measure(state, networks, images, labels, *, epsilon, batch_size, seed):
     }
     measured = Measured(noise, along_path, first["logits"], first["zeros"], queries=None)
     options["random"] = measured.random[NOISE_ON]
-    found = state.once("queries", lambda: probes.ask_queries(networks[NOISE_ON], images, labels, **options)._asdict())
+    found = state.once("queries", lambda: asdict(probes.ask_queries(networks[NOISE_ON], images, labels, **options)))
     return replace(measured, queries=probes.Queries(**found))
 
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -169,7 +168,8 @@ def _ratio(noise, scale):
     return float(noise / scale) if scale > 0 else float(noise > 0)
 
 
-class Queries(NamedTuple):
+@dataclass(frozen=True)
+class Queries:
     """What an attack by scores sees of a network.
 
     Args:

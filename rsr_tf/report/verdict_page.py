@@ -3,7 +3,7 @@
 from rsr_tf.choices import SUITES
 from rsr_tf.report import labels
 from rsr_tf.report.labels import fraction, network_label, percent
-from rsr_tf.report.verdict_charts import attack_chart, epsilon_curve
+from rsr_tf.report.verdict_charts import attack_chart, epsilon_curve, origin_of
 
 WITH_NOISE = {"on": "With noise on, ", "off": "With noise off, ", "none": ""}
 """How a sentence on a network opens, by the keys of `rsr_tf.report.labels.NOISE`."""
@@ -43,6 +43,7 @@ def verdict_view(verdict):
         "networks": network_rows(verdict),
         "random": verdict["parameters"]["random"]["noise_on"],
         "frozen": bool(verdict.get("frozen")),
+        "transfer": any(origin_of(row) == labels.TRANSFER for row in verdict["attacks"]),
         "predictions": verdict["parameters"]["predictions"],
         "failed": [check for check in verdict["checks"] if not check["passed"]],
         "checks": verdict["checks"],
@@ -213,7 +214,7 @@ def facts(verdict):
         ("batch size", f"{parameters['batch_size']}"),
         (
             "noise",
-            f"{', '.join(noise)}; largest standard deviation of the logits over calls, relative to that over classes",
+            f"{', '.join(noise)}; standard deviation of the logits over calls, relative to that over classes",
         ),
         ("versions", ", ".join(f"{name} {version}" for name, version in verdict["versions"].items())),
     ]

@@ -31,9 +31,7 @@ def test_network_with_a_known_draw_is_attacked_and_answers_once(noisy_model, ima
     found = attack_frozen(runner, {"suite": "quick", "seed": 0})
     assert found["clean"]["predictions"] == found["worst_case"]["predictions"] == 1
     assert found["worst_case"]["accuracy"] <= found["clean"]["accuracy"]
-    assert (
-        found["worst_case"]["mean"] == found["worst_case"]["accuracy"]
-    )  # one draw: nothing differs when it answers again
+    assert found["worst_case"]["mean"] == found["worst_case"]["accuracy"]  # one draw, twice
     assert {row["crafted_on"] for row in found["attacks"]} == {"noise_frozen"}
     assert runner.results == []
 

@@ -137,11 +137,11 @@ def ask(model_fn, images, labels, random=False):
 
 
 def test_every_query_changes_the_score_of_a_linear_network(images, labels):
-    seen, hidden = ask(linear, images, labels)
-    assert len(seen) > 50
-    assert seen.mean() > 0.95
-    assert not hidden.any()
-    assert not ask(linear, images, labels).blind
+    found = ask(linear, images, labels)
+    assert len(found.seen) > 50
+    assert found.seen.mean() > 0.95
+    assert not found.hidden.any()
+    assert not found.blind
 
 
 def test_no_query_changes_a_score_that_gives_only_a_constant_class(images, labels):

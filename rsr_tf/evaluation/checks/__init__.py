@@ -66,7 +66,8 @@ def _gradients_repeat(evidence):
 
 
 def _queries(evidence):
-    return None if evidence.queries is None else scores_change_with_the_image(*evidence.queries)
+    queries = evidence.queries
+    return None if queries is None else scores_change_with_the_image(queries.seen, queries.hidden)
 
 
 def _scores(evidence):
