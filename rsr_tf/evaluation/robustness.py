@@ -16,7 +16,7 @@ from rsr_tf.evaluation.measurements import Measured, measure
 from rsr_tf.evaluation.model_fn import rescaled, with_gradient_path
 from rsr_tf.evaluation.runner import AttackRunner
 from rsr_tf.evaluation.state import State, derived_seed
-from rsr_tf.evaluation.substitute import train_substitute
+from rsr_tf.evaluation.substitute import MOST_IMAGES, train_substitute
 from rsr_tf.evaluation.suites import (
     ALL_IMAGES,
     CHECK_IMAGES,
@@ -75,7 +75,8 @@ def run_suite(
         identity: JSON-serializable value stored with the state, such as a hash of the weights. Raises if it differs
             from the stored one, or if the outputs of the network have changed by more than its noise.
         reseed: function of an integer that restarts the noise of the networks, so that a resumed evaluation gives
-            exactly the numbers of an uninterrupted one. `None` (default) does not restart it.
+            exactly the numbers of an uninterrupted one, and the noise can be frozen to one draw. `None` (default) does
+            not restart it.
 
     Returns:
         The verdict as a JSON-serializable dict; see `rsr_tf.evaluation.make_verdict`.
@@ -101,7 +102,7 @@ def run_suite(
     networks = {name: with_gradient_path(network) for name, network in networks.items()}
     evaluation = _prepare(
         *(networks, images[chosen], labels[chosen], parameters),
-        others=images[np.concatenate([np.setdiff1d(np.arange(len(images)), chosen), chosen])],
+        others=images[np.append(np.setdiff1d(np.arange(len(images)), chosen), chosen)[:MOST_IMAGES]],
         state=state,
         identity=identity,
         reseed=reseed or _no_reseed,

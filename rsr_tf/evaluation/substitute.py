@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rsr_tf.evaluation.model_fn import as_model_fn, in_batches
 
-IMAGES, EPOCHS, BATCH = 1000, 20, 50
+MOST_IMAGES, EPOCHS, BATCH = 1000, 20, 50
 
 
 def train_substitute(model_fn, images, *, epsilon, seed=0):
@@ -23,7 +23,7 @@ def train_substitute(model_fn, images, *, epsilon, seed=0):
     Returns:
         A `model_fn` from images to logits.
     """
-    images, random = np.asarray(images[:IMAGES], np.float32), np.random.default_rng(seed)
+    images, random = np.asarray(images[:MOST_IMAGES], np.float32), np.random.default_rng(seed)
     classify = in_batches(
         tf.function(lambda x, _: tf.argmax(model_fn(x), axis=-1, output_type=tf.int32)),
         batch_size=min(BATCH, len(images)),

@@ -1,5 +1,7 @@
 """Networks that only look robust, which the checks or the minimum over attacks must catch, and honest networks."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from digit_networks import (
 
 import rsr_tf
 from rsr_tf.evaluation import as_model_fn, evaluate_whitebox, run_suite
+from rsr_tf.layers import reseed_noise
 
 pytestmark = pytest.mark.slow
 
@@ -130,12 +133,18 @@ def test_honest_noisy_network_passes_every_check_and_keeps_its_accuracy():
     layer.bias.assign(-0.5 * np.sum(CENTROIDS**2, axis=1))
     more = slice(1400, 1600)  # more than the checks look at
     verdict = run_suite(
-        as_model_fn(model), IMAGES[more], LABELS[more], epsilon=0.1, stripped_fn=as_model_fn(rsr_tf.strip(model))
+        as_model_fn(model),
+        IMAGES[more],
+        LABELS[more],
+        epsilon=0.1,
+        stripped_fn=as_model_fn(rsr_tf.strip(model)),
+        reseed=functools.partial(reseed_noise, model),
     )
     assert verdict["parameters"]["num_images"] == 200
     assert failed(verdict) == set()
     assert verdict["parameters"]["random"] == {"noise_on": True, "noise_off": False}
     assert 0.2 < verdict["claim"]["accuracy"] < verdict["by_noise"]["noise_on"]["clean"]["mean"] - 0.1
+    assert verdict["frozen"]["worst_case"]["accuracy"] < verdict["by_noise"]["noise_on"]["clean"]["mean"] - 0.1
     settings = {(row["crafted_on"], row["scored_on"]) for row in verdict["attacks"] if row["attack"] == "APGD-CE"}
     assert settings == {
         (source, target) for source in ("noise_on", "noise_off") for target in ("noise_on", "noise_off")
