@@ -2,10 +2,10 @@
 
 There are two families, see `rsr_tf.attacks.base.Attack`:
 
-- Attacks within a fixed epsilon (`PGD`, `FGSM`, `EOTPGD`, `APGD`, `Square`) are objects that are called as
-  `attack(model_fn, x, labels, *, seed=None) -> x_adv`, where `model_fn` maps pixels in [0,1] to logits. They also have
-  `name`, `description`, `uses_gradients`, `cost()` and `get_config()`. Any function with the same signature can be used
-  for training.
+- Attacks within a fixed epsilon (`PGD`, `FGSM`, `EOTPGD`, `APGD`, `Square`, `HopSkipJump`) are objects that are called
+  as `attack(model_fn, x, labels, *, seed=None) -> x_adv`, where `model_fn` maps pixels in [0,1] to logits. They also
+  have `name`, `description`, `uses_gradients`, `cost()` and `get_config()`. Any function with the same signature can be
+  used for training.
 - Attacks of minimum norm (`zoo_attack`) search for the nearest image of another class and return its distance.
 """
 
@@ -13,6 +13,7 @@ from rsr_tf.attacks.apgd import APGD
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.eot import average_over_draws
 from rsr_tf.attacks.eot_pgd import EOTPGD
+from rsr_tf.attacks.hop_skip_jump import HopSkipJump
 from rsr_tf.attacks.losses import cross_entropy
 from rsr_tf.attacks.norms import project_linf, random_start, sign_step
 from rsr_tf.attacks.pgd import FGSM, PGD, input_gradient
@@ -27,6 +28,7 @@ __all__ = [
     "TIERS",
     "Attack",
     "Cost",
+    "HopSkipJump",
     "Square",
     "ZOOResult",
     "ZOOSettings",

@@ -1,12 +1,15 @@
 """Measurements of a network that need no attack: its noise, its logits and its gradients."""
 
 import logging
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.attacks.losses import cross_entropy
+from rsr_tf.attacks.losses import cross_entropy, logit_margin
 from rsr_tf.attacks.pgd import input_gradient
+from rsr_tf.attacks.square import paint_square, stripes
 
 log = logging.getLogger(__name__)
 
@@ -85,3 +88,158 @@ def warn_of_zero_gradients(model_fn, images, labels, *, title="the network"):
             "not to be trusted. Networks in half precision have such gradients: evaluate the Keras model, in float32",
             *(title, 100 * share, len(images)),
         )
+
+
+POINTS = ("clean images", "random corners of the ball", "half of PGD", "the end of PGD")
+"""Where noise is looked for: at the images, at corners of the ball around them, and along the path of an attack."""
+
+SEEN_LEAST = 0.3
+"""Share of queries that an attack by scores must see. On honest networks without much noise it is 0.7 to 1."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much answers and gradients differ between calls at the same point, relative to their size.
+
+    Args:
+        answers: standard deviation of the logits over all calls, in units of their deviation over the classes.
+        answers_within: the same over the calls of one graph, such as those that an attack averages.
+        gradients: standard deviation of the gradient of the margin over all calls, in units of its root mean square.
+    """
+
+    answers: float
+    answers_within: float
+    gradients: float
+
+
+def spread_along_path(model_fn, images, labels, *, epsilon, batch_size, seed=0):
+    """Measure how much answers and gradients of a network differ between calls, on and around some images.
+
+    The calls are made as an attack makes them: three at a time, in the loop of one graph.
+
+    Args:
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1]; the first 8 are used.
+        labels: integers `(n,)`.
+        epsilon: radius of the ball, in units of pixels in [0,1].
+        batch_size: images in a call, at least; the images are repeated to fill it.
+        seed: integer, for the corners. Defaults to 0.
+
+    Returns:
+        A list of `Spread`, one for each of `POINTS`.
+    """
+    sample = _sampler(model_fn, samples=3)
+    x, y = np.asarray(images[:8], np.float32), np.asarray(labels[:8], np.int32)
+    size = max(batch_size, len(POINTS) * len(x))
+
+    def draw(points):
+        shown, right = np.resize(points, (size, *x.shape[1:])), np.resize(y, size)
+        found = sample(tf.constant(shown, tf.float32), tf.constant(right))
+        return [np.nan_to_num(part)[:, : len(points)].astype(np.float64) for part in found]
+
+    signs = np.random.default_rng(seed).choice([-1, 1], x.shape)
+    points, place = [x, np.clip(x + epsilon * signs, 0, 1)], x
+    for _ in range(2):
+        for _ in range(2):
+            _, gradients = draw(place)
+            place = np.clip(x + np.clip(place + epsilon / 4 * np.sign(gradients.mean(0)) - x, -epsilon, epsilon), 0, 1)
+        points.append(place)
+    parts = zip(*(draw(np.concatenate(points)) for _ in range(3)), strict=True)
+    logits, gradients = (np.split(np.stack(part), len(POINTS), axis=2) for part in parts)
+    return [_spread_of(*found) for found in zip(logits, gradients, strict=True)]
+
+
+def _sampler(model_fn, samples):
+    """Return a graph from images and labels to several samples of logits and of gradients, drawn in one loop."""
+    network = tf.function(lambda x: model_fn(x))
+
+    def lost_margin(labels, logits):
+        return -logit_margin(logits, labels)
+
+    @tf.function(autograph=False)
+    def sample(x, y):
+        def once(_):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = network(x)
+                loss = tf.reduce_sum(lost_margin(y, logits))
+            return tf.cast(logits, tf.float32), tape.gradient(loss, x)
+
+        return tf.map_fn(once, tf.range(samples), fn_output_signature=(tf.float32, tf.float32), parallel_iterations=1)
+
+    return sample
+
+
+def _spread_of(logits, gradients):
+    """Return the `Spread` of logits `(rounds, samples, n, classes)` and gradients `(rounds, samples, n, h, w, c)`."""
+    scale = np.sqrt(logits.mean((0, 1)).var(-1).mean())
+    return Spread(
+        answers=_ratio(_deviation(logits.reshape(-1, *logits.shape[2:])[np.newaxis]), scale),
+        answers_within=_ratio(_deviation(logits), scale),
+        gradients=_ratio(
+            _deviation(gradients.reshape(-1, *gradients.shape[2:])[np.newaxis]), np.sqrt(np.mean(gradients**2))
+        ),
+    )
+
+
+def _deviation(values):
+    return np.sqrt(values.var(1, ddof=1).mean())
+
+
+def _ratio(noise, scale):
+    return float(noise / scale) if scale > 0 else float(noise > 0)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What an attack by scores sees of a network.
+
+    Args:
+        seen: boolean `(m,)`, for each query whether it changes the margin of the label.
+        hidden: boolean `(m,)`, for each query whether noise could hide a change of 1/50 of the spread of the logits.
+    """
+
+    seen: np.ndarray
+    hidden: np.ndarray
+
+    @property
+    def blind(self):
+        """Whether an attack by scores sees so little that what it breaks proves nothing."""
+        return bool(np.mean(self.seen) < SEEN_LEAST)
+
+
+def ask_queries(model_fn, images, labels, *, epsilon, random, seed=0, queries=8):
+    """Measure which queries of an attack by scores change what it sees, the margin of the label.
+
+    The queries are those of the Square attack: a square of an image in a corner of the ball is painted anew. A change
+    is seen if it exceeds 1/1000 of the spread of the logits and, for a random network, three standard errors of the
+    mean over calls that show both images at once.
+
+    Args:
+        model_fn: see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1]; the first 8 are used.
+        labels: integers `(n,)`.
+        epsilon: radius of the ball, in units of pixels in [0,1].
+        random: whether the network is random: each query is then made twelve times.
+        seed: integer. Defaults to 0.
+        queries: number of queries for each image. Defaults to 8.
+
+    Returns:
+        `Queries`, for each query that changed the image.
+    """
+    network, key = tf.function(lambda x: model_fn(x)), tf.constant([seed % 2**31, 1])
+    x, y = tf.constant(images[:8], tf.float32), tf.constant(labels[:8], tf.int32)
+    kept, seen, hidden = stripes(x, epsilon, key), [], []
+    for query, share in enumerate(np.geomspace(0.8, 0.05, queries)):
+        side = np.clip(round(math.sqrt(share * x.shape[1] * x.shape[2])), 1, min(x.shape[1:3])).astype(np.int32)
+        painted = paint_square(kept, x, epsilon, side, tf.random.experimental.stateless_fold_in(key, query))
+        shown = tf.concat([kept, painted], axis=0)
+        logits = np.nan_to_num([network(shown) for _ in range(12 if random else 1)]).astype(np.float64)
+        margins = np.array([logit_margin(one, tf.concat([y, y], axis=0)) for one in logits], np.float64)
+        change = margins[:, len(x) :] - margins[:, : len(x)]
+        chance = 3 * change.std(0, ddof=1) / math.sqrt(len(change)) if random else np.zeros(len(x))
+        scale = np.sqrt(logits[:, : len(x)].mean(0).var(-1).mean())
+        changed = np.any(painted != kept, axis=(1, 2, 3))
+        seen.append((np.abs(change.mean(0)) > np.maximum(1e-3 * scale, chance))[changed])
+        hidden.append((chance > scale / 50)[changed])
+    return Queries(np.concatenate(seen), np.concatenate(hidden))

@@ -6,16 +6,17 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from rsr_tf.evaluation import probes, runtime
 from rsr_tf.evaluation.checks import Evidence, run_checks
 from rsr_tf.evaluation.checks.attack_checks import accuracy_by_epsilon
-from rsr_tf.evaluation.checks.network_checks import is_random
+from rsr_tf.evaluation.frozen import attack_frozen
 from rsr_tf.evaluation.inputs import draw_test_images
+from rsr_tf.evaluation.measurements import Measured, measure
 from rsr_tf.evaluation.model_fn import rescaled, with_gradient_path
 from rsr_tf.evaluation.runner import AttackRunner
-from rsr_tf.evaluation.state import State
+from rsr_tf.evaluation.state import State, derived_seed
+from rsr_tf.evaluation.substitute import MOST_IMAGES, train_substitute
 from rsr_tf.evaluation.suites import (
     ALL_IMAGES,
     CHECK_IMAGES,
@@ -23,7 +24,9 @@ from rsr_tf.evaluation.suites import (
     NOISE_ON,
     RESCALED,
     STILL_ROBUST,
+    SUBSTITUTE,
     SUITES,
+    further_plan,
     plan,
     stored_name,
 )
@@ -31,8 +34,6 @@ from rsr_tf.evaluation.verdict import make_verdict, worst_case
 from rsr_tf.validation import check_integers, checked, renamed_argument
 
 log = logging.getLogger(__name__)
-
-FINGERPRINT_IMAGES, FINGERPRINT_CALLS, FINGERPRINT_SIGMAS = 8, 20, 8.0
 
 
 @renamed_argument("draws", "predictions")
@@ -74,7 +75,8 @@ def run_suite(
         identity: JSON-serializable value stored with the state, such as a hash of the weights. Raises if it differs
             from the stored one, or if the outputs of the network have changed by more than its noise.
         reseed: function of an integer that restarts the noise of the networks, so that a resumed evaluation gives
-            exactly the numbers of an uninterrupted one. `None` (default) does not restart it.
+            exactly the numbers of an uninterrupted one, and the noise can be frozen to one draw. `None` (default) does
+            not restart it.
 
     Returns:
         The verdict as a JSON-serializable dict; see `rsr_tf.evaluation.make_verdict`.
@@ -105,12 +107,14 @@ def run_suite(
     networks = {name: with_gradient_path(network) for name, network in networks.items()}
     evaluation = _prepare(
         *(networks, images[chosen], labels[chosen], parameters),
+        others=images[np.append(np.setdiff1d(np.arange(len(images)), chosen), chosen)[:MOST_IMAGES]],
         state=state,
         identity=identity,
         reseed=reseed or _no_reseed,
     )
     _attack(evaluation)
-    return _summarize(evaluation, chosen=chosen, started=started)
+    frozen = attack_frozen(evaluation.runner, parameters) if reseed and evaluation.measured.random[NOISE_ON] else None
+    return _summarize(evaluation, chosen=chosen, frozen=frozen, started=started)
 
 
 @dataclass(frozen=True)
@@ -119,53 +123,45 @@ class _Evaluation:
 
     Args:
         parameters: the arguments that go into the verdict.
-        noise: dict from each network to its noise by batch size.
-        measured: dict with the `"logits"` of the network and the share of `"zeros"` in its gradients.
+        measured: a `Measured`.
         steps: list of `Step`.
         sizes: dict from `ALL_IMAGES` and `CHECK_IMAGES` to the number of images.
         expected_seconds: shortest and longest expected duration: if the first attacks break every image, and if none
             breaks any.
         runner: an `AttackRunner`.
+        others: float32 `(m, h, w, c)`, images that are not attacked, followed by those that are.
     """
 
     parameters: dict
-    noise: dict
-    measured: dict
+    measured: Measured
     steps: list
     sizes: dict
     expected_seconds: list
     runner: AttackRunner
+    others: np.ndarray
 
 
-def _prepare(networks, images, labels, parameters, *, state, identity, reseed):
+def _prepare(networks, images, labels, parameters, *, others, state, identity, reseed):
     """Measure the networks, plan the attacks and report how long they take."""
     suite, epsilon, batch_size, seed = (parameters[name] for name in ("suite", "epsilon", "batch_size", "seed"))
     longest = plan(suite, epsilon=epsilon, random=dict.fromkeys(networks, True))
     kept = State(state, {**parameters, "network": identity, **_fixed(longest, images, labels)})
     reseed(seed)
-    for name, network in networks.items():
-        _check_fingerprint(kept, name, network, images)
-    noise = {name: _noise(kept, name, network, images, batch_size) for name, network in networks.items()}
-    measured = kept.once(
-        "logits and gradients",
-        lambda: _measure(networks[NOISE_ON], images[:100], labels[:100]),
-        {"logits": ("f", (len(images[:100]), None)), "zeros": ("f", (len(images[:100]),))},
-    )
-    scale = probes.logit_scale(measured["logits"])
-    random = {name: is_random(spreads) for name, spreads in noise.items()}
+    measured = measure(kept, networks, images, labels, epsilon=epsilon, batch_size=batch_size, seed=seed)
+    scale = probes.logit_scale(measured.logits)
     runner = AttackRunner(
         networks | {RESCALED: rescaled(networks[NOISE_ON], scale)},
         networks,
         images,
         labels,
         epsilon=epsilon,
-        predictions={name: parameters["predictions"] if is_noisy else 1 for name, is_noisy in random.items()},
+        predictions={name: parameters["predictions"] if is_noisy else 1 for name, is_noisy in measured.random.items()},
         state=kept,
         batch_size=batch_size,
         seed=seed,
         reseed=reseed,
     )
-    steps = plan(suite, epsilon=epsilon, random=random)
+    steps = plan(suite, epsilon=epsilon, random=measured.averaged)
     sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(SUITES[suite].num_check_images, len(images))}
     speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
     expected = _expected_seconds(steps, sizes, speed, runner)
@@ -173,48 +169,74 @@ def _prepare(networks, images, labels, parameters, *, state, identity, reseed):
         "suite %s, %d images, %d attacks: about %s if the first ones break every image, %s if none breaks any",
         *(suite, len(images), len(steps), *map(runtime.duration, expected)),
     )
-    return _Evaluation(parameters, noise, measured, steps, sizes, expected, runner)
+    return _Evaluation(parameters, measured, steps, sizes, expected, runner, others)
 
 
 def _attack(evaluation):
-    """Run every step of an evaluation."""
-    runner = evaluation.runner
-    for step in evaluation.steps:
-        index = runner.still_robust if step.subset == STILL_ROBUST else np.arange(evaluation.sizes[step.subset])
-        runner.run(step.name, step.attack, source=step.source, index=index, subset=step.subset)
+    """Run every step of an evaluation and, if attacks by scores are blind or a check fails, attacks that need less."""
+    evaluation.runner.run_steps(evaluation.steps, evaluation.sizes)
+    failed = [check.name for check in run_checks(_evidence(evaluation)) if not check.passed]
+    if failed or evaluation.measured.queries.blind:
+        reasons = "; ".join(failed) or "none, but attacks by scores are blind"
+        log.info("failed checks: %s. Attacking by decisions and from a substitute too", reasons)
+        _attack_further(evaluation)
 
 
-def _summarize(evaluation, *, chosen, started):
+def _attack_further(evaluation):
+    """Run the attacks that use neither gradients nor scores of the network."""
+    runner, parameters = evaluation.runner, evaluation.parameters
+    network, seed = runner.sources[NOISE_ON], derived_seed(parameters["seed"], SUBSTITUTE)
+    if len(runner.still_robust):
+        runner.reseed(seed)
+        substitute = train_substitute(network, evaluation.others, epsilon=parameters["epsilon"], seed=seed)
+        runner.add_source(SUBSTITUTE, substitute)
+    steps = further_plan(
+        parameters["suite"], epsilon=parameters["epsilon"], random=evaluation.measured.random[NOISE_ON]
+    )
+    runner.run_steps(steps, evaluation.sizes)
+
+
+def _evidence(evaluation):
+    measured = evaluation.measured
+    return Evidence(
+        noise=measured.noise,
+        along_path=measured.along_path,
+        logits=measured.logits,
+        zero_gradients=measured.zero_gradients,
+        queries=measured.queries,
+        results=evaluation.runner.results,
+        epsilon=evaluation.parameters["epsilon"],
+        num_check_images=evaluation.sizes[CHECK_IMAGES],
+    )
+
+
+def _summarize(evaluation, *, chosen, frozen, started):
     """Run the checks and return the verdict.
 
     Args:
         evaluation: an `_Evaluation` whose attacks have run.
         chosen: indices of the test images.
+        frozen: dict of `attack_frozen`, or `None`.
         started: time at which the evaluation started, of `time.monotonic`.
     """
-    runner, noise, parameters = evaluation.runner, evaluation.noise, evaluation.parameters
-    evidence = Evidence(
-        noise=noise,
-        logits=evaluation.measured["logits"],
-        zero_gradients=evaluation.measured["zeros"],
-        results=runner.results,
-        epsilon=parameters["epsilon"],
-        num_check_images=evaluation.sizes[CHECK_IMAGES],
-    )
+    runner, measured, parameters = evaluation.runner, evaluation.measured, evaluation.parameters
+    evidence = _evidence(evaluation)
     parameters = {
         **parameters,
         "images": chosen.tolist(),
-        "random": {name: is_random(spreads) for name, spreads in noise.items()},
-        "noise": {name: spreads[parameters["batch_size"]] for name, spreads in noise.items()},
+        "random": measured.random,
+        "random_gradients": measured.random_gradients,
+        "noise": {name: max(measured.answers(name).values()) for name in measured.noise},
         "expected_seconds": evaluation.expected_seconds,
         "seconds": time.monotonic() - started,
     }
     verdict = make_verdict(
         runner.results,
         run_checks(evidence),
-        {name: worst_case(runner.robust_accuracy(name), runner.fresh_score(name)) for name in noise},
+        {name: worst_case(runner.robust_accuracy(name), runner.fresh_score(name)) for name in measured.noise},
         curve=accuracy_by_epsilon(evidence),
         parameters=parameters,
+        frozen=frozen,
     )
     log.info("%s", verdict["sentence"])
     return verdict
@@ -240,49 +262,6 @@ def _fixed(steps, images, labels):
         "test_images": digests["x"],
         "test_labels": digests["y"],
     }
-
-
-def _noise(state, name, network, images, batch_size):
-    """Return the noise by batch size.
-
-    The size of the evaluation is measured first, because TensorFlow then keeps a separate graph for it.
-    """
-    sizes = dict.fromkeys((batch_size, 2 * batch_size, *probes.CALL_SIZES))  # a call of Square has two batches
-    found = state.once(
-        f"noise, {stored_name(name)}",
-        lambda: {"spreads": list(probes.noise_by_batch_size(network, images, sizes).values())},
-        {"spreads": ("f", (len(sizes),))},
-    )
-    return dict(zip(sizes, found["spreads"].tolist(), strict=True))
-
-
-def _measure(model_fn, images, labels):
-    return {
-        "logits": np.nan_to_num(model_fn(tf.constant(images))),
-        "zeros": probes.zero_gradients(model_fn, images, labels),
-    }
-
-
-def _check_fingerprint(state, name, network, images):
-    """Check that the logits of a network differ from the stored ones by no more than the noise of both explains."""
-    step = f"answers, {stored_name(name)}"
-    resumed = state.has(step)
-
-    def measure():
-        mean, variance = probes.mean_logits(network, images[:FINGERPRINT_IMAGES], calls=FINGERPRINT_CALLS)
-        return {"mean": mean, "variance": variance}
-
-    stored = state.once(step, measure, dict.fromkeys(("mean", "variance"), ("f", (None, None))))
-    if resumed:
-        now = measure()
-        if any(stored[name].shape != now[name].shape for name in now):
-            raise ValueError(f"cannot read {state.path(step)}: it holds the logits of another network. Remove it")
-        chance = np.sqrt((stored["variance"] + now["variance"]) / FINGERPRINT_CALLS) + 1e-3 * now["mean"].std()
-        if not np.all(np.abs(now["mean"] - stored["mean"]) <= FINGERPRINT_SIGMAS * chance):
-            raise ValueError(
-                f"the state in {state.folder} belongs to another network: its logits differ. "
-                "Choose another folder, or remove it"
-            )
 
 
 def _expected_seconds(steps, sizes, speed, runner):

@@ -18,7 +18,7 @@ from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
-from rsr_tf.evaluation.suites import ALL_IMAGES, stored_name
+from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST, stored_name
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +165,21 @@ class AttackRunner:
         self.results.append(result)
         log.info("%s", _progress(result))
         return result
+
+    def run_steps(self, steps, sizes):
+        """Run attacks in order.
+
+        Args:
+            steps: list of `rsr_tf.evaluation.suites.Step`.
+            sizes: dict from `ALL_IMAGES` and `CHECK_IMAGES` to the number of images.
+        """
+        for step in steps:
+            index = self.still_robust if step.subset == STILL_ROBUST else np.arange(sizes[step.subset])
+            self.run(step.name, step.attack, source=step.source, index=index, subset=step.subset)
+
+    def add_source(self, name, model_fn):
+        """Add a network that can be attacked."""
+        self.sources[name] = _graph(model_fn)
 
     def fresh_score(self, target):
         """Return the `MajorityScore` of the worst adversarial images under new noise, which did not select them."""

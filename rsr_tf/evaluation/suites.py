@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rsr_tf.attacks.apgd import APGD
 from rsr_tf.attacks.baselines import NoAttack, RandomSigns
 from rsr_tf.attacks.eot_pgd import EOTPGD
+from rsr_tf.attacks.hop_skip_jump import HopSkipJump
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
 
@@ -15,6 +16,9 @@ NOISE_ON = "noise_on"
 NOISE_OFF = "noise_off"
 RESCALED = "rescaled"
 """What a step attacks: the network with noise on, with noise off, or with noise on and its logits rescaled."""
+NOISE_FROZEN = "noise_frozen"
+SUBSTITUTE = "substitute"
+"""Also attacked: the network with its noise frozen to one draw, and a substitute that was trained on its answers."""
 
 ALL_IMAGES = "all"
 CHECK_IMAGES = "checks"
@@ -36,6 +40,7 @@ APGD_DLR = "APGD-DLR"
 PGD_100_CE = "PGD-100, 5 restarts, CE"
 PGD_100_DLR = "PGD-100, 5 restarts, DLR"
 SQUARE = "Square"
+DECISIONS = "HopSkipJump"
 
 
 def stored_name(network):
@@ -68,6 +73,8 @@ class Suite:
         long_pgd: whether PGD-100 with restarts is among the attacks of the claim.
         num_check_images: number of images, from the first on, that the attacks of the checks are run on.
         check_steps, check_samples, check_queries: steps, gradients and queries of the attacks of the checks.
+        decision_iterations, decision_samples: iterations and first samples of the attack by decisions, which is run
+            if a check has failed.
     """
 
     num_images: int = 1000
@@ -81,6 +88,8 @@ class Suite:
     check_steps: int = 20
     check_samples: int = 10
     check_queries: int = 500
+    decision_iterations: int = 40
+    decision_samples: int = 100
 
 
 SUITES = {
@@ -93,6 +102,8 @@ SUITES = {
         check_steps=10,
         check_samples=4,
         check_queries=60,
+        decision_iterations=20,
+        decision_samples=25,
     ),
     "standard-random": Suite(),
     "paper": Suite(pgd=True, queries=1000, query_samples=4),
@@ -144,6 +155,34 @@ def plan(suite, *, epsilon, random):
         attacks = claim_attacks(suite, epsilon=epsilon, random=is_random)
         steps += [Step(name, attack, source, STILL_ROBUST) for name, attack in attacks.items()]
     return steps
+
+
+def further_plan(suite, *, epsilon, random):
+    """List the steps that follow if a check has failed: attacks that need neither gradients nor scores of the network.
+
+    Args:
+        suite, epsilon: as for `plan`.
+        random: whether the network is random.
+
+    Returns:
+        A list of `Step`.
+    """
+    size = SUITES[suite]
+    transfer = EOTPGD(epsilon=epsilon, steps=20, eot_samples=1)
+    decisions = HopSkipJump(
+        epsilon=epsilon,
+        iterations=size.decision_iterations,
+        initial_samples=size.decision_samples,
+        eot_samples=size.check_samples if random else 1,
+    )
+    return [Step(PGD_20, transfer, SUBSTITUTE, STILL_ROBUST), Step(DECISIONS, decisions, NOISE_ON, STILL_ROBUST)]
+
+
+def frozen_plan(suite, *, epsilon):
+    """List the steps against the network with its noise frozen to one draw: the attacks of the claim."""
+    attacks = claim_attacks(suite, epsilon=epsilon, random=False)
+    clean = Step(CLEAN, NoAttack(), NOISE_FROZEN, ALL_IMAGES)
+    return [clean, *(Step(name, attack, NOISE_FROZEN, STILL_ROBUST) for name, attack in attacks.items())]
 
 
 def papers_attack(epsilon):

@@ -6,7 +6,7 @@ from rsr_tf.evaluation.suites import NOISE_OFF, NOISE_ON
 TITLES = {NOISE_ON: "as deployed", NOISE_OFF: "with noise off"}
 
 
-def make_verdict(results, checks, worst_cases, *, parameters, curve=None):
+def make_verdict(results, checks, worst_cases, *, parameters, curve=None, frozen=None):
     """Collect everything that a report shows about an evaluation.
 
     Args:
@@ -15,11 +15,14 @@ def make_verdict(results, checks, worst_cases, *, parameters, curve=None):
         worst_cases: dict from each network to the dict of `worst_case`.
         parameters: JSON-serializable dict: suite, epsilon, number of images, predictions per image, seeds.
         curve: dict from epsilon to `MajorityScore`, the accuracy by epsilon. Defaults to `None`, for no curve.
+        frozen: dict of `rsr_tf.evaluation.frozen.attack_frozen`, or `None` (default) if it was not measured.
 
     Returns:
         A JSON-serializable dict: `"claim"`, `"sentence"`, `"failed_checks"`, `"by_noise"` (clean and worst case with
         noise on and off), `"attacks"` (a row for each attack and network that it was scored on), `"kinds"` (name
-        and description of each kind of attack), `"checks"`, `"curve"` (a score for each epsilon), `"parameters"`.
+        and description of each kind of attack), `"checks"`, `"curve"` (a score for each epsilon), `"frozen"`
+        (clean, worst case and attacks with the noise frozen to a draw that the attacker knows, or `None`),
+        `"parameters"`.
     """
     clean = results[0].scores
     found = claim(worst_cases)
@@ -34,6 +37,7 @@ def make_verdict(results, checks, worst_cases, *, parameters, curve=None):
         "kinds": [list(kind) for kind in dict.fromkeys(result.kind for result in results)],
         "checks": [check.as_dict() for check in checks],
         "curve": [{"epsilon": radius, **score.as_dict()} for radius, score in (curve or {}).items()],
+        "frozen": frozen,
         "parameters": parameters,
     }
 

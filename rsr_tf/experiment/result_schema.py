@@ -12,6 +12,8 @@ Schema 1 is that of version 0.2.0. Schema 2 has one word for one thing:
     robust_accuracy          under this attack and all before it; was "withstood"
     by_noise, noise          of a verdict and its claim; were "networks" and "network"
     kinds                    name and description of each kind of attack in a verdict; new
+    frozen                   noise frozen to a draw that the attacker knows, in a verdict; may be missing or null
+    random_gradients         in the parameters of a verdict; may be missing
 """
 
 import json

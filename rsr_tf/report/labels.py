@@ -10,6 +10,9 @@ NETWORKS = {"pruned": "pruned", "trained": "trained", "undefended": "undefended"
 NOISE = {"on": "noise on", "off": "noise off", "none": "no noise"}
 """Labels of the states that `noise_state` returns."""
 
+NOISE_FROZEN = "noise frozen to a draw that the attacker knows"
+"""Label of the network of which a verdict reports `"frozen"`."""
+
 STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "training of the undefended network"}
 """Labels of the stages in `history.csv`, in the order of the report."""
 
@@ -32,6 +35,7 @@ ATTACKS = {
     "PGD-100, 5 restarts, CE": "PGD-100, 5 restarts, CE",
     "PGD-100, 5 restarts, DLR": "PGD-100, 5 restarts, DLR",
     "Square": "Square",
+    "HopSkipJump": "HopSkipJump",
 }
 """Labels of the attacks of a suite by their identifier in a verdict."""
 
@@ -41,6 +45,9 @@ RADIUS = ", epsilon "
 DIRECT, TRANSFER, RESCALED = "direct", "transfer", "rescaled"
 ORIGINS = {DIRECT: "crafted on this network", TRANSFER: "transfer", RESCALED: "rescaled logits"}
 """Labels of the network that an attack was crafted on, relative to the one it is scored on."""
+
+SOURCES = {"rescaled": ORIGINS[RESCALED], "substitute": "a substitute trained on its answers"}
+"""Labels of networks that only attacks are crafted on."""
 
 SETTINGS = {"eot_samples": "EOT samples", "loss_fn": "loss"}
 """Labels of attack settings that differ from the name of the parameter."""

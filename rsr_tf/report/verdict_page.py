@@ -3,7 +3,7 @@
 from rsr_tf.choices import SUITES
 from rsr_tf.report import labels
 from rsr_tf.report.labels import fraction, network_label, percent
-from rsr_tf.report.verdict_charts import attack_chart, epsilon_curve
+from rsr_tf.report.verdict_charts import attack_chart, epsilon_curve, origin_of
 
 WITH_NOISE = {"on": "With noise on, ", "off": "With noise off, ", "none": ""}
 """How a sentence on a network opens, by the keys of `rsr_tf.report.labels.NOISE`."""
@@ -42,6 +42,8 @@ def verdict_view(verdict):
         "sentences": claim_sentences(verdict),
         "networks": network_rows(verdict),
         "random": verdict["parameters"]["random"]["noise_on"],
+        "frozen": bool(verdict.get("frozen")),
+        "transfer": any(origin_of(row) == labels.TRANSFER for row in verdict["attacks"]),
         "predictions": verdict["parameters"]["predictions"],
         "failed": [check for check in verdict["checks"] if not check["passed"]],
         "checks": verdict["checks"],
@@ -140,16 +142,22 @@ def _noise_state(verdict, target):
 
 
 def network_rows(verdict):
-    """Return each network without an attack and under the worst one, by majority and by single predictions."""
-    claim = verdict["claim"]
+    """Return each network without an attack and under the worst one, by majority and by single predictions.
+
+    The last row is that of the noise frozen to one draw, if the verdict has it; the claim is never about it.
+    """
+    claim, frozen = verdict["claim"], verdict.get("frozen")
+    found = {noise_of(verdict, name): (name, scores) for name, scores in verdict["by_noise"].items()}
+    if frozen:
+        found[labels.NOISE_FROZEN] = (None, frozen)
     return [
         {
-            "noise": noise_of(verdict, name),
-            "clean": found["clean"],
-            "worst_case": found["worst_case"],
+            "noise": label,
+            "clean": scores["clean"],
+            "worst_case": scores["worst_case"],
             "claim": claim["measure"] if claim["noise"] == name else None,
         }
-        for name, found in verdict["by_noise"].items()
+        for label, (name, scores) in found.items()
     ]
 
 
@@ -174,7 +182,7 @@ def attack_table(verdict):
 
 
 def _source_label(verdict, source):
-    return labels.ORIGINS[labels.RESCALED] if source == "rescaled" else noise_of(verdict, source)
+    return labels.SOURCES.get(source) or noise_of(verdict, source)
 
 
 def settings(parameters):
@@ -204,6 +212,9 @@ def facts(verdict):
         ("test images", f"{parameters['num_images']}, drawn with seed {parameters['seed']}"),
         ("predictions", f"{parameters['predictions']} for each image by a network with noise, 1 by one without"),
         ("batch size", f"{parameters['batch_size']}"),
-        ("noise", f"{', '.join(noise)}; standard deviation of the logits over calls, relative to that over classes"),
+        (
+            "noise",
+            f"{', '.join(noise)}; standard deviation of the logits over calls, relative to that over classes",
+        ),
         ("versions", ", ".join(f"{name} {version}" for name, version in verdict["versions"].items())),
     ]

@@ -1,35 +1,29 @@
 """Networks that only look robust, which the checks or the minimum over attacks must catch, and honest networks."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.datasets import load_digits
+from digit_networks import (
+    CENTROIDS,
+    EPSILON,
+    IMAGES,
+    LABELS,
+    TEST,
+    evaluate,
+    failed,
+    nearest_centroid,
+    per_image_normal,
+    undefended,
+)
 
 import rsr_tf
 from rsr_tf.evaluation import as_model_fn, evaluate_whitebox, run_suite
+from rsr_tf.layers import reseed_noise
 
 pytestmark = pytest.mark.slow
-
-EPSILON = 0.2
-DIGITS = load_digits()
-IMAGES = (DIGITS.images / 16).astype("float32")[..., np.newaxis]
-LABELS = DIGITS.target.astype("int32")
-TRAIN, TEST = slice(0, 1400), slice(1400, 1500)
-PIXELS = IMAGES.reshape(len(IMAGES), -1)
-
-
-def undefended(x):
-    """Classify digits by least squares: accurate without an attack, and not robust."""
-    return 10 * (tf.reshape(x, (-1, 64)) @ LEAST_SQUARES)
-
-
-RIDGE = PIXELS[TRAIN].T @ PIXELS[TRAIN] + 3 * np.eye(64)
-LEAST_SQUARES = np.linalg.solve(RIDGE, PIXELS[TRAIN].T @ np.eye(10)[LABELS[TRAIN]]).astype("float32")
-
-
-def per_image_normal(x, size):
-    return tf.random.normal((tf.shape(x)[0], size))
 
 
 def quantised(x):
@@ -74,14 +68,6 @@ BRIGHT = np.quantile(IMAGES[TEST].mean(axis=(1, 2, 3)), 0.8)
 
 def misleads_for_some(x):
     return undefended(misleading_for_some(x))
-
-
-def evaluate(model_fn, epsilon=EPSILON, **options):
-    return run_suite(model_fn, IMAGES[TEST], LABELS[TEST], epsilon=epsilon, **options)
-
-
-def failed(verdict):
-    return {check["name"] for check in verdict["checks"] if not check["passed"]}
 
 
 @pytest.mark.parametrize(
@@ -134,31 +120,31 @@ def test_honest_undefended_network_passes_every_check_and_is_not_robust():
 
 def test_honest_robust_network_passes_every_check_at_a_small_epsilon():
     """Evaluate the nearest centroid at 2/255, where most images must stay correct."""
-    centroids = np.stack([PIXELS[TRAIN][LABELS[TRAIN] == label].mean(0) for label in range(10)]).astype("float32")
-
-    def nearest(x):
-        return tf.reshape(x, (-1, 64)) @ centroids.T - 0.5 * np.sum(centroids**2, axis=1)
-
-    verdict = evaluate(nearest, 2 / 255)
+    verdict = evaluate(nearest_centroid, 2 / 255)
     assert failed(verdict) == set()
     assert verdict["claim"]["accuracy"] > 0.6
 
 
 def test_honest_noisy_network_passes_every_check_and_keeps_its_accuracy():
     """Evaluate the nearest centroid, a robust classifier, with noise on its weights (Eq. 4)."""
-    centroids = np.stack([PIXELS[TRAIN][LABELS[TRAIN] == label].mean(0) for label in range(10)])
     layer = rsr_tf.NoisyDense(10, noise="channel")
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer])
-    layer.kernel.assign(centroids.T)
-    layer.bias.assign(-0.5 * np.sum(centroids**2, axis=1))
+    layer.kernel.assign(CENTROIDS.T)
+    layer.bias.assign(-0.5 * np.sum(CENTROIDS**2, axis=1))
     more = slice(1400, 1600)  # more than the checks look at
     verdict = run_suite(
-        as_model_fn(model), IMAGES[more], LABELS[more], epsilon=0.1, stripped_fn=as_model_fn(rsr_tf.strip(model))
+        as_model_fn(model),
+        IMAGES[more],
+        LABELS[more],
+        epsilon=0.1,
+        stripped_fn=as_model_fn(rsr_tf.strip(model)),
+        reseed=functools.partial(reseed_noise, model),
     )
     assert verdict["parameters"]["num_images"] == 200
     assert failed(verdict) == set()
     assert verdict["parameters"]["random"] == {"noise_on": True, "noise_off": False}
     assert 0.2 < verdict["claim"]["accuracy"] < verdict["by_noise"]["noise_on"]["clean"]["mean"] - 0.1
+    assert verdict["frozen"]["worst_case"]["accuracy"] < verdict["by_noise"]["noise_on"]["clean"]["mean"] - 0.1
     settings = {(row["crafted_on"], row["scored_on"]) for row in verdict["attacks"] if row["attack"] == "APGD-CE"}
     assert settings == {
         (source, target) for source in ("noise_on", "noise_off") for target in ("noise_on", "noise_off")

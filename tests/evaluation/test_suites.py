@@ -1,7 +1,7 @@
 import pytest
 
 from rsr_tf.evaluation import SUITES
-from rsr_tf.evaluation.suites import claim_attacks, other_radii, plan, stored_name
+from rsr_tf.evaluation.suites import claim_attacks, frozen_plan, further_plan, other_radii, plan, stored_name
 
 
 def names(steps, **wanted):
@@ -85,3 +85,18 @@ def test_identifiers_of_steps_are_those_of_stored_states():
             )
         ),
     ]
+
+
+def test_further_attacks_see_neither_gradients_nor_scores_of_the_network():
+    transfer, decisions = further_plan("quick", epsilon=0.1, random=True)
+    assert (transfer.source, transfer.subset) == ("substitute", "still_robust")
+    assert (decisions.name, decisions.source, decisions.attack.uses_gradients) == ("HopSkipJump", "noise_on", False)
+    assert decisions.attack.eot_samples == 4
+    assert further_plan("quick", epsilon=0.1, random=False)[1].attack.eot_samples == 1
+
+
+def test_known_draw_is_attacked_as_a_network_without_noise():
+    first, *others = frozen_plan("quick", epsilon=0.1)
+    assert (first.name, first.subset) == ("clean", "all")
+    assert [step.name for step in others] == list(claim_attacks("quick", epsilon=0.1, random=False))
+    assert {step.attack.get_config()["eot_samples"] for step in others} == {1}

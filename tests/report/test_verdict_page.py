@@ -1,7 +1,7 @@
 """The page of a verdict, made by the evaluation's own functions from hand-made numbers."""
 
 import pytest
-from helpers import EPSILON, check, noisy_verdict, plain_verdict
+from helpers import EPSILON, case, check, noisy_verdict, plain_verdict
 
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.report.verdict_page import (
@@ -108,3 +108,28 @@ def test_summary_is_one_row():
     row = summary(noisy_verdict([check(passed=False)], network="trained"))
     assert (row["network"], row["suite"], row["noise"]) == ("the trained network", "quick", "noise off")
     assert (row["claim"]["accuracy"], row["clean"], row["failed_checks"]) == (0.4, 0.8, 1)
+
+
+def test_noise_frozen_to_a_known_draw_is_a_row_of_its_own_and_never_the_claim():
+    verdict = noisy_verdict()
+    verdict["frozen"] = {"clean": case(0.85, 0.85, 1), "worst_case": case(0.1, 0.1, 1), "attacks": [], "seed": 3}
+    view = verdict_view(verdict)
+    assert [row["noise"] for row in view["networks"]] == [
+        *("noise on", "noise off", "noise frozen to a draw that the attacker knows")
+    ]
+    assert (view["networks"][2]["worst_case"]["accuracy"], view["networks"][2]["claim"]) == (0.1, None)
+    assert (view["claim"]["accuracy"], view["frozen"]) == (0.4, True)
+
+
+def test_verdict_without_the_frozen_noise_is_shown_as_before():
+    verdict = noisy_verdict()
+    del verdict["frozen"]
+    assert [row["noise"] for row in verdict_view(verdict)["networks"]] == ["noise on", "noise off"]
+
+
+def test_attack_from_a_substitute_is_named_as_such():
+    verdict = plain_verdict()
+    verdict["attacks"] += [{**verdict["attacks"][-1], "attack": "PGD-20", "crafted_on": "substitute"}]
+    assert attack_table(verdict)[-1]["crafted_on"] == "a substitute trained on its answers"
+    assert verdict_view(verdict)["transfer"]
+    assert not verdict_view(plain_verdict())["transfer"]

@@ -18,10 +18,14 @@ from rsr_tf.evaluation.checks.attack_checks import (
 )
 from rsr_tf.evaluation.checks.base import Check, Evidence
 from rsr_tf.evaluation.checks.network_checks import (
+    averaged_draws_are_new,
     gradients_are_not_zero,
+    gradients_repeat_where_answers_do,
+    noise_alike_along_path,
     noise_does_not_depend_on_batch_size,
     noise_is_on,
     returns_logits,
+    scores_change_with_the_image,
     stripped_is_not_random,
 )
 from rsr_tf.evaluation.suites import CLEAN, NOISE_OFF, NOISE_ON, RANDOM_NOISE, SHORT_PGD
@@ -30,11 +34,40 @@ __all__ = ["CHECKS", "Check", "Evidence", "run_checks"]
 
 
 def _noise(evidence):
-    return noise_is_on(evidence.noise[NOISE_ON], expected=True if NOISE_OFF in evidence.noise else None)
+    return noise_is_on(evidence.answers(NOISE_ON), expected=True if NOISE_OFF in evidence.noise else None)
 
 
 def _stripped(evidence):
-    return stripped_is_not_random(evidence.noise[NOISE_OFF]) if NOISE_OFF in evidence.noise else None
+    return stripped_is_not_random(evidence.answers(NOISE_OFF)) if NOISE_OFF in evidence.noise else None
+
+
+def _along_path(evidence):
+    path = evidence.along_path.get(NOISE_ON)
+    return noise_alike_along_path({point: spread.answers for point, spread in path.items()}) if path else None
+
+
+def _new_draws(evidence):
+    path = evidence.along_path.get(NOISE_ON)
+    if not path:
+        return None
+    return averaged_draws_are_new(
+        max(spread.answers_within for spread in path.values()), max(evidence.answers(NOISE_ON).values())
+    )
+
+
+def _gradients_repeat(evidence):
+    labels = {NOISE_ON: "", NOISE_OFF: ", noise off,"}
+    spreads = {
+        point + labels[network]: spread
+        for network, path in evidence.along_path.items()
+        for point, spread in path.items()
+    }
+    return gradients_repeat_where_answers_do(spreads) if spreads else None
+
+
+def _queries(evidence):
+    queries = evidence.queries
+    return None if queries is None else scores_change_with_the_image(queries.seen, queries.hidden)
 
 
 def _scores(evidence):
@@ -69,8 +102,12 @@ CHECKS = (
     _noise,
     lambda evidence: noise_does_not_depend_on_batch_size(evidence.noise[NOISE_ON]),
     _stripped,
+    _along_path,
+    _new_draws,
     lambda evidence: returns_logits(evidence.logits),
+    _queries,
     lambda evidence: gradients_are_not_zero(evidence.zero_gradients),
+    _gradients_repeat,
     *COMPARISONS,
     _scores,
     _random_noise,

@@ -22,6 +22,7 @@ from rsr_tf.evaluation.suites import (
     SHORT_SQUARE,
     SINGLE_STEP,
     STILL_ROBUST,
+    SUBSTITUTE,
     other_radii,
     sweep_name,
 )
@@ -145,21 +146,23 @@ def scores_find_little_more(broken, n, *, limit=0.02):
 
 
 def broken_by_scores(results):
-    """Return what the claim's attacks by scores broke on the network that they were crafted on.
+    """Return what the claim's attacks without gradients of the network broke on the network that they were crafted on.
 
-    Only attacks on images that were still robust count: on the images of the checks a short attack by scores came
-    before, so this is about the others.
+    These are the attacks by scores or decisions, and those transferred from a substitute. Only attacks on images that
+    were still robust count: on the images of the checks a short attack by scores came before, so this is about the
+    others.
 
     Args:
-        results: list of `AttackResult`; on each network the attacks by scores come after those by gradients.
+        results: list of `AttackResult`; on each network these attacks come after those by gradients.
 
     Returns:
         A list with the share of all images for each of these attacks; empty if there was none, or no image was left.
     """
     return [
-        before.robust_accuracy[result.source] - result.robust_accuracy[result.source]
+        before.robust_accuracy[target] - result.robust_accuracy[target]
         for before, result in itertools.pairwise(results)
-        if not result.uses_gradients and result.subset == STILL_ROBUST
+        if (result.source == SUBSTITUTE or not result.uses_gradients) and result.subset == STILL_ROBUST
+        for target in (NOISE_ON if result.source == SUBSTITUTE else result.source,)
     ]
 
 

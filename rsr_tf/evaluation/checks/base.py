@@ -1,7 +1,7 @@
 """What every check is made of: its outcome, the evidence that it reads, and the comparison of two attacks."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Evidence:
             images.
         epsilon: radius of the ball that the claim is about, in units of pixels in [0,1].
         num_check_images: number of images, from the first on, that all attacks of the checks have in common.
+        along_path: dict from each network to its `rsr_tf.evaluation.probes.Spread` by point. Defaults to an empty one,
+            for an evaluation that did not measure it.
+        queries: the `rsr_tf.evaluation.probes.Queries` of the network, or `None` (default).
     """
 
     noise: dict
@@ -62,6 +65,13 @@ class Evidence:
     results: list
     epsilon: float
     num_check_images: int
+    along_path: dict = field(default_factory=dict)
+    queries: object = None
+
+    def answers(self, network):
+        """Return the noise of a network wherever it was measured, by batch size or point."""
+        path = self.along_path.get(network, {})
+        return self.noise[network] | {point: spread.answers for point, spread in path.items()}
 
     def score(self, attack, *, source=NOISE_ON, target=NOISE_ON):
         """Return the `MajorityScore` of a network on the images of the checks under an attack.

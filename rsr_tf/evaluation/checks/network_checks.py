@@ -1,8 +1,11 @@
 """Checks of the network itself: whether it is random as expected, returns logits, and has gradients."""
 
+import math
+
 import numpy as np
 
 from rsr_tf.evaluation.checks.base import Check
+from rsr_tf.evaluation.probes import SEEN_LEAST
 
 NOISE_FLOOR = 1e-4
 """Differences between calls below this, relative to the spread of the logits, are rounding and not noise."""
@@ -123,3 +126,99 @@ def gradients_are_not_zero(shares, *, limit=0.01):
             "large that the loss is flat; only attacks by scores or with another loss count."
         )
     return Check("gradients not zero", passed, value, limit, sentence)
+
+
+def noise_alike_along_path(answers, *, least_ratio=0.1):
+    """Check that a random network is about as random on clean images as elsewhere.
+
+    Args:
+        answers: dict from point, the clean images first, to the noise of the logits there.
+        least_ratio: of the smallest noise to the largest. Defaults to 0.1: the noise of honest networks differs by less
+            than a factor of three between clean and attacked images.
+
+    Returns:
+        A `Check`.
+    """
+    smallest, largest = min(answers, key=answers.get), max(answers, key=answers.get)
+    ratio = answers[smallest] / answers[largest] if is_random(answers) else 1.0
+    passed = ratio >= least_ratio
+    sentence = f"The noise is similar at {', '.join(answers)}."
+    if not passed:
+        sentence = (
+            f"At {smallest} the noise is {ratio:.2g} of what it is at {largest}: the network treats images that are "
+            "attacked in another way."
+        )
+    return Check("noise alike along the path of an attack", passed, ratio, least_ratio, sentence, "at least")
+
+
+def gradients_repeat_where_answers_do(spreads):
+    """Check that gradients are not much more random than the answers that they belong to.
+
+    The gradient of an answer that repeats must repeat. Noise of relative size s in the answers of an honest network
+    changes which of its units are active, hence its gradients by about the square root of s.
+
+    Args:
+        spreads: dict from a description of network and point to the `rsr_tf.evaluation.probes.Spread` there.
+
+    Returns:
+        A `Check`; its value is the noise of the gradients in units of the limit at the worst point.
+    """
+    excess = {place: spread.gradients / max(1e-3, 3 * math.sqrt(spread.answers)) for place, spread in spreads.items()}
+    worst = max(excess, key=excess.get)
+    passed = excess[worst] <= 1
+    sentence = "At the same point, gradients differ between calls no more than the answers explain."
+    if not passed:
+        sentence = (
+            f"At {worst} the gradients differ between calls by {spreads[worst].gradients:.2g} of their size, the "
+            f"answers by {spreads[worst].answers:.2g}: the gradients are not those of the answers, and attacks that "
+            "use them are too weak."
+        )
+    return Check("gradients repeat where answers do", passed, excess[worst], 1.0, sentence)
+
+
+def averaged_draws_are_new(within, between, *, least_ratio=1 / 3):
+    """Check that the calls that an attack averages, in one graph, have different noise.
+
+    Args:
+        within: the noise over the calls in one graph.
+        between: the noise over separate calls.
+        least_ratio: of `within` to `between`. Defaults to 1/3, which leaves room for chance.
+
+    Returns:
+        A `Check`.
+    """
+    ratio = within / between if between > NOISE_FLOOR else 1.0
+    passed = ratio >= least_ratio
+    sentence = "Every draw that an attack averages is a new one."
+    if not passed:
+        sentence = (
+            f"Over the draws that an attack averages the noise is {ratio:.2g} of that over separate calls: they share "
+            "a draw, so the attack averages nothing, and then faces another draw."
+        )
+    return Check("averaged draws are new", passed, ratio, least_ratio, sentence, "at least")
+
+
+def scores_change_with_the_image(seen, hidden, *, least=SEEN_LEAST):
+    """Check that attacks by scores are not blind: enough queries change the margin of the label.
+
+    Noise that hides the change is no fault of the network: the suite then attacks by decisions too.
+
+    Args:
+        seen: booleans, for each query whether it changes the margin.
+        hidden: booleans, for each query whether noise could hide a change.
+        least: share of the queries that must be seen. Defaults to `SEEN_LEAST`.
+
+    Returns:
+        A `Check`.
+    """
+    value = float(np.mean(seen))
+    passed = value >= least or float(np.mean(hidden)) > 0.5
+    sentence = f"{value:.1%} of the queries of an attack by scores change the score (n = {len(seen)})."
+    if passed and value < least:
+        sentence += " Noise hides the others, so attacks by decisions and from a substitute were run as well."
+    if not passed:
+        sentence += (
+            " Attacks by scores are blind, so that they break nothing proves nothing. Only attacks by decisions or "
+            "from another network count beside those by gradients; pass a network that returns its logits."
+        )
+    return Check("scores change with the image", passed, value, least, sentence, "at least")

@@ -4,6 +4,7 @@ import pytest
 from rsr_tf.evaluation import AttackResult, MajorityScore
 from rsr_tf.evaluation.checks import CHECKS, Evidence, attack_checks, network_checks, run_checks
 from rsr_tf.evaluation.checks.base import not_stronger
+from rsr_tf.evaluation.probes import Queries, Spread
 from rsr_tf.evaluation.suites import SUITES, plan
 
 EPSILON = 8 / 255
@@ -11,8 +12,12 @@ NAMES = [
     "noise on",
     "noise alike in calls of every size",
     "no noise in the stripped network",
+    "noise alike along the path of an attack",
+    "averaged draws are new",
     "logits and not probabilities",
+    "scores change with the image",
     "gradients not zero",
+    "gradients repeat where answers do",
     "FGSM not stronger than PGD",
     "black-box not stronger than white-box",
     "loss not saturated",
@@ -52,6 +57,8 @@ def evidence(suite="quick", *, stripped=True, uses_gradients=lambda step: step.n
     ]
     return Evidence(
         noise=noise,
+        along_path={name: {"clean images": Spread(0.2, 0.2, 0.4)} for name in noise} if stripped else {},
+        queries=Queries(np.ones(4, bool), np.zeros(4, bool)),
         logits=np.array([[2.0, -1.0]]),
         zero_gradients=np.zeros(9),
         results=results,
@@ -65,14 +72,17 @@ def test_all_checks_run_in_their_order():
     assert len(CHECKS) == len(NAMES)
 
 
-def test_checks_of_the_stripped_network_do_not_apply_without_one():
+ALONG_PATH = {"noise alike along the path of an attack", "averaged draws are new", "gradients repeat where answers do"}
+
+
+def test_checks_of_the_stripped_network_and_of_what_was_not_measured_do_not_apply():
     names = [check.name for check in run_checks(evidence(stripped=False))]
-    assert names == [name for name in NAMES if "stripped" not in name]
+    assert names == [name for name in NAMES if "stripped" not in name and name not in ALONG_PATH]
 
 
 def test_check_of_attacks_by_scores_does_not_apply_without_one():
     names = [check.name for check in run_checks(evidence(uses_gradients=lambda step: True))]
-    assert names == [name for name in NAMES if not name.startswith("scores")]
+    assert names == [name for name in NAMES if name != "scores find little that gradients left"]
 
 
 @pytest.mark.parametrize("suite", SUITES)

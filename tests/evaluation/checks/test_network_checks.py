@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from rsr_tf.evaluation.checks import network_checks as checks
+from rsr_tf.evaluation.probes import Spread
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,76 @@ def test_check_names_the_side_of_the_threshold_it_wants(check, wanted):
     assert check.wanted == wanted
     assert check.passed
     assert {"at least": check.value >= check.threshold, "at most": check.value <= check.threshold, "any": True}[wanted]
+
+
+def path(clean, signs, end):
+    return {"clean images": clean, "corners": signs, "the end": end}
+
+
+@pytest.mark.parametrize(
+    ("answers", "passed", "value"),
+    [
+        ((0.2, 0.2, 0.2), True, 1.0),
+        ((0.1, 0.2, 0.05), True, 0.25),
+        ((0.0, 0.2, 0.2), False, 0.0),
+        ((0.01, 0.01, 0.5), False, 0.02),
+        ((0.0, 0.0, 1e-6), True, 1.0),  # rounding
+    ],
+)
+def test_noise_on_clean_images_is_like_that_on_the_path(answers, passed, value):
+    check = checks.noise_alike_along_path(path(*answers))
+    assert (check.passed, check.value) == (passed, pytest.approx(value))
+
+
+def test_point_where_the_noise_stops_is_named():
+    sentence = checks.noise_alike_along_path(path(0.0, 0.2, 0.1)).sentence
+    assert sentence.startswith("At clean images the noise is 0 of what it is at corners")
+
+
+@pytest.mark.parametrize(
+    ("answers", "gradients", "passed"),
+    [
+        (0.0, 0.0, True),
+        (0.0, 9e-4, True),
+        (0.0, 0.01, False),
+        (1e-7, 2e-4, True),  # rounding that depends on the order of a sum
+        (0.05, 0.4, True),
+        (0.003, 0.4, False),
+        (0.0003, 0.05, True),
+        (0.3, 1.0, True),
+    ],
+)
+def test_gradients_are_no_more_random_than_answers_explain(answers, gradients, passed):
+    spreads = {"clean images": Spread(0.0, 0.0, 0.0), "the end": Spread(answers, answers, gradients)}
+    assert checks.gradients_repeat_where_answers_do(spreads).passed == passed
+
+
+def test_point_of_random_gradients_is_named_with_both_numbers():
+    spreads = {"clean images": Spread(0.0, 0.0, 0.0), "the end": Spread(0.0, 0.0, 0.9)}
+    sentence = checks.gradients_repeat_where_answers_do(spreads).sentence
+    assert "At the end the gradients differ between calls by 0.9 of their size, the answers by 0:" in sentence
+
+
+@pytest.mark.parametrize(
+    ("within", "between", "passed"),
+    [(0.2, 0.2, True), (0.1, 0.2, True), (0.0, 0.2, False), (0.05, 0.2, False), (0.0, 0.0, True), (0.0, 1e-6, True)],
+)
+def test_averaged_draws_differ_as_separate_calls_do(within, between, passed):
+    assert checks.averaged_draws_are_new(within, between).passed == passed
+
+
+@pytest.mark.parametrize(
+    ("seen", "hidden", "passed", "words"),
+    [
+        (10, 0, True, "100.0% of the queries"),
+        (3, 0, True, "30.0% of the queries"),
+        (2, 0, False, "are blind"),
+        (2, 5, False, "are blind"),
+        (2, 6, True, "Noise hides the others"),
+        (0, 0, False, "0.0% of the queries"),
+    ],
+)
+def test_attacks_by_scores_see_three_queries_of_ten_unless_noise_hides_them(seen, hidden, passed, words):
+    check = checks.scores_change_with_the_image(np.arange(10) < seen, np.arange(10) < hidden)
+    assert (check.passed, check.value) == (passed, seen / 10)
+    assert words in check.sentence
