@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rsr_tf.config.schema import Config, Section
 from rsr_tf.errors import UserError, shown, user_errors
-from rsr_tf.files import is_deeper, read_text
+from rsr_tf.files import MAX_DEPTH, is_deeper, read_text
 
 CONFIG_FILE = "config.toml"
 """Name of the config in a run folder."""
@@ -60,6 +60,9 @@ def _config_file(path):
 
 def parse_toml(text):
     """Parse TOML whose tables and lists are nested to a limited depth; raise `ValueError` for any other text."""
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    if any(part.count(".") > MAX_DEPTH for line in lines for part in line.split("=")):
+        raise ValueError("it is nested too deep")  # `a.a.a...`, for which `tomllib` takes minutes
     try:
         values = tomllib.loads(text)
     except RecursionError as error:
@@ -146,11 +149,9 @@ def _apply_override(values, override):
 def _override_value(key, text):
     """Return a value of `--set` as TOML, or as a string if it is not valid TOML."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except ValueError:  # not TOML, or a number of thousands of digits
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:  # not TOML, nested too deep, or a number of thousands of digits
         return text
-    except RecursionError as error:
-        raise UserError(f"--set {key}: the value is nested too deep") from error
     if list(parsed) != ["value"]:
         raise UserError(f"--set {key} takes one value. Received more than one line: {text!r}")
     return parsed["value"]

@@ -28,14 +28,15 @@ def load_data(config):
         data_set = data.load(section.name, directory=section.directory, validation=section.validation, seed=config.seed)
         data.steps_per_epoch(data_set.train, config.training.batch_size)
         for name in ("train", "validation", "test"):
-            _check_split(getattr(data_set, name), name, classes=len(data_set.class_names))
+            where = f" in the {name} images of {section.directory or data_set.title}"
+            _check_split(getattr(data_set, name), where, classes=len(data_set.class_names))
     return data_set
 
 
-def _check_split(split, name, *, classes):
+def _check_split(split, where, *, classes):
     """Check all images and labels of a split; the images without a copy, as uint8 cannot be out of range."""
     images = split.first(1).pixels() if split.images.dtype == np.uint8 else split.images
-    check_batch(images, split.labels, classes=classes, where=f" in the {name} images")
+    check_batch(images, split.labels, classes=classes, where=where)
 
 
 def build_network(config, data_set, **changes):

@@ -70,7 +70,9 @@ def read_json(path):
     if is_deeper(content):
         raise ValueError(f"cannot read {path}: {too_deep()}")
     if not isinstance(content, dict):
-        raise ValueError(f"cannot read {path}: it must hold a JSON object. Received: {type(content).__name__}")
+        raise ValueError(
+            f"cannot read {path}: {Path(path).name} must hold a JSON object. Received: {type(content).__name__}"
+        )
     return content
 
 

@@ -173,7 +173,11 @@ def test_gamma_takes_the_place_of_the_default_sparsity(tmp_path):
     assert (pruning.sparsity, pruning.gamma) == (None, 1e-3)
 
 
-DEEP = {"lists": "seed = " + "[" * 2000 + "]" * 2000, "tables": "seed = " + "{a=" * 2000, "keys": "a." * 2000 + "b = 1"}
+LONG_KEYS = f"[{'a.' * 20_000}a]\n" + "".join(f"b{number} = 1\n" for number in range(5000))
+DEEP = {
+    **{"long keys": LONG_KEYS, "keys": "a." * 2000 + "b = 1"},
+    **{"lists": "seed = " + "[" * 2000 + "]" * 2000, "tables": "seed = " + "{a=" * 2000},
+}
 
 
 @pytest.mark.parametrize("name", DEEP)
