@@ -92,11 +92,7 @@ def prune(config, overrides, output):
     type=click.Choice(SUITES[::-1]),
     help="Run adaptive and black-box attacks on one network, check them, and write a verdict.",
 )
-@click.option(
-    "--network",
-    type=click.Choice(NETWORKS),
-    help="Network of the run that the suite attacks [pruned].",
-)
+@click.option("--network", type=click.Choice(NETWORKS), help="Network of the run that the suite attacks [pruned].")
 @click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
 def evaluate(config, overrides, output, other, suite, network, images):
     """Attack the networks of a run.

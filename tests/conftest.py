@@ -5,6 +5,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import tiny_network
 
 
@@ -17,8 +18,9 @@ def cache_of_its_own(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def fresh_state():
-    """Every test starts from the same seed and policy."""
+def fresh_state(monkeypatch):
+    """Every test starts from the same seed and policy, and none makes TensorFlow deterministic for all that follow."""
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("float32")
     yield

@@ -44,12 +44,6 @@ def rsr(*arguments, **options):
     )
 
 
-@pytest.fixture(autouse=True)
-def no_determinism_here(monkeypatch):
-    """TensorFlow cannot turn it off again: what runs in this process must not turn it on for the tests after it."""
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
-
-
 def stopped_with_one_line(arguments):
     """Run the command in this process; its error message, which must be one line."""
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -466,7 +460,7 @@ def test_suite_on_a_saved_model_keeps_everything_in_the_output(finished_run, sui
     assert "Verdict: the exported network, quick suite" in (folder / "report.html").read_text()
     assert [call["state"] for call in suite_calls] == [folder / "suites" / "quick", folder / "suites" / "quick_30"]
     metadata = served / "rsr_tf.json"
-    metadata.write_text(metadata.read_text().replace("process", "Process"))
+    metadata.write_text(metadata.read_text().replace("every call", "each call"))
     judged(served, "--output", tmp_path / "other")
     first, again, changed = (call["identity"] for call in suite_calls)
     assert first == again != changed

@@ -25,11 +25,19 @@ def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=
         config=config_text,
         verdict=verdict_view(verdicts[0]) if verdicts else None,
         others=[summary(verdict) for verdict in verdicts[1:]],
-        artefacts=artefacts if "speedup" in (artefacts or {}) else None,
+        artefacts=artefacts if _are_complete(artefacts) else None,
         curves=[training_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
         **_scores(evaluation),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _are_complete(artefacts):
+    """Return whether every exported file was measured; a stopped measurement is not shown."""
+    if not artefacts or "speedup" not in artefacts or "machine" not in artefacts:
+        return False
+    files = [file for network in artefacts["networks"].values() for file in network["artefacts"].values()]
+    return all("scores" in file and len(file.get("latency") or {}) == 2 for file in files)
 
 
 def _scores(evaluation):

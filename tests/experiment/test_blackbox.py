@@ -174,7 +174,7 @@ def test_network_for_other_images_is_one_line(run, tmp_path):
 
 SAVED_MODELS = {
     "broken metadata": ("{bad", None, "cannot read .*rsr_tf.json: "),
-    "a list as metadata": ("[]", None, "rsr_tf.json: it must hold a JSON object. Received: list"),
+    "a list as metadata": ("[]", None, "rsr_tf.json must hold a JSON object. Received: list"),
     "two inputs": (None, [tf.TensorSpec((None, 8, 8, 1))] * 2, "must take one input. Received: a, b"),
     "a batch of one": (None, [tf.TensorSpec((1, 8, 8, 1))], "does not take images of shape"),
     "too few classes": (None, [tf.TensorSpec((None, 8, 8, 1))], r"of at least the 10 classes .* Received: \(3,\)"),

@@ -6,7 +6,6 @@ import shutil
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from click.testing import CliRunner
 from helpers import TINY
 
@@ -216,7 +215,6 @@ def test_full_disk_is_one_line(folder, timed, monkeypatch):
 
 def test_noise_that_does_not_run_deterministically_is_left_out(folder, monkeypatch):
     count_latencies(monkeypatch, ["SavedModel", "SavedModel, noisy"])
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     for path in (folder.config, folder.path.parent / "tiny.toml"):
         path.write_text(path.read_text().replace("deterministic = false", "deterministic = true"))
     for network in measure(folder)["networks"].values():
