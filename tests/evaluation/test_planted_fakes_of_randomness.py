@@ -192,12 +192,12 @@ def noise_shared_by(draws):
 def test_fake_fails_its_check_and_its_claim_is_near_0(fake, caught_by):
     verdict = evaluate(fake)
     assert caught_by <= failed(verdict)
-    assert verdict["claim"]["accuracy"] < 0.12
+    assert verdict["claim"]["accuracy"] < 0.15
 
 
 def test_noise_that_outlasts_every_attack_does_not_save_the_claim():
     """Keep each draw for so long that no measurement sees another one: the attacker knows it."""
-    assert evaluate(noise_shared_by(200))["claim"]["accuracy"] < 0.12
+    assert evaluate(noise_shared_by(200))["claim"]["accuracy"] < 0.15
 
 
 def test_random_gradients_are_averaged_though_answers_repeat():

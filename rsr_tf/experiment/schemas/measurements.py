@@ -77,10 +77,11 @@ class Artefacts(Part):
     @model_validator(mode="after")
     def _complete(self):
         files = [file for network in self.networks.values() for file in network.artefacts.values()]
-        complete = self.machine is not None and all(
-            file.scores and file.latency and len(file.latency) == 2 for file in files
-        )
-        if self.speedup is None or not complete:  # the stage was stopped, and goes on
+        check(self, all(file.latency is None or len(file.latency) == 2 for file in files), "latency must be complete")
+        if self.speedup is None:
+            return self
+        check(self, self.machine is not None, "machine must be there, as there is a speedup")
+        if not all(file.scores and file.latency for file in files):  # the stage was stopped, and goes on
             return self
         compared = {title for network in list(self.networks.values())[1:] for title in network.artefacts}
         known = all(len(self.speedup.get(title, {})) == 2 for title in compared)
