@@ -151,9 +151,14 @@ def quieter_on_clean_images(x):
     return undefended(x) + tf.where(is_away(x), 2.0, 0.05) * per_image_normal(x, 10)
 
 
-def noise_fixed_when_traced(x):
-    """Every attack has one draw, and another one answers."""
-    return undefended(x + 0.5 * np.random.default_rng().normal(size=(1, 8, 8, 1)).astype("float32"))
+def noise_fixed_when_traced():
+    """Return a network of which every attack has one draw, and another one answers: a trace takes the next."""
+    random = np.random.default_rng(0)
+
+    def model_fn(x):
+        return undefended(x + 0.5 * random.normal(size=(1, 8, 8, 1)).astype("float32"))
+
+    return model_fn
 
 
 def noise_shared_by(draws):
@@ -185,19 +190,19 @@ def noise_shared_by(draws):
         (gradient_of_another_network, {MASKED}),
         (quiet_on_clean_images, {ALIKE}),
         (quieter_on_clean_images, {ALIKE}),
-        (noise_fixed_when_traced, {NEW}),
+        (noise_fixed_when_traced(), {NEW}),
         (noise_shared_by(20), {NEW}),
     ],
 )
 def test_fake_fails_its_check_and_its_claim_is_near_0(fake, caught_by):
     verdict = evaluate(fake)
     assert caught_by <= failed(verdict)
-    assert verdict["claim"]["accuracy"] < 0.15
+    assert verdict["claim"]["accuracy"] < 0.12
 
 
 def test_noise_that_outlasts_every_attack_does_not_save_the_claim():
     """Keep each draw for so long that no measurement sees another one: the attacker knows it."""
-    assert evaluate(noise_shared_by(200))["claim"]["accuracy"] < 0.15
+    assert evaluate(noise_shared_by(200))["claim"]["accuracy"] < 0.12
 
 
 def test_random_gradients_are_averaged_though_answers_repeat():
