@@ -145,7 +145,7 @@ def optimizer_slots(optimizer, variable):
 
 
 CompiledMetrics = compile_utils.CompileMetrics
-"""Class of the metrics that `compile` makes of its arguments; callbacks look into it for names and directions."""
+"""Class in which `compile` collects the metrics; Keras' callbacks look up names and directions in it."""
 
 
 class ListedMetrics(compile_utils.MetricsList):
@@ -165,7 +165,7 @@ class ListedMetrics(compile_utils.MetricsList):
 
 
 def loss_object(loss):
-    """Return the `keras.losses.Loss` that `compile` makes of its argument for a model with one output.
+    """Return the `keras.losses.Loss` that `compile` builds from its argument `loss`, for a model with one output.
 
     Args:
         loss: name, function, `keras.losses.Loss`, or a list or dict of one of them.

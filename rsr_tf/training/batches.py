@@ -12,7 +12,7 @@ RANGE_MESSAGE = "`images` must be in [0, 1]"
 
 
 def unpacked(structure):
-    """Return the only entry of a dict, list or tuple with one; anything else as it is.
+    """Return the entry of a dict, list or tuple of length one; any other structure is returned unchanged.
 
     Args:
         structure: images or labels, as `fit` takes them for a model with one input and one output.

@@ -81,7 +81,7 @@ class Artefacts(Part):
         if self.speedup is None:
             return self
         check(self, self.machine is not None, "machine must be there, as there is a speedup")
-        if not all(file.scores and file.latency for file in files):  # the stage was stopped, and goes on
+        if not all(file.scores and file.latency for file in files):  # a stopped stage, which can be continued
             return self
         compared = {title for network in list(self.networks.values())[1:] for title in network.artefacts}
         known = all(len(self.speedup.get(title, {})) == 2 for title in compared)
