@@ -113,7 +113,7 @@ def test_rule_allows_nothing_that_is_not_needed(name):
 def test_imports_are_seen_where_they_are():
     """The test above is worth something only if it finds what is plainly there."""
     assert "rsr_tf.layers.batch_norm" in IMPORTS["rsr_tf.layers.conv_block"]
-    assert "rsr_tf.experiment" in IMPORTS["rsr_tf.cli"]
+    assert "rsr_tf.experiment" in IMPORTS["rsr_tf.cli.group"]
     assert "rsr_tf.evaluation.scores" in IMPORTS["rsr_tf.evaluation"]
     assert "rsr_tf.report.run_page" in IMPORTS["rsr_tf.experiment.report"]
 

@@ -1,5 +1,6 @@
 """The configuration of a run: typed, read from TOML and checked before anything starts."""
 
+from rsr_tf.config.grid import grid_folder, load_grid
 from rsr_tf.config.loading import (
     CONFIG_FILE,
     find_config,
@@ -19,7 +20,9 @@ __all__ = [
     "Share",
     "UserError",
     "find_config",
+    "grid_folder",
     "load_config",
+    "load_grid",
     "parse_config",
     "parse_numbers",
     "parse_toml",

@@ -38,14 +38,29 @@ def load_config(path, overrides=()):
     """
     with user_errors():
         file = _config_file(path)
-        text = read_text(file, limit=MAX_BYTES, kind="the config ")
-    try:
-        values = parse_toml(text)
-    except ValueError as error:
-        raise UserError(f"{file} is not valid TOML: {error}") from error
+    values = parse_file(file)
+    if "axes" in values:
+        raise UserError(f"{file} is a grid of runs: use `rsr grid`")
     if isinstance(values.get(VERSIONS), dict):
         del values[VERSIONS]
     return parse_config(values, overrides, source=file)
+
+
+def parse_file(file):
+    """Return the values of a TOML file as nested dicts.
+
+    Args:
+        file: path of the file.
+
+    Raises:
+        UserError: for a file that cannot be read, or is not valid TOML.
+    """
+    with user_errors():
+        text = read_text(file, limit=MAX_BYTES, kind="the config ")
+    try:
+        return parse_toml(text)
+    except ValueError as error:
+        raise UserError(f"{file} is not valid TOML: {error}") from error
 
 
 def _config_file(path):

@@ -4,13 +4,14 @@
 """
 
 from rsr_tf.files.reading import MAX_DEPTH, expanded, is_deeper, read_json, read_text
-from rsr_tf.files.writing import LOCK_FILE, PARTIAL, FolderLock, is_partial, replacing, write_text
+from rsr_tf.files.writing import LOCK_FILE, PARTIAL, FolderLock, InUseError, is_partial, replacing, write_text
 
 __all__ = [
     "LOCK_FILE",
     "MAX_DEPTH",
     "PARTIAL",
     "FolderLock",
+    "InUseError",
     "expanded",
     "is_deeper",
     "is_partial",

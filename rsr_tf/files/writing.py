@@ -61,6 +61,10 @@ def _remove(path):
         path.unlink(missing_ok=True)
 
 
+class InUseError(ValueError):
+    """Another process holds the lock of a folder."""
+
+
 class FolderLock:
     """An exclusive lock on a folder, held from `acquire` to `release` or the end of the process.
 
@@ -80,14 +84,14 @@ class FolderLock:
         """Take the lock if the folder exists.
 
         Raises:
-            ValueError: if another process holds the lock.
+            InUseError: if another process holds the lock.
         """
         if self._lock.is_locked or not self.folder.is_dir():
             return
         try:
             self._lock.acquire()
         except filelock.Timeout as error:
-            raise ValueError(f"another `rsr` process is using the folder {self.folder}") from error
+            raise InUseError(f"another `rsr` process is using the folder {self.folder}") from error
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise  # nobody can write into a read-only folder, so it needs no lock

@@ -19,6 +19,18 @@ STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "trainin
 SCORES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}
 """Labels of the scores in `evaluation.json` and `sweep.json`, in the order of charts and of CSV columns."""
 
+GRID_COLUMNS = {
+    "clean": "clean",
+    "pgd": "PGD",
+    "fgsm": "FGSM",
+    "sparsity": "sparsity",
+    "claim": "claim of the suite",
+    "noise_off_clean": "clean, noise off",
+    "noise_off_pgd": "PGD, noise off",
+    "parameters": "weights left",
+}
+"""Labels of the columns of a grid, by the names in `rsr_tf.choices.GRID_COLUMNS`."""
+
 ATTACKS = {
     "clean": "clean",
     "random noise": "random noise",

@@ -1,0 +1,91 @@
+"""The group of commands `rsr`, the options that several commands share, and how a command opens a run."""
+
+import contextlib
+import logging
+import os
+import sys
+
+import click
+
+from rsr_tf import __version__
+from rsr_tf.errors import UserError, one_line
+
+
+class Group(click.Group):
+    """A group of commands that prints an error of the user or of a file on one line and exits with code 2."""
+
+    def invoke(self, context):
+        """Run a command."""
+        try:
+            return super().invoke(context)
+        except (UserError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # click ends quietly
+            click.echo(f"rsr: {one_line(error)}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rsr")
+def main():
+    """Train robust, sparse image classifiers; prune, attack, export and report them.
+
+    CONFIG is a TOML file, the folder of a run, or the name of a packaged config such as quickstart or
+    cifar10/resnet20_rsr. A run can be stopped at any moment; the same command resumes it.
+    """
+
+
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+output_option = click.option(
+    "--output",
+    type=click.Path(file_okay=False),
+    help="Run folder [runs/NAME of the config, or CONFIG if it is a folder].",
+)
+
+
+def images_option(default):
+    """Return the option `--images`.
+
+    Args:
+        default: integer, its default.
+    """
+    number = click.IntRange(min=1)
+    return click.option(
+        "--images", type=number, default=default, show_default=True, help="Number of test images, drawn by the seed."
+    )
+
+
+def stage_options(function):
+    """Add the argument CONFIG and the options of every stage to a command."""
+    return click.argument("config", type=click.Path())(set_option(output_option(function)))
+
+
+@contextlib.contextmanager
+def open_experiment(config, overrides, output):
+    from rsr_tf.config import load_config, run_folder_of
+
+    settings = load_config(config, overrides)
+    start_tensorflow()
+    from rsr_tf.experiment import Experiment
+
+    with Experiment(settings, output or run_folder_of(config)) as experiment:
+        yield experiment
+
+
+def start_tensorflow(log_to=sys.stdout):
+    """Import TensorFlow without its notices about the hardware, and log version and devices in one line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=log_to)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    standard_error = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # C++ prints the notices before any setting is read
+    try:
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices()
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))

@@ -1,0 +1,135 @@
+"""Commands for several networks: sweep, grid, ZOO, transfer."""
+
+import click
+
+from rsr_tf.choices import ZOO_NOISES, ZOO_TIERS
+from rsr_tf.cli.group import images_option, main, open_experiment, set_option, stage_options, start_tensorflow
+
+SPARSITIES = "0,0.2,0.4,0.6,0.7,0.8,0.9,0.95"
+"""Default of `rsr sweep`."""
+
+
+def list_option(name, help_text):
+    """Return an option `--NAME` for a comma-separated list of numbers.
+
+    Args:
+        name, help_text: strings.
+    """
+    return click.option(f"--{name}", metavar="LIST", help=help_text)
+
+
+@main.command(short_help="Measure accuracy against sparsity and lambda.")
+@stage_options
+@list_option("sparsities", f"Shares of weights to prune [{SPARSITIES} if no list is given].")
+@list_option("gammas", "Pruning thresholds, such as 1e-4,1e-3,1e-2.")
+@list_option("lambdas", "Values of model.lasso to train with, such as 0,1e-5,5e-5,1e-4.")
+def sweep(config, overrides, output, sparsities, gammas, lambdas):
+    """Measure accuracy against sparsity and lambda (Fig. 2): prune and attack copies of the trained network.
+
+    LIST is a comma-separated list of numbers. All files go into the folder sweep of the run folder, the plots into
+    sweep.html. A stopped sweep resumes, and another list adds to earlier results.
+    """
+    from rsr_tf.config import NotNegative, Share, parse_numbers
+
+    if (sparsities, gammas, lambdas) == (None, None, None):
+        sparsities = SPARSITIES
+    lists = {
+        "sparsities": parse_numbers(sparsities, Share, source="--sparsities"),
+        "gammas": parse_numbers(gammas, NotNegative, source="--gammas"),
+        "lambdas": parse_numbers(lambdas, NotNegative, source="--lambdas"),
+    }
+    with open_experiment(config, overrides, output) as experiment:
+        from rsr_tf.experiment import run_sweep
+
+        run_sweep(experiment, **lists)
+
+
+@main.command(short_help="Run a whole table: many configs, several seeds, one page.")
+@click.argument("grid", type=click.Path())
+@click.option("--scale", help="Size of the grid, one of those in the file [the first].")
+@set_option
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the run folders [runs/FOLDER/SCALE].")
+def grid(grid, scale, overrides, output):
+    """Train, prune and judge every run of a grid, and write one page with all results.
+
+    GRID is a TOML file, or the name of a packaged one such as paper/table1. A stopped grid resumes. Start the same
+    command several times to share the work.
+    """
+    from rsr_tf.config import grid_folder, load_grid
+
+    settings, cells, scale = load_grid(grid, scale, overrides)
+    start_tensorflow()
+    from rsr_tf.experiment import run_grid
+
+    run_grid(settings, cells, output or grid_folder(grid, scale))
+
+
+@main.command(short_help="Attack a network through its scores (ZOO).")
+@click.argument("network", type=click.Path())
+@click.option(
+    "--tier",
+    type=click.Choice(ZOO_TIERS),
+    default=ZOO_TIERS[0],
+    show_default=True,
+    help="1 tries one trade-off constant c; 2 searches for it with nine, which takes nine times as long.",
+)
+@images_option(default=200)
+@click.option(
+    "--noise",
+    "columns",
+    type=click.Choice(ZOO_NOISES),
+    multiple=True,
+    help="How ZOO handles the weight noise: one draw per call, one draw per probe (slow), the mean of 8 draws, or "
+    "noise off; may be repeated [all but per_image].",
+)
+@click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked together.")
+@set_option
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the result [zoo/pruned in the run folder].")
+def zoo(network, tier, images, columns, group, overrides, output):
+    """Attack a finished network by ZOO, which uses its scores only.
+
+    NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel that you trust. An upper
+    bound of the time is printed first. A stopped attack resumes; a call with more images and the same --group reuses
+    those with fewer.
+    """
+    start_tensorflow()
+    from rsr_tf import experiment
+
+    experiment.zoo(
+        network, overrides=overrides, output=output, tier=int(tier), images=images, columns=columns, group=group
+    )
+
+
+@main.command(short_help="Evaluate images crafted on one network on others.")
+@click.argument("networks", type=click.Path(), nargs=-1, required=True)
+@images_option(default=1000)
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Number of PGD steps.")
+@click.option(
+    "--eot-samples",
+    "--draws",
+    "eot_samples",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Number of gradients averaged in each step on a noisy network (EOT).",
+)
+@set_option
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False),
+    default="runs/transfer",
+    show_default=True,
+    help="Folder for matrix, heat map and state.",
+)
+def transfer(networks, images, steps, eot_samples, overrides, output):
+    """Evaluate images crafted on each of several finished networks on all of them.
+
+    NETWORKS are run folders, for their pruned networks, .keras files in run folders, or SavedModels that you trust. A
+    stopped evaluation resumes.
+    """
+    start_tensorflow()
+    from rsr_tf import experiment
+
+    experiment.transfer(
+        networks, output=output, overrides=overrides, images=images, steps=steps, eot_samples=eot_samples
+    )

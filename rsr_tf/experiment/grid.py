@@ -1,0 +1,204 @@
+"""Train, prune and judge every run of a grid; any number of processes can share the work."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from rsr_tf.config import Config
+from rsr_tf.errors import UserError, disk_errors, require, user_errors
+from rsr_tf.evaluation.runtime import duration
+from rsr_tf.experiment.blackbox import transfer, zoo
+from rsr_tf.experiment.experiment import Experiment
+from rsr_tf.experiment.grid_results import collect, folder_of
+from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.experiment.run_folder import RunFolder, suite_name
+from rsr_tf.experiment.sweep import run_sweep
+from rsr_tf.files import FolderLock, InUseError, write_text
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 10
+"""Time between two looks at runs that other processes are working on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid.
+
+    Args:
+        title: string, for the log.
+        config: a `Config`.
+        folder: path of its run folder.
+        suite: one of `rsr_tf.choices.SUITES`, or `""`.
+        images: number of test images of the suite, or `None`.
+        sparsities, lambdas: lists of numbers for a sweep.
+        zoo_images: number of test images of ZOO; 0 for no ZOO.
+    """
+
+    title: str
+    config: Config
+    folder: Path
+    suite: str = ""
+    images: int | None = None
+    sparsities: tuple = ()
+    lambdas: tuple = ()
+    zoo_images: int = 0
+
+    def is_done(self):
+        """Return whether all its files are there."""
+        folder = RunFolder(self.folder)
+        done = "examples" in folder.read_evaluation()
+        done = done and (not self.suite or folder.verdict(suite_name(self.suite, "pruned", self.images)).exists())
+        sweep = read_result(folder.path / "sweep" / "sweep.json")
+        points = {point["value"] for point in sweep.get("points", []) if point["target"] == "sparsity"}
+        done = done and points >= set(self.sparsities)
+        done = done and {row["lambda"] for row in sweep.get("lambdas", [])} >= set(self.lambdas)
+        return done and (not self.zoo_images or (self.folder / zoo_file(self.zoo_images)).exists())
+
+    def work(self):
+        """Do what is missing."""
+        keras.backend.clear_session()  # so that layer names are those of a process of its own
+        with Experiment(self.config, self.folder) as experiment:
+            experiment.train()
+            experiment.prune()
+            experiment.evaluate()
+            if self.suite:
+                experiment.run_suite(self.suite, "pruned", self.images)
+            experiment.report()
+            if self.sparsities or self.lambdas:
+                run_sweep(experiment, sparsities=self.sparsities, lambdas=self.lambdas)
+        if self.zoo_images:
+            zoo(self.folder, images=self.zoo_images)
+
+
+def zoo_file(images):
+    """Return where `rsr zoo` writes its table, in a run folder."""
+    return Path("zoo", "pruned", f"zoo_tier1_{images}.json")
+
+
+def run_grid(grid, cells, root):
+    """Do every run of a grid, and write `grid.html`, `.md`, `.csv` and `.json` after each.
+
+    A run that fails, for example because its loss is not finite, is noted, and the others go on. A stopped grid goes on
+    when it is started again. Several processes can be started on one folder; each takes the runs that no other has.
+
+    Args:
+        grid, cells: a `Grid` and its list of `Cell`, see `rsr_tf.config.load_grid`.
+        root: path of the folder for the run folders. Grids with the same cells can share it.
+
+    Returns:
+        `Path` of the page.
+
+    Raises:
+        UserError: if all runs fail, a package is missing, or the disk is full.
+    """
+    for package, extra in (("matplotlib", "report"), ("jinja2", "report"), ("cleverhans", "evaluation")):
+        require(package, extra=extra)
+    runs = plan_runs(grid, cells, root)
+    with disk_errors(root):
+        failures = _work_through(runs, lambda failures: _shared(lambda: write_grid(grid, cells, root, failures)))
+        if len(failures) == len(runs):
+            raise UserError(f"every run of the grid failed: {next(iter(failures.values()))}")
+        if grid.measure.transfer:
+            _shared(lambda: _transfer(grid, cells, root))
+        page = _shared(lambda: write_grid(grid, cells, root, failures))
+    log.info("grid: %s", page)
+    return page
+
+
+def plan_runs(grid, cells, root):
+    """List the runs of a grid: all first seeds, then all second ones, and so on.
+
+    Args:
+        grid, cells, root: as for `run_grid`.
+
+    Returns:
+        A list of `Run`.
+    """
+    measure, runs = grid.measure, []
+    for seed in grid.seeds:
+        first = seed == grid.seeds[0]
+        for cell in cells:
+            swept = first and cell.name in (measure.swept or [cell.name])
+            runs.append(
+                Run(
+                    f"{cell.name}, seed {seed}",
+                    cell.configs[seed],
+                    folder_of(root, cell, seed).path,
+                    suite=measure.suite,
+                    images=measure.images,
+                    sparsities=tuple(measure.sparsities) if swept else (),
+                    lambdas=tuple(measure.lambdas) if swept else (),
+                    zoo_images=measure.zoo_images if first and cell.name in measure.zoo else 0,
+                )
+            )
+    return runs
+
+
+def _work_through(runs, write):
+    """Do all runs that are not done, wait for those of other processes, and return the messages of failed ones."""
+    pending, failures, seconds = list(runs), {}, []
+    while pending:
+        before = len(pending)
+        for run in list(pending):
+            if not run.is_done():
+                left = f"; {duration(len(pending) * sum(seconds) / len(seconds))} left" if seconds else ""
+                log.info("== run %d of %d: %s%s", len(runs) - len(pending) + 1, len(runs), run.title, left)
+                started = time.monotonic()
+                try:
+                    run.work()
+                except UserError as error:
+                    if isinstance(error.__cause__, InUseError):
+                        log.info("another process is at work on it")
+                        continue
+                    failures[run.title] = str(error)
+                    log.warning("%s failed: %s", run.title, error)
+                seconds.append(time.monotonic() - started)
+                write(failures)
+            pending.remove(run)
+        if len(pending) == before:
+            time.sleep(WAIT_SECONDS)
+    return failures
+
+
+def _shared(work):
+    """Do what one process does at a time, after the others."""
+    while True:
+        try:
+            return work()
+        except UserError as error:
+            if not isinstance(error.__cause__, InUseError):
+                raise
+            time.sleep(WAIT_SECONDS)
+
+
+def _transfer(grid, cells, root):
+    folders = [folder_of(root, cell, grid.seeds[0]) for cell in cells if cell.name in grid.measure.transfer]
+    found = [folder.path for folder in folders if folder.pruned.exists()]
+    if len(found) > 1:
+        transfer(found, output=Path(root) / "transfer")
+
+
+def write_grid(grid, cells, root, failures):
+    """Write the results of the runs that are done as JSON, CSV, Markdown and HTML.
+
+    Args:
+        grid, cells, root: as for `run_grid`.
+        failures: dict from the title of a run to its message.
+
+    Returns:
+        `Path` of the page.
+    """
+    from rsr_tf.report.grid_page import csv_table, grid_page, markdown_table  # imports matplotlib
+
+    content = collect(grid, cells, root) | {"failures": failures}
+    path = Path(root) / f"{grid.name}.html"
+    with user_errors(), FolderLock(root):
+        write_result(path.with_suffix(".json"), content)
+        write_text(path.with_suffix(".csv"), csv_table(content))
+        write_text(path.with_suffix(".md"), markdown_table(content))
+        write_text(path, grid_page(content))
+    return path

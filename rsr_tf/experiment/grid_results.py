@@ -1,0 +1,197 @@
+"""Gather the results of a grid from its run folders: means over seeds, intervals, the paper's numbers beside them."""
+
+import math
+import statistics
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+from rsr_tf import pruning
+from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.experiment.evaluate import HISTOGRAM_EDGES
+from rsr_tf.experiment.load import load_network
+from rsr_tf.experiment.provenance import describe_machine, versions
+from rsr_tf.experiment.result_schema import read_result
+from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
+
+CONFIDENCE = 0.95
+
+
+def collect(grid, cells, root):
+    """Return the results of the runs that are done.
+
+    Args:
+        grid, cells, root: as for `rsr_tf.experiment.grid.run_grid`.
+
+    Returns:
+        A JSON-serializable dict.
+    """
+    by_name = {cell.name: cell for cell in cells}
+    attacks = [evaluation["attack"] for cell in cells for evaluation in _evaluations(cell, grid, root).values()]
+    return {
+        "title": grid.title,
+        "note": grid.note,
+        "axes": grid.axes,
+        "seeds": list(grid.seeds),
+        "columns": list(grid.measure.columns),
+        "suite": {"name": grid.measure.suite, "num_images": grid.measure.images},
+        "attack": attacks[0] if attacks else None,
+        "rows": [row for cell in cells for row in _rows(cell, grid, root)],
+        "missing": [f"{cell.name}, seed {seed}" for cell in cells for seed in _missing(cell, grid, root)],
+        "curves": {cell.name: curves for cell in cells if (curves := _curves(cell, grid, root))},
+        "weights": {name: weights for name in grid.measure.weights if (weights := _weights(by_name[name], grid, root))},
+        "transfer": read_result(Path(root) / "transfer" / "transfer.json") if grid.measure.transfer else {},
+        "zoo": {cell.name: found for cell in cells if (found := _zoo(cell, grid, root))},
+        "configs": {cell.name: drop_none(next(iter(cell.configs.values())).model_dump()) for cell in cells},
+        "versions": versions(),
+        "machine": describe_machine(),
+    }
+
+
+def folder_of(root, cell, seed):
+    """Return the `RunFolder` of a cell and a seed."""
+    return RunFolder(Path(root) / f"{cell.name}-seed{seed}")
+
+
+def _evaluations(cell, grid, root):
+    """Return the contents of `evaluation.json` of each seed that is done."""
+    found = {seed: folder_of(root, cell, seed).read_evaluation() for seed in grid.seeds}
+    return {seed: content for seed, content in found.items() if "examples" in content}
+
+
+def _missing(cell, grid, root):
+    return [seed for seed in grid.seeds if seed not in _evaluations(cell, grid, root)]
+
+
+def _rows(cell, grid, root):
+    """Return a row for each network of a cell, as far as its runs are done."""
+    evaluations, rows = _evaluations(cell, grid, root), []
+    for network in grid.measure.networks:
+        done = {seed: content for seed, content in evaluations.items() if network in content["networks"]}
+        if done:
+            seeds = [
+                _values(content["networks"][network], _verdict(grid, folder_of(root, cell, seed), network))
+                for seed, content in done.items()
+            ]
+            images = next(iter(done.values()))["attack"]["num_images"]
+            rows.append(
+                {
+                    "cell": cell.name,
+                    "labels": cell.labels,
+                    "note": cell.note,
+                    "network": network,
+                    "seeds": list(done),
+                    "num_images": images,
+                    "scheme": next(iter(done.values()))["scheme"],
+                    "source": cell.reference.source,
+                    "values": {
+                        column: summarized([each[column] for each in seeds if each.get(column) is not None])
+                        | compared(
+                            [each[column] for each in seeds if each.get(column) is not None],
+                            getattr(cell.reference, network).get(column),
+                        )
+                        for column in grid.measure.columns
+                        if any(each.get(column) is not None for each in seeds)
+                    },
+                }
+            )
+    return rows
+
+
+def _verdict(grid, folder, network):
+    if network != "pruned" or not grid.measure.suite:
+        return None
+    return read_result(folder.verdict(suite_name(grid.measure.suite, "pruned", grid.measure.images))) or None
+
+
+def _values(entry, verdict):
+    """Return every column of one network of one run: pairs of a number and a number of images, or `None`."""
+    scores = entry["scores"]
+    deployed, stripped = scores.get("noise_on", scores["noise_off"]), scores["noise_off"]
+    claim = verdict and (verdict["claim"]["accuracy"], verdict["claim"]["num_images"])
+    return {
+        **{name: (deployed[name]["mean"], deployed[name]["num_images"]) for name in ("clean", "pgd", "fgsm")},
+        **{f"noise_off_{name}": (stripped[name]["mean"], stripped[name]["num_images"]) for name in ("clean", "pgd")},
+        "sparsity": (entry["sparsity"], None),
+        "parameters": (entry["weights"] * (1 - entry["sparsity"]), None),
+        "claim": claim,
+    }
+
+
+def summarized(values):
+    """Return mean, interval and single values of several runs.
+
+    The interval has 95 % confidence: of one run, Wilson's for the number of images; of several, Student's over the
+    runs, whose images and trainings differ, or Wilson's for all images together if that is wider.
+
+    Args:
+        values: list of pairs: a number, and the number of images that it is a share of, or `None` for no share.
+
+    Returns:
+        A dict.
+
+    Example:
+        >>> from rsr_tf.experiment.grid_results import summarized
+        >>> [round(bound, 3) for bound in summarized([(0.5, 100)])["interval"]]
+        [0.404, 0.596]
+    """
+    numbers = [number for number, _ in values]
+    mean = statistics.fmean(numbers)
+    intervals = []
+    if values[0][1]:
+        intervals.append(wilson_interval(mean, sum(images for _, images in values)))
+    if len(numbers) > 1:
+        quantile = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(numbers) - 1)
+        spread = quantile * statistics.stdev(numbers) / math.sqrt(len(numbers))
+        bounds = (mean - spread, mean + spread)
+        intervals.append((max(0.0, bounds[0]), min(1.0, bounds[1])) if values[0][1] else bounds)
+    widest = max(intervals, key=lambda bounds: bounds[1] - bounds[0], default=(mean, mean))
+    return {"mean": mean, "interval": [float(bound) for bound in widest], "runs": numbers}
+
+
+def compared(values, reference):
+    """Return a number from elsewhere, in percent there, with the difference and whether it lies within the interval."""
+    if reference is None or not values:
+        return {}
+    found, share = summarized(values), reference / 100
+    low, high = found["interval"]
+    return {"reference": share, "difference": found["mean"] - share, "within": low <= share <= high}
+
+
+def _curves(cell, grid, root):
+    """Return the sweep of the first seed: accuracy under PGD by sparsity, and the entries by lambda."""
+    sweep = read_result(folder_of(root, cell, grid.seeds[0]).path / "sweep" / "sweep.json")
+    if not sweep:
+        return None
+    wanted = set(grid.measure.sparsities)
+    points = [point for point in sweep["points"] if point["target"] == "sparsity" and point["value"] in wanted]
+    lambdas = [row for row in sweep["lambdas"] if row["lambda"] in grid.measure.lambdas]
+    return {"labels": cell.labels, "points": points, "lambdas": lambdas} if points or lambdas else None
+
+
+def _weights(cell, grid, root):
+    """Return the distribution of the weights of the second kernel, and the share of small ones of all (Fig. 1, 2c)."""
+    folder = folder_of(root, cell, grid.seeds[0])
+    networks = folder.read_evaluation().get("networks", {})
+    name = next((name for name in ("trained", "pruned") if name in networks), None)
+    if name is None:
+        return None
+    path = {"trained": folder.model, "pruned": folder.pruned}[name]
+    kernel = list(pruning.effective_kernels(load_network(path)).values())[1]
+    edges = np.linspace(-0.5, 0.5, len(HISTOGRAM_EDGES))
+    counts, _ = np.histogram(np.clip(kernel, edges[0], edges[-1]), edges)
+    return {
+        "labels": cell.labels,
+        "share_below": networks[name]["share_below"],
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def _zoo(cell, grid, root):
+    """Return the table of ZOO of the first seed."""
+    if cell.name not in grid.measure.zoo:
+        return None
+    path = folder_of(root, cell, grid.seeds[0]).path / "zoo" / "pruned" / f"zoo_tier1_{grid.measure.zoo_images}.json"
+    table = read_result(path)
+    return {"labels": cell.labels, **table} if table else None
