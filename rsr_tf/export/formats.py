@@ -11,7 +11,7 @@ from rsr_tf.evaluation.model_fn import inference
 from rsr_tf.export.compact import load_compact, save_compact
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.export.tflite import TFLiteNetwork, export_tflite
-from rsr_tf.layers import noisy_layers
+from rsr_tf.layers import draws_noise
 from rsr_tf.layers.conversion import strip
 
 
@@ -64,8 +64,7 @@ def export_formats(model, *, calibration):
         ExportFormat("compact archive, noisy", "noisy.rsrz", "TensorFlow", save_compact, _load_compact, True),
         ExportFormat("TFLite float32, noisy", "noisy.tflite", "TFLite", _tflite(noise=True), TFLiteNetwork, True),
     ]
-    has_noise = any(layer.alpha is not None for layer in noisy_layers(model))
-    return [row for row in rows if has_noise or not row.noisy]
+    return [row for row in rows if draws_noise(model) or not row.noisy]
 
 
 def _stripped(write):

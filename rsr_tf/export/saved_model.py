@@ -11,7 +11,7 @@ import tensorflow as tf
 from rsr_tf.export.signatures import arranged, in_single_precision, input_specs, output_names
 from rsr_tf.files import read_json, replacing
 from rsr_tf.keras_internals import nested_layers
-from rsr_tf.layers import noisy_layers
+from rsr_tf.layers import draws_noise, feature_noises
 from rsr_tf.layers.conversion import strip, with_fresh_noise
 from rsr_tf.layers.registry import check_functional
 
@@ -22,6 +22,9 @@ NOISE_POLICY = (
     "serving_default draws new weight noise at every call, seeded anew each time with 191 bits from the operating "
     "system (/dev/urandom): noise that was seen, in training or in earlier calls, tells nothing about that of later "
     "calls. The images of one call share one draw. serve_deterministic has no noise."
+)
+FEATURE_NOISE_POLICY = (
+    "Noise on pixels or features (rsr_tf>FeatureNoise) comes from the same source; every image of a call has its own."
 )
 
 
@@ -62,10 +65,8 @@ def export_saved_model(model, path, *, metadata=None, overwrite=False):
     if path.exists() and not (path / "saved_model.pb").exists():
         raise ValueError(f"`path` must be a SavedModel to be overwritten. Received: path={str(path)!r}")
     check_functional(model)
-    is_noisy = any(layer.noise != "none" for layer in noisy_layers(model))
     module, signatures = _module(model)
-    policy = NOISE_POLICY if is_noisy else "This network was trained without noise; both signatures are the same."
-    entries = {"noisy": is_noisy, "noise_policy": policy, **_pixels(model), **(metadata or {})}
+    entries = {"noisy": draws_noise(model), "noise_policy": _policy(model), **_pixels(model), **(metadata or {})}
     with replacing(path) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
         (temporary / METADATA).write_text(json.dumps(entries, indent=2) + "\n")
@@ -93,6 +94,12 @@ def read_metadata(path):
     if not file.exists():
         return {}
     return read_json(file)
+
+
+def _policy(model):
+    if not draws_noise(model):
+        return "This network was trained without noise; both signatures are the same."
+    return f"{NOISE_POLICY} {FEATURE_NOISE_POLICY}" if feature_noises(model) else NOISE_POLICY
 
 
 def _pixels(model):

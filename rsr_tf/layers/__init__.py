@@ -1,13 +1,14 @@
 """Keras layers with a pruning mask (Eq. 7, 8) and weight noise (Eq. 4) in training, under attack and at inference.
 
 - `noisy_layer`: the mixin that all of them share; `noise`: its functions.
-- `convolutions`, `dense`, `conv_block`: the layers.
+- `convolutions`, `dense`, `conv_block`: the layers; `feature_noise`: noise on pixels and features, without weights.
 - `registry`: which stock layer has which noisy counterpart.
 - `kernels`: the noisy layers and prunable kernels of a model.
 - `prunable`, `conversion`: from stock layers to masked or noisy ones, and back.
-- `regularizers`: the group lasso.
+- `regularizers`: the group lasso; `constraints`: the Parseval retraction.
 """
 
+from rsr_tf.layers.constraints import Parseval
 from rsr_tf.layers.conv_block import NoisyConvBlock
 from rsr_tf.layers.conversion import add_noise, strip
 from rsr_tf.layers.convolutions import (
@@ -23,11 +24,21 @@ from rsr_tf.layers.convolutions import (
     NoisySeparableConv2D,
 )
 from rsr_tf.layers.dense import NoisyDense
-from rsr_tf.layers.kernels import PrunableKernel, noisy_layers, prunable_kernels, reseed_noise, unpruned_layers
+from rsr_tf.layers.feature_noise import FeatureNoise
+from rsr_tf.layers.kernels import (
+    PrunableKernel,
+    draws_noise,
+    feature_noises,
+    noisy_layers,
+    prunable_kernels,
+    reseed_noise,
+    unpruned_layers,
+)
 from rsr_tf.layers.prunable import make_prunable
 from rsr_tf.layers.regularizers import GroupLasso
 
 __all__ = [
+    "FeatureNoise",
     "GroupLasso",
     "NoisyConv1D",
     "NoisyConv1DTranspose",
@@ -41,8 +52,11 @@ __all__ = [
     "NoisyDepthwiseConv2D",
     "NoisySeparableConv1D",
     "NoisySeparableConv2D",
+    "Parseval",
     "PrunableKernel",
     "add_noise",
+    "draws_noise",
+    "feature_noises",
     "make_prunable",
     "noisy_layers",
     "prunable_kernels",

@@ -30,6 +30,7 @@ class NoisyConvBlock(keras.layers.Layer):
             repeat. Defaults to `None`.
         frozen: names of the parts that are not trained, of `"convolution"` and `"normalization"`. Defaults to `None`:
             both are trained if the block is `trainable`.
+        kernel_constraint: of the convolution, as in `keras.layers.Conv2D`, such as `Parseval`. Defaults to `None`.
 
     Raises:
         ValueError: if `noise` is unknown or `noise_scale` is negative.
@@ -55,6 +56,7 @@ class NoisyConvBlock(keras.layers.Layer):
         noise_scale=0.25,
         seed=None,
         frozen=None,
+        kernel_constraint=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -67,6 +69,7 @@ class NoisyConvBlock(keras.layers.Layer):
             data_format="channels_last",
             kernel_initializer=kernel_initializer,
             kernel_regularizer=kernel_regularizer,
+            kernel_constraint=kernel_constraint,
             noise=noise,
             noise_scale=noise_scale,
             seed=seed,
@@ -124,6 +127,7 @@ class NoisyConvBlock(keras.layers.Layer):
             **super().get_config(),
             **({} if frozen == ([] if self.trainable else list(PARTS)) else {"frozen": frozen}),
             **{key: convolution[key] for key in shared + noise},
+            **{key: convolution[key] for key in ("kernel_constraint",) if convolution[key]},  # absent from older files
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.normalization.momentum,
             "epsilon": self.normalization.epsilon,

@@ -6,6 +6,7 @@ import keras
 
 from rsr_tf.keras_internals import nested_layers, own_variables
 from rsr_tf.layers.conv_block import NoisyConvBlock
+from rsr_tf.layers.feature_noise import FeatureNoise
 from rsr_tf.layers.kernels import noisy_layers, unpruned_layers
 from rsr_tf.layers.noise import check_kind, masked_kernel
 from rsr_tf.layers.noisy_layer import FRESH, WeightNoise
@@ -90,7 +91,8 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
 def strip(model, *, fold=False):
     """Copy a network with stock Keras layers only and no noise ("without inference noise" in Table 5).
 
-    Pruned weights are zero in the copy. It can be loaded without this package.
+    Pruned weights are zero in the copy. It can be loaded without this package. In place of a `FeatureNoise` stands a
+    `keras.layers.Identity` of the same name.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
@@ -126,6 +128,8 @@ def strip(model, *, fold=False):
             ]
         if isinstance(layer, WeightNoise):
             return [(layer, _stock(layer, layer.name))]
+        if isinstance(layer, FeatureNoise):
+            return [(None, keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name))]
         return [(layer, clone_layer(layer))]
 
     return _rebuild(model, convert)
@@ -147,7 +151,7 @@ def with_fresh_noise(model, source=FRESH):
     """
 
     def convert(layer):
-        if isinstance(layer, NoisyConvBlock | WeightNoise):
+        if isinstance(layer, NoisyConvBlock | WeightNoise | FeatureNoise):
             return [(layer, clone_layer(layer, seed=source))]
         return [(layer, clone_layer(layer))]
 
@@ -180,9 +184,18 @@ def in_float32(model):
 
 
 def _stock(layer, name, **changes):
-    """Create the stock counterpart of a noisy layer, with changes to its config."""
+    """Create the stock counterpart of a noisy layer, with changes to its config; without constraints of this package.
+
+    Without the mask a constraint would act on pruned weights, and a file with it needs this package.
+    """
     config = {key: value for key, value in live_config(layer).items() if key not in NOISY_ONLY}
+    config.update((key, None) for key in config if key.endswith("_constraint") and _is_own(config[key]))
     return stock_class(layer).from_config({**config, "name": name, **changes})
+
+
+def _is_own(serialized):
+    """Return whether a serialized object is of a class of this package."""
+    return isinstance(serialized, dict) and str(serialized.get("registered_name")).startswith("rsr_tf>")
 
 
 def _rebuild(model, convert):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.keras_internals import nested_layers
+from rsr_tf.layers.feature_noise import FeatureNoise
 from rsr_tf.layers.noisy_layer import KernelRole, WeightNoise
 from rsr_tf.layers.registry import is_convertible, is_functional, kernel_roles
 
@@ -110,6 +111,42 @@ def noisy_layers(model):
     return [layer for layer in _all_layers(model) if isinstance(layer, WeightNoise)]
 
 
+def feature_noises(model):
+    """List the layers of a model that add noise to pixels or features, nested ones included, each once.
+
+    Args:
+        model: a built Keras model or layer.
+
+    Returns:
+        A list of `FeatureNoise` layers, in the order of the model; layers with `std=0` are included.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), rsr_tf.layers.FeatureNoise(0.2, name="noise")])
+        >>> [layer.name for layer in rsr_tf.layers.feature_noises(model)]
+        ['noise']
+    """
+    return [layer for layer in _all_layers(model) if isinstance(layer, FeatureNoise)]
+
+
+def draws_noise(model):
+    """Return whether a model draws noise, of weights or of features.
+
+    Args:
+        model: a built Keras model or layer.
+
+    Returns:
+        A bool; `False` for layers that only have a mask (`noise="none"`) or no scale (`std=0`).
+
+    Example:
+        >>> rsr_tf.layers.draws_noise(rsr_tf.models.small_cnn())
+        True
+        >>> rsr_tf.layers.draws_noise(rsr_tf.models.small_cnn(noise="none"))
+        False
+    """
+    weights = any(layer.noise != "none" for layer in noisy_layers(model))
+    return weights or any(layer.std > 0 for layer in feature_noises(model))
+
+
 def prunable_kernels(model):
     """Return every kernel of a model that can be pruned, each once.
 
@@ -166,7 +203,7 @@ def unpruned_layers(model):
 
 
 def reseed_noise(model, seed):
-    """Reset the noise generators of a model, to make its noise reproducible.
+    """Reset the noise generators of a model, of weights and of features, to make its noise reproducible.
 
     Args:
         model: a built Keras model or layer. Layers with the seed `"fresh"` are skipped.
@@ -181,7 +218,8 @@ def reseed_noise(model, seed):
         >>> bool(tf.reduce_all(network(image) == first))
         True
     """
-    layers = [layer for layer in noisy_layers(model) if layer.seed_generator is not None]
+    drawing = [layer for layer in _all_layers(model) if isinstance(layer, WeightNoise | FeatureNoise)]
+    layers = [layer for layer in drawing if layer.seed_generator is not None]
     seeds = np.random.SeedSequence(seed).generate_state(len(layers))
     for layer, layer_seed in zip(layers, seeds, strict=True):
         layer.seed_generator.state.assign(np.array([layer_seed, 0], layer.seed_generator.state.dtype))

@@ -116,7 +116,7 @@ def unseeded_normal(shape):
     them can find the others of the same call, which is over by then.
 
     Args:
-        shape: tuple of static dimensions.
+        shape: tuple of static dimensions or, if some are known only when the graph runs, an int32 tensor.
 
     Returns:
         A float32 tensor of that shape.
@@ -125,9 +125,9 @@ def unseeded_normal(shape):
         tf.errors.NotFoundError: when run, on a system without `/dev/urandom`, such as Windows.
     """
     secret, number = _secret_of_this_call()
-    counter = secret[1:] + tf.constant([0, number], tf.uint64)  # far enough apart for any kernel
+    counter = secret[1:] + tf.constant([0, number], tf.uint64)  # far enough apart for any kernel or batch of images
     philox = tf.random.Algorithm.PHILOX.value
-    return tf.raw_ops.StatelessRandomNormalV2(shape=list(shape), key=secret[:1], counter=counter, alg=philox)
+    return tf.raw_ops.StatelessRandomNormalV2(shape=_as_argument(shape), key=secret[:1], counter=counter, alg=philox)
 
 
 def tflite_normal(shape):
@@ -137,12 +137,16 @@ def tflite_normal(shape):
     export, but with 32 bits for the whole process. All later numbers follow from them.
 
     Args:
-        shape: tuple of static dimensions.
+        shape: tuple of static dimensions or, if some are known only when the graph runs, an int32 tensor.
 
     Returns:
         A float32 tensor of that shape.
     """
-    return tf.raw_ops.RandomStandardNormal(shape=list(shape), dtype=tf.float32, seed=0, seed2=0)
+    return tf.raw_ops.RandomStandardNormal(shape=_as_argument(shape), dtype=tf.float32, seed=0, seed2=0)
+
+
+def _as_argument(shape):
+    return shape if tf.is_tensor(shape) else list(shape)
 
 
 def _secret_of_this_call():

@@ -22,6 +22,27 @@ UNSEEDED = {FRESH: unseeded_normal, TFLITE: tflite_normal}
 """Values of `seed` for noise from the operating system, which cannot be reproduced; for export, not for training."""
 
 
+def seed_generator(seed):
+    """Return the `keras.random.SeedGenerator` of a layer's noise, or `None` for a seed in `UNSEEDED`."""
+    return None if seed in UNSEEDED else keras.random.SeedGenerator(seed)
+
+
+def standard_normal(shape, seed, generator):
+    """Draw standard normal numbers from the generator of a layer or, without one, from the operating system.
+
+    Args:
+        shape: tuple of static dimensions, or an int32 tensor.
+        seed: the argument `seed` of the layer.
+        generator: result of `seed_generator(seed)`.
+
+    Returns:
+        A float32 tensor of that shape.
+    """
+    if generator is None:
+        return UNSEEDED[seed](shape)
+    return keras.random.normal(shape, dtype="float32", seed=generator)
+
+
 class KernelRole(NamedTuple):
     """Description of one kernel of a layer.
 
@@ -100,7 +121,7 @@ class WeightNoise:
         self.noise = noise
         self.noise_scale = float(noise_scale)
         self.seed = seed
-        self.seed_generator = None if seed in (FRESH, TFLITE) else keras.random.SeedGenerator(seed)
+        self.seed_generator = seed_generator(seed)
         for role in self.kernel_roles:
             setattr(self, role.attribute("alpha"), None)
             setattr(self, role.attribute("mask"), None)
@@ -187,9 +208,7 @@ class WeightNoise:
         return inputs if inputs.dtype.is_floating else tf.cast(inputs, self.compute_dtype)
 
     def _standard_normal(self, shape):
-        if self.seed_generator is None:
-            return UNSEEDED[self.seed](shape)
-        return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+        return standard_normal(shape, self.seed, self.seed_generator)
 
     def _named_state(self):
         """Return the variables to save, by name.

@@ -8,7 +8,7 @@ apply to this call. Channels are always on the last axis.
 import keras
 import numpy as np
 
-from rsr_tf.layers import NoisyConvBlock
+from rsr_tf.layers import FeatureNoise, NoisyConvBlock
 from rsr_tf.layers.noisy_layer import WeightNoise
 from rsr_tf.layers.registry import stock_class
 
@@ -21,6 +21,7 @@ ELEMENTWISE_LAYERS = (
     keras.layers.ELU,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
+    FeatureNoise,
     keras.layers.ActivityRegularization,
     keras.layers.Identity,
 )
