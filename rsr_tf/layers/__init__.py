@@ -5,7 +5,8 @@
 - `registry`: which stock layer has which noisy counterpart.
 - `kernels`: the noisy layers and prunable kernels of a model.
 - `prunable`, `conversion`: from stock layers to masked or noisy ones, and back.
-- `regularizers`: the group lasso.
+- `regularizers`: the group lasso, and the penalty of Defensive Quantization.
+- `quantized_relu`: the activation of Defensive Quantization; `spectral_norms`: the largest singular value of kernels.
 """
 
 from rsr_tf.layers.conv_block import NoisyConvBlock
@@ -25,7 +26,9 @@ from rsr_tf.layers.convolutions import (
 from rsr_tf.layers.dense import NoisyDense
 from rsr_tf.layers.kernels import PrunableKernel, noisy_layers, prunable_kernels, reseed_noise, unpruned_layers
 from rsr_tf.layers.prunable import make_prunable
-from rsr_tf.layers.regularizers import GroupLasso
+from rsr_tf.layers.quantized_relu import QuantizedReLU, float_twin, wide_twin
+from rsr_tf.layers.regularizers import GroupLasso, Orthogonality
+from rsr_tf.layers.spectral_norms import SpectralNorm, spectral_norms
 
 __all__ = [
     "GroupLasso",
@@ -41,12 +44,18 @@ __all__ = [
     "NoisyDepthwiseConv2D",
     "NoisySeparableConv1D",
     "NoisySeparableConv2D",
+    "Orthogonality",
     "PrunableKernel",
+    "QuantizedReLU",
+    "SpectralNorm",
     "add_noise",
+    "float_twin",
     "make_prunable",
     "noisy_layers",
     "prunable_kernels",
     "reseed_noise",
+    "spectral_norms",
     "strip",
     "unpruned_layers",
+    "wide_twin",
 ]
