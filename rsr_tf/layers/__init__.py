@@ -5,7 +5,8 @@
 - `registry`: which stock layer has which noisy counterpart.
 - `kernels`: the noisy layers and prunable kernels of a model.
 - `prunable`, `conversion`: from stock layers to masked or noisy ones, and back.
-- `regularizers`: the group lasso; `constraints`: the Parseval retraction.
+- `regularizers`: the group lasso, and the penalty of Defensive Quantization; `constraints`: the Parseval retraction.
+- `quantized_relu`: the activation of Defensive Quantization; `spectral_norms`: the largest singular value of kernels.
 """
 
 from rsr_tf.layers.constraints import Parseval
@@ -35,7 +36,9 @@ from rsr_tf.layers.kernels import (
     unpruned_layers,
 )
 from rsr_tf.layers.prunable import make_prunable
-from rsr_tf.layers.regularizers import GroupLasso
+from rsr_tf.layers.quantized_relu import QuantizedReLU, float_twin, wide_twin
+from rsr_tf.layers.regularizers import GroupLasso, Orthogonality
+from rsr_tf.layers.spectral_norms import SpectralNorm, spectral_norms
 
 __all__ = [
     "FeatureNoise",
@@ -52,15 +55,21 @@ __all__ = [
     "NoisyDepthwiseConv2D",
     "NoisySeparableConv1D",
     "NoisySeparableConv2D",
+    "Orthogonality",
     "Parseval",
     "PrunableKernel",
+    "QuantizedReLU",
+    "SpectralNorm",
     "add_noise",
     "draws_noise",
     "feature_noises",
+    "float_twin",
     "make_prunable",
     "noisy_layers",
     "prunable_kernels",
     "reseed_noise",
+    "spectral_norms",
     "strip",
     "unpruned_layers",
+    "wide_twin",
 ]

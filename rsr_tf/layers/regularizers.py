@@ -1,4 +1,4 @@
-"""Group lasso as a kernel regularizer, and the proximal step of the lasso."""
+"""Group lasso and orthogonality as kernel regularizers, and the proximal step of the lasso."""
 
 import math
 
@@ -32,18 +32,13 @@ class GroupLasso(keras.regularizers.Regularizer):
     """
 
     def __init__(self, group=1e-4, *, l1=0.0, axis=-1):
-        for name, value in (("group", group), ("l1", l1)):
-            if not value >= 0:
-                raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
-        if axis not in (-1, -2):
-            raise ValueError(f"`axis` must be -1 or -2. Received: axis={axis}")
+        _check(group=group, l1=l1, axis=axis)
         self.group = float(group)
         self.l1 = float(l1)
         self.axis = axis
 
     def __call__(self, kernel):
-        penalty = self.group * _group_norm(kernel, self.axis)
-        return penalty + self.l1 * keras.ops.sum(keras.ops.abs(kernel)) if self.l1 else penalty
+        return _with_l1(self.group * _group_norm(kernel, self.axis), self.l1, kernel)
 
     def get_config(self):
         return {"group": self.group, "l1": self.l1, "axis": self.axis}
@@ -57,6 +52,71 @@ def _group_norm(kernel, axis):
     positive = squares > 0
     norms = keras.ops.where(positive, keras.ops.sqrt(keras.ops.where(positive, squares, 1.0)), 0.0)
     return math.sqrt(math.prod(kernel.shape[other] for other in others)) * keras.ops.sum(norms)
+
+
+@keras.saving.register_keras_serializable("rsr_tf")
+class Orthogonality(keras.regularizers.Regularizer):
+    """Penalty that keeps a layer from expanding distances: Defensive Quantization (Lin, Gan and Han, ICLR 2019, Eq. 8).
+
+        beta * ||M^T M - I||_F^2 - beta * max(0, filters - rows)  +  l1 * sum |w|
+
+    where M is the kernel as a matrix of shape `(rows, filters)`; for a convolution, rows = kh * kw * channels. The
+    constant is what no matrix with fewer rows than filters can avoid. Without it, the penalty is zero if and only if
+    the columns or the rows of M are orthonormal, and it is the same for the two products M^T M and M M^T, of which the
+    smaller is computed. The gradient, 4 * beta * M (M^T M - I), is that of the paper's formula.
+
+    The penalty is about the kernel alone. Batch normalization scales every filter again, so the layer that it belongs
+    to may still expand distances; see `rsr_tf.layers.spectral_norms`. It wants no singular value to be zero, so it
+    works against a lasso and pruning.
+
+    Args:
+        beta: non-negative number; choose it by validation, for example from 1e-5 to 1e-3.
+        l1: non-negative number, lambda of the lasso over single weights (Eq. 6). Defaults to 0.
+        axis: axis of the kernel that indexes its filters: -1 or, for transposed convolutions, -2. Defaults to -1.
+
+    Raises:
+        ValueError: if `beta` or `l1` is negative, or `axis` is neither -1 nor -2.
+
+    Example:
+        >>> layer = rsr_tf.NoisyConv2D(16, 3, kernel_regularizer=rsr_tf.layers.Orthogonality(1e-4, l1=5e-5))
+        >>> float(rsr_tf.layers.Orthogonality(1.0)(tf.constant([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])))
+        9.0
+    """
+
+    def __init__(self, beta, *, l1=0.0, axis=-1):
+        _check(beta=beta, l1=l1, axis=axis)
+        self.beta = float(beta)
+        self.l1 = float(l1)
+        self.axis = axis
+
+    def __call__(self, kernel):
+        matrix = _as_matrix(kernel, self.axis)
+        rows, filters = matrix.shape
+        gram = tf.matmul(matrix, matrix, transpose_a=rows >= filters, transpose_b=rows < filters)
+        deviation = gram - tf.eye(min(rows, filters), dtype=gram.dtype)
+        return _with_l1(self.beta * tf.reduce_sum(tf.square(deviation)), self.l1, kernel)
+
+    def get_config(self):
+        return {"beta": self.beta, "l1": self.l1, "axis": self.axis}
+
+
+def _as_matrix(kernel, axis):
+    """Return a kernel as a matrix `(rows, filters)`, with a column for each filter that `axis` indexes."""
+    kernel = tf.convert_to_tensor(kernel)
+    kernel = tf.linalg.matrix_transpose(kernel) if axis == -2 else kernel
+    return tf.reshape(kernel, (-1, kernel.shape[-1]))
+
+
+def _with_l1(penalty, l1, kernel):
+    return penalty + l1 * keras.ops.sum(keras.ops.abs(kernel)) if l1 else penalty
+
+
+def _check(*, axis, **factors):
+    for name, value in factors.items():
+        if not value >= 0:
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
+    if axis not in (-1, -2):
+        raise ValueError(f"`axis` must be -1 or -2. Received: axis={axis}")
 
 
 def soft_threshold(kernel, threshold):

@@ -8,7 +8,7 @@ apply to this call. Channels are always on the last axis.
 import keras
 import numpy as np
 
-from rsr_tf.layers import FeatureNoise, NoisyConvBlock
+from rsr_tf.layers import FeatureNoise, NoisyConvBlock, QuantizedReLU
 from rsr_tf.layers.noisy_layer import WeightNoise
 from rsr_tf.layers.registry import stock_class
 
@@ -99,6 +99,8 @@ def is_elementwise(activation):
         return is_elementwise(activation.activation)
     if isinstance(activation, keras.layers.Layer):
         return type(activation) in ELEMENTWISE_LAYERS
+    if isinstance(activation, QuantizedReLU):
+        return True
     name = getattr(activation, "__name__", None)
     return name not in MIXING_ACTIVATIONS and getattr(keras.activations, str(name), None) is activation
 

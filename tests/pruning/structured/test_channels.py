@@ -154,6 +154,20 @@ def test_channels_after_an_unknown_layer_stay_even_if_nothing_reads_them():
     assert small.get_layer("after").kernel.shape == (3, 3, 6, 4)
 
 
+def test_quantized_activation_in_a_layer_and_of_a_sum_mixes_no_filters():
+    quantized = rsr_tf.layers.QuantizedReLU(3, ceiling=2.0)
+
+    def build(x):
+        x = conv(8, "one", activation=quantized)(x)
+        x = L.Activation(quantized)(L.Add()([x, conv(8, "two")(x)]))
+        return head(rsr_tf.NoisyConvBlock(6, 3, activation=quantized, noise="none", name="three")(x))
+
+    small = shrunk(functional((8, 8, 2), build))
+    assert {name: left for name, left in filters_of(small).items() if name in ("one", "two")} == {"one": 4, "two": 4}
+    assert small.get_layer("three").convolution.filters == 3
+    assert small.get_layer("three").activation.get_config() == quantized.get_config()
+
+
 @pytest.mark.parametrize("activation", ["softmax", lambda x: x[..., ::-1]])
 def test_activation_that_mixes_filters_keeps_them(activation):
     model = functional((8, 8, 2), lambda x: head(conv(8, "two", activation=activation)(conv(6, "one")(x))))
