@@ -31,7 +31,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from rsr_tf import choices
-from rsr_tf.config.loading import find_config, parse_config, parse_file
+from rsr_tf.config.loading import GRIDS, find_config, parse_config, parse_file
 from rsr_tf.config.schema import Config, Count, NotNegative, PositiveCount, Section, Share
 from rsr_tf.errors import UserError, explain_validation, user_errors
 
@@ -86,7 +86,7 @@ class Grid(Section):
     axis: dict[str, dict[str, Value]]
     config: dict = {}
     measure: Measure = Measure()
-    reference: dict[str, Reference] = {}
+    reference: dict[str, Reference] = Field({}, description="by the name of a cell, or of one of its values")
 
     @model_validator(mode="after")
     def _known(self):
@@ -145,7 +145,7 @@ def load_grid(path, scale=None, overrides=()):
         UserError: for a file that cannot be read, a wrong key or value, or an unknown scale.
     """
     with user_errors():
-        source = find_config(path)
+        source = find_config(path, GRIDS)
     values = _with_base(source)
     scales = values.pop("scale", {})
     if not isinstance(scales, dict) or not all(isinstance(changes, dict) for changes in scales.values()):
@@ -190,7 +190,8 @@ def _cell(grid, names, overrides, source):
     }
     labels = {axis: value.label or key for axis, key, value in zip(grid.axes, names, chosen, strict=True)}
     note = " ".join(value.note for value in chosen if value.note)
-    return Cell(name, labels, note, configs, grid.reference.get(name, Reference()))
+    reference = next((grid.reference[key] for key in (name, *names) if key in grid.reference), Reference())
+    return Cell(name, labels, note, configs, reference)
 
 
 def merged(values, changes):

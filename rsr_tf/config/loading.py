@@ -16,6 +16,8 @@ VERSIONS = "versions"
 """Name of the table that a run adds to its own config: the versions of the packages."""
 PACKAGED = Path(__file__).parent.parent / "configs"
 """Folder of the configs that come with the package."""
+GRIDS = Path(__file__).parent.parent / "grids"
+"""Folder of its grids."""
 MAX_BYTES = 100_000
 """Largest config file that is read; a config with every key has about 2,000 bytes."""
 
@@ -87,13 +89,17 @@ def parse_toml(text):
     return values
 
 
-def find_config(path):
+def find_config(path, folder=PACKAGED):
     """Return the path of a config file, or of the packaged config of that name if the file does not exist.
+
+    Args:
+        path: path or name.
+        folder: `PACKAGED` (default) or `GRIDS`.
 
     Raises:
         UserError: if neither exists; the message lists the packaged configs.
     """
-    known = packaged_configs()
+    known = packaged_configs(folder)
     if Path(path).exists():
         return Path(path)
     if str(path) in known:
@@ -101,9 +107,9 @@ def find_config(path):
     raise UserError(f"cannot read the config {path}: no such file. Packaged configs: {', '.join(known)}")
 
 
-def packaged_configs():
+def packaged_configs(folder=PACKAGED):
     """Return the packaged configs as a dict from name, such as `"cifar10/resnet20_rsr"`, to path."""
-    return {file.relative_to(PACKAGED).with_suffix("").as_posix(): file for file in sorted(PACKAGED.rglob("*.toml"))}
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.toml"))}
 
 
 def run_folder_of(path):

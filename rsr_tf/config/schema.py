@@ -68,6 +68,12 @@ class Model(Section):
     )
     group_lasso: NotNegative = Field(0.0, description="lambda of the lasso over whole filters of the convolutions")
     width: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="factor on the number of filters (Table 2)")
+    activation_bits: Annotated[int, Field(ge=0, le=24)] = Field(
+        0, description="DQ: bits of the hidden activations, clipped to [0, 6]; 0 for ReLU"
+    )
+    orthogonality: NotNegative = Field(0.0, description="DQ: beta of the penalty on kernels that expand distances")
+    image_noise: NotNegative = Field(0.0, description="RSE, DP: standard deviation of noise on the pixels")
+    feature_noise: NotNegative = Field(0.0, description="RSE: that of noise before all convolutions but the first")
 
 
 class Attack(Section):
@@ -202,6 +208,9 @@ class Evaluation(Section):
     images: Count = Field(1000, description="test images, drawn by class; 0 takes all")
     draws: PositiveCount = Field(5, description="repeats of the attack, each with new noise and a new start")
     batch_size: PositiveCount = Field(250, description="images attacked at once")
+    ensemble: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="RSE, DP: draws of the noise whose mean probabilities are one prediction"
+    )
 
     @model_validator(mode="after")
     def _step_inside_ball(self):

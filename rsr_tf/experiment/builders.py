@@ -5,6 +5,7 @@ import numpy as np
 
 from rsr_tf import attacks, data, models
 from rsr_tf.errors import UserError, user_errors
+from rsr_tf.layers import QuantizedReLU
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training.model import RSRModel
 from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
@@ -54,9 +55,14 @@ def build_network(config, data_set, **changes):
     options = config.model.model_dump() | changes
     if options.pop("lasso_step") == "proximal":
         options["lasso"] = 0.0  # `build_rsr_model` applies it
+    bits = options.pop("activation_bits")
+    scheme = models.Scheme(
+        activation=QuantizedReLU(bits) if bits else "relu",
+        **{name: options.pop(name) for name in ("orthogonality", "image_noise", "feature_noise")},
+    )
     mean, std = data_set.pixel_statistics()
     build = models.MODELS[options.pop("name")]
-    return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, **options)
+    return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, scheme=scheme, **options)
 
 
 def build_rsr_model(config, network, *, warmup_steps):

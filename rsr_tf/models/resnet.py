@@ -2,7 +2,7 @@
 
 import keras
 
-from rsr_tf.models.common import CIFAR10_MEAN, CIFAR10_STD, block_and_dense, normalized_input, scaled
+from rsr_tf.models.common import CIFAR10_MEAN, CIFAR10_STD, Parts, scaled
 
 
 def resnet20(
@@ -14,6 +14,7 @@ def resnet20(
     lasso=0.0,
     group_lasso=0.0,
     width=1.0,
+    scheme=None,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
 ):
@@ -31,6 +32,7 @@ def resnet20(
         group_lasso: non-negative number, lambda of the lasso over whole filters of the convolutions, see
             `rsr_tf.GroupLasso`. Defaults to 0.
         width: positive number, factor on the number of filters. Defaults to 1.
+        scheme: a `rsr_tf.models.Scheme`, what another method changes in the layers. Defaults to `None`.
         mean, std: mean and standard deviation of the pixels, a number or one per channel. Default to those of CIFAR-10.
 
     Returns:
@@ -45,17 +47,17 @@ def resnet20(
         >>> sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
         270420
     """
-    block, dense = block_and_dense(noise, noise_scale, lasso, group_lasso)
+    parts = Parts(noise, noise_scale, lasso, group_lasso, scheme)
     stages = [scaled(filters, width) for filters in (16, 32, 64)]
-    inputs, x = normalized_input(input_shape, mean, std)
-    x = block(stages[0], 3, activation="relu", name="stem")(x)
+    inputs, x = parts.input(input_shape, mean, std)
+    x = parts.block(x, stages[0], 3, name="stem")
     for stage, filters in enumerate(stages, 1):
         for unit in range(1, 4):
             strides = 2 if stage > 1 and unit == 1 else 1
             shortcut = subsample(x, filters, strides)
-            x = _residual_unit(block, x, shortcut, filters, strides, f"stage{stage}_unit{unit}")
+            x = _residual_unit(parts, x, shortcut, filters, strides, f"stage{stage}_unit{unit}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, dense(classes, name="logits")(x), name="resnet20")
+    return keras.Model(inputs, parts.dense(x, classes, name="logits"), name="resnet20")
 
 
 def resnet18(
@@ -67,6 +69,7 @@ def resnet18(
     lasso=0.0,
     group_lasso=0.0,
     width=1.0,
+    scheme=None,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
 ):
@@ -82,6 +85,7 @@ def resnet18(
         group_lasso: non-negative number, lambda of the lasso over whole filters of the convolutions, see
             `rsr_tf.GroupLasso`. Defaults to 0.
         width: positive number, factor on the number of filters; 1, 0.5 and 0.25 in Table 2. Defaults to 1.
+        scheme: a `rsr_tf.models.Scheme`, what another method changes in the layers. Defaults to `None`.
         mean, std: mean and standard deviation of the pixels, a number or one per channel. Default to those of CIFAR-10.
 
     Returns:
@@ -95,26 +99,28 @@ def resnet18(
         >>> rsr_tf.models.resnet18(width=0.25).output_shape
         (None, 10)
     """
-    block, dense = block_and_dense(noise, noise_scale, lasso, group_lasso)
-    inputs, x = normalized_input(input_shape, mean, std)
-    x = block(scaled(64, width), 3, activation="relu", name="stem")(x)
+    parts = Parts(noise, noise_scale, lasso, group_lasso, scheme)
+    inputs, x = parts.input(input_shape, mean, std)
+    x = parts.block(x, scaled(64, width), 3, name="stem")
     for stage, filters in enumerate((64, 128, 256, 512), 1):
         filters = scaled(filters, width)
         for unit in range(1, 3):
             name = f"stage{stage}_unit{unit}"
             strides = 2 if stage > 1 and unit == 1 else 1
             changes_shape = strides > 1 or x.shape[-1] != filters
-            shortcut = block(filters, 1, strides=strides, name=f"{name}_shortcut")(x) if changes_shape else x
-            x = _residual_unit(block, x, shortcut, filters, strides, name)
+            shortcut = x
+            if changes_shape:
+                shortcut = parts.block(x, filters, 1, strides=strides, activation=False, name=f"{name}_shortcut")
+            x = _residual_unit(parts, x, shortcut, filters, strides, name)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, dense(classes, name="logits")(x), name="resnet18")
+    return keras.Model(inputs, parts.dense(x, classes, name="logits"), name="resnet18")
 
 
-def _residual_unit(block, x, shortcut, filters, strides, name):
-    x = block(filters, 3, strides=strides, activation="relu", name=f"{name}_conv1")(x)
-    x = block(filters, 3, name=f"{name}_conv2")(x)
+def _residual_unit(parts, x, shortcut, filters, strides, name):
+    x = parts.block(x, filters, 3, strides=strides, name=f"{name}_conv1")
+    x = parts.block(x, filters, 3, activation=False, name=f"{name}_conv2")
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+    return parts.activation(x, f"{name}_relu")
 
 
 def subsample(x, filters, strides):

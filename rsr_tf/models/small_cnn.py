@@ -2,7 +2,7 @@
 
 import keras
 
-from rsr_tf.models.common import block_and_dense, normalized_input, scaled
+from rsr_tf.models.common import Parts, scaled
 
 
 def small_cnn(
@@ -14,6 +14,7 @@ def small_cnn(
     lasso=0.0,
     group_lasso=0.0,
     width=1.0,
+    scheme=None,
     mean=0.5,
     std=0.5,
 ):
@@ -29,6 +30,7 @@ def small_cnn(
         group_lasso: non-negative number, lambda of the lasso over whole filters of the convolutions, see
             `rsr_tf.GroupLasso`. Defaults to 0.
         width: positive number, factor on the number of filters. Defaults to 1.
+        scheme: a `rsr_tf.models.Scheme`, what another method changes in the layers. Defaults to `None`.
         mean, std: mean and standard deviation of the pixels, a number or one per channel. Default to 0.5.
 
     Returns:
@@ -43,11 +45,11 @@ def small_cnn(
         >>> network(tf.zeros((2, 8, 8, 1))).shape
         TensorShape([2, 10])
     """
-    block, dense = block_and_dense(noise, noise_scale, lasso, group_lasso)
+    parts = Parts(noise, noise_scale, lasso, group_lasso, scheme)
     filters = [scaled(number, width) for number in (32, 32, 64)]
-    inputs, x = normalized_input(input_shape, mean, std)
-    x = block(filters[0], 3, activation="relu", name="conv1")(x)
-    x = block(filters[1], 3, strides=2, activation="relu", name="conv2")(x)
-    x = block(filters[2], 3, activation="relu", name="conv3")(x)
+    inputs, x = parts.input(input_shape, mean, std)
+    x = parts.block(x, filters[0], 3, name="conv1")
+    x = parts.block(x, filters[1], 3, strides=2, name="conv2")
+    x = parts.block(x, filters[2], 3, name="conv3")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(inputs, dense(classes, name="logits")(x), name="small_cnn")
+    return keras.Model(inputs, parts.dense(x, classes, name="logits"), name="small_cnn")

@@ -4,8 +4,8 @@ import functools
 
 import keras
 
-from rsr_tf.layers import NoisyConv2D
-from rsr_tf.models.common import CIFAR10_MEAN, CIFAR10_STD, block_and_dense, normalized_input, scaled
+from rsr_tf.layers import NoisyConv2D, NoisyConvBlock
+from rsr_tf.models.common import CIFAR10_MEAN, CIFAR10_STD, Parts, scaled
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Filters and number of convolutions of the five stages of VGG-16 (configuration D)."""
@@ -21,6 +21,7 @@ def vgg16(
     lasso=0.0,
     group_lasso=0.0,
     width=1.0,
+    scheme=None,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
 ):
@@ -43,6 +44,7 @@ def vgg16(
         group_lasso: non-negative number, lambda of the lasso over whole filters of the convolutions, see
             `rsr_tf.GroupLasso`. Defaults to 0.
         width: positive number, factor on the number of filters. Defaults to 1.
+        scheme: a `rsr_tf.models.Scheme`, what another method changes in the layers. Defaults to `None`.
         mean, std: mean and standard deviation of the pixels, a number or one per channel. Default to those of CIFAR-10.
 
     Returns:
@@ -63,17 +65,18 @@ def vgg16(
         raise ValueError(
             f"`input_shape` of VGG-16 must be at least 32x32, as it halves five times. Received: {input_shape}"
         )
-    block, dense = block_and_dense(noise, noise_scale, lasso, group_lasso)
-    if head == "imagenet":
-        block = functools.partial(NoisyConv2D, padding="same", **block.keywords)
-    inputs, x = normalized_input(input_shape, mean, std)
+    parts = Parts(noise, noise_scale, lasso, group_lasso, scheme)
+    layer = NoisyConvBlock if head == "cifar" else functools.partial(NoisyConv2D, padding="same")
+    inputs, x = parts.input(input_shape, mean, std)
     for stage, (filters, convolutions) in enumerate(STAGES, 1):
         for number in range(1, convolutions + 1):
-            x = block(scaled(filters, width), 3, activation="relu", name=f"stage{stage}_conv{number}")(x)
+            x = parts.block(x, scaled(filters, width), 3, layer=layer, name=f"stage{stage}_conv{number}")
         x = keras.layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     if head == "imagenet":
         for number in (1, 2):
-            x = dense(scaled(4096, width), activation="relu", dtype=None, name=f"dense{number}")(x)
+            options = {"activation": parts.scheme.activation, "dtype": None}
+            x = parts.dense(x, scaled(4096, width), name=f"dense{number}", **options)
             x = keras.layers.Dropout(0.5, name=f"dropout{number}")(x)
-    return keras.Model(inputs, dense(classes or (10 if head == "cifar" else 1000), name="logits")(x), name="vgg16")
+    logits = parts.dense(x, classes or (10 if head == "cifar" else 1000), name="logits")
+    return keras.Model(inputs, logits, name="vgg16")
