@@ -11,7 +11,6 @@ FILES = sorted(TESTS.rglob("test_*.py"))
 
 TESTED_ELSEWHERE = {
     "experiment/experiment": "test_cli",
-    "experiment/fit": "test_cli",
     "experiment/load": "experiment/test_blackbox",
     "experiment/report": "test_cli",
     "experiment/schemas/base": "experiment/test_result_schema",

@@ -16,7 +16,9 @@ from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, Te
 log = logging.getLogger(__name__)
 
 
-def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=None, pruning_schedule=None):
+def fit(
+    model, stage, path, *, config, data_set, folder, epochs, peak, schedule=None, pruning_schedule=None, pruner=None
+):
     """Train a model from the last checkpoint of its stage, and save it.
 
     Args:
@@ -30,6 +32,8 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
         peak: the highest learning rate.
         schedule: learning-rate schedule. Defaults to that of the config.
         pruning_schedule: schedule of `rsr_tf.pruning` that prunes during this training. Defaults to `None`.
+        pruner: callback that prunes during this training and adds the sparsity to the logs, such as `ADMMPruning`.
+            Defaults to one that follows `pruning_schedule`.
 
     Raises:
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
@@ -37,8 +41,11 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, build_learning_rate(schedule or section.schedule, peak, epochs * steps))
     checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
+    pruner = pruner or _build_pruner(config, pruning_schedule)
     with user_errors():
         rows = folder.read_history()
+        if checkpoint.epochs_done < epochs:
+            pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
         epoch = checkpoint.restore(model)
     if epoch:
         log.info("resuming after epoch %d of %d", epoch, epochs)
@@ -53,7 +60,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, peak, schedule=
     callbacks = [
         TerminateOnNonFinite(),
         *build_overfitting_watch(config, data_set, model, history),
-        PruningCallback(pruning_schedule, **config.pruning.selection) if pruning_schedule else SparsityLogger(),
+        pruner,
         CSVHistory(folder.history, stage),
         checkpoint,
         keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
@@ -86,6 +93,10 @@ def save(model, path, folder):
     """
     with disk_errors(folder.path), replacing(path) as temporary:
         model.save(temporary)
+
+
+def _build_pruner(config, schedule):
+    return PruningCallback(schedule, **config.pruning.selection) if schedule else SparsityLogger()
 
 
 @contextlib.contextmanager

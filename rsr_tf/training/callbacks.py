@@ -32,6 +32,11 @@ class Checkpoint(keras.callbacks.Callback):
         self.stage = stage
         self.epochs = epochs
 
+    @property
+    def epochs_done(self):
+        """Number of finished epochs of the last saved state; 0 without a file."""
+        return max(map(_epochs_done, self._files()), default=0)
+
     def restore(self, model):
         """Load the last saved state into a compiled model, if a file exists.
 

@@ -132,6 +132,14 @@ def test_checkpoint_that_a_kill_left_behind_is_removed_by_the_restart(tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"train-0002.keras", "finetune-0001.keras"}
 
 
+def test_epochs_done_are_known_without_reading_the_file(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "train")
+    assert checkpoint.epochs_done == 0
+    for name in ("train-0009.keras", "train-0010.keras", "finetune-0011.keras"):
+        (tmp_path / name).write_bytes(b"anything")
+    assert checkpoint.epochs_done == 10
+
+
 def test_checkpoint_takes_the_place_of_the_previous_one(tmp_path):
     (tmp_path / "train-0001.keras").write_bytes(b"the previous one")
     (tmp_path / "finetune-0001.keras").write_bytes(b"of another stage")
