@@ -36,7 +36,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SCOPES = ("global", "layer")
 """Values of `pruning.scope`."""
 
-PRUNING_SCHEDULES = ("one-shot", "constant", "polynomial", "rounds")
+PRUNING_SCHEDULES = ("one-shot", "constant", "polynomial", "rounds", "admm")
 """Values of `pruning.schedule`."""
 
 SUITES = ("full", "paper", "standard-random", "quick")

@@ -122,6 +122,7 @@ SCHEDULE_KEYS = {
     "constant": ("begin", "end", "frequency"),
     "polynomial": ("begin", "end", "frequency", "initial_sparsity", "power"),
     "rounds": ("rounds",),
+    "admm": ("admm_epochs", "admm_frequency", "rho"),
 }
 """Keys of the section `pruning` that only some schedules use."""
 
@@ -136,7 +137,8 @@ class Pruning(Section):
     exclude: list[str] = Field([], description="layers to skip: first, last, names, patterns, classes such as Dense")
     max_layer_sparsity: Share | None = Field(None, description="largest share of the weights of one layer to prune")
     schedule: Literal[*choices.PRUNING_SCHEDULES] = Field(
-        "one-shot", description="one-shot: once, after training; constant, polynomial: during it; rounds: after it"
+        "one-shot",
+        description="one-shot: once, after training; constant, polynomial: during it; rounds, admm: after it",
     )
     begin: Share = Field(0.25, description="constant, polynomial: share of training after which pruning begins")
     end: Share = Field(0.75, description="constant, polynomial: share of training after which pruning ends")
@@ -147,6 +149,11 @@ class Pruning(Section):
         5,
         description="rounds: number of rounds; each prunes the same share of what remains, then fine-tunes",
     )
+    admm_epochs: PositiveCount = Field(53, description="admm: epochs of training with ADMM, before pruning (SR)")
+    admm_frequency: PositiveCount = Field(
+        20, description="admm: epochs between two updates; the learning rate of fine-tuning begins anew with each"
+    )
+    rho: NotNegative = Field(1e-3, description="admm: weight of its penalty before the first update, x1.3 with each")
     finetune_epochs: Count = Field(0, description="epochs of further training with the mask applied")
     finetune_learning_rate: Positive = Field(1e-3, description="constant learning rate of fine-tuning")
 

@@ -6,10 +6,19 @@ import numpy as np
 from rsr_tf import attacks, data, models
 from rsr_tf.errors import UserError, user_errors
 from rsr_tf.layers import QuantizedReLU
+from rsr_tf.pruning.admm import ADMMPruning
+from rsr_tf.pruning.callback import PruningCallback
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
+from rsr_tf.training.learning_rate import Sawtooth
 from rsr_tf.training.model import RSRModel
 from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
 from rsr_tf.validation import check_batch
+
+PLAIN = {
+    **{"noise": "none", "lasso": 0.0, "group_lasso": 0.0, "activation_bits": 0, "orthogonality": 0.0},
+    **{"image_noise": 0.0, "feature_noise": 0.0},
+}
+"""Values of the section `model` for a network without any defence."""
 
 
 def load_data(config):
@@ -131,13 +140,15 @@ def build_learning_rate(schedule, peak, steps):
     """Build a learning rate, or a Keras schedule of learning rates.
 
     Args:
-        schedule: one of `rsr_tf.choices.LEARNING_RATE_SCHEDULES`.
+        schedule: one of `rsr_tf.choices.LEARNING_RATE_SCHEDULES`, or `"sawtooth"`.
         peak: the highest learning rate.
-        steps: number of optimizer steps.
+        steps: number of optimizer steps; of `"sawtooth"`, those of a period.
     """
     if schedule == "steps":
         boundaries = [round(steps * share) for share in (0.5, 0.75)]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [peak, 0.1 * peak, 0.01 * peak])
+    if schedule == "sawtooth":
+        return Sawtooth(peak, steps)
     if schedule == "cosine":
         rise = max(1, round(0.3 * steps))
         return keras.optimizers.schedules.CosineDecay(
@@ -146,15 +157,15 @@ def build_learning_rate(schedule, peak, steps):
     return peak
 
 
-def build_pruning_schedule(config, steps):
-    """Build the schedule that prunes a network during its first training.
+def build_pruner(config, steps):
+    """Build the callback that prunes a network during its first training.
 
     Args:
         config: a `Config`.
         steps: number of steps of that training.
 
     Returns:
-        A schedule, or `None` if the config does not prune during training.
+        A callback, or `None` if the config does not prune during training.
 
     Raises:
         UserError: if the frequency leaves no time for a second pruning.
@@ -162,7 +173,8 @@ def build_pruning_schedule(config, steps):
     section = config.pruning
     begin, end = round(section.begin * steps), round(section.end * steps)
     if section.schedule == "constant":
-        return ConstantSparsity(section.sparsity, begin, end_step=end, frequency=section.frequency)
+        schedule = ConstantSparsity(section.sparsity, begin, end_step=end, frequency=section.frequency)
+        return PruningCallback(schedule, **section.selection)
     if section.schedule == "polynomial":
         intervals = (end - begin) // section.frequency
         if not intervals:
@@ -171,21 +183,29 @@ def build_pruning_schedule(config, steps):
                 f"Received: {section.frequency}"
             )
         end = begin + intervals * section.frequency  # so that the last pruning reaches the final sparsity
-        return PolynomialDecay(
+        schedule = PolynomialDecay(
             section.initial_sparsity, section.sparsity, begin, end, power=section.power, frequency=section.frequency
         )
+        return PruningCallback(schedule, **section.selection)
     return None
 
 
 def build_pruning_rounds(config, steps_per_epoch):
-    """Build the schedule that prunes in rounds; each round is followed by its epochs of fine-tuning.
+    """Build the callback that prunes in rounds; each round is followed by its epochs of fine-tuning.
 
     Args:
         config: a `Config`.
         steps_per_epoch: number of steps in an epoch.
     """
     section = config.pruning
-    return Rounds.of_equal_share(section.sparsity, section.rounds, section.finetune_epochs * steps_per_epoch)
+    schedule = Rounds.of_equal_share(section.sparsity, section.rounds, section.finetune_epochs * steps_per_epoch)
+    return PruningCallback(schedule, **section.selection)
+
+
+def build_admm(config):
+    """Build the callback of the schedule "admm" (Ye et al. 2019)."""
+    section = config.pruning
+    return ADMMPruning(section.sparsity, frequency=section.admm_frequency, rho=section.rho, exclude=section.exclude)
 
 
 def compile_model(model, config, learning_rate):

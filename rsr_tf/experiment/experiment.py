@@ -91,36 +91,38 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         with user_errors():
             network = builders.build_network(self.config, self._data_set)
-            schedule = self._check_pruning(network)
+            pruner = self._check_pruning(network)
         # only now, so that a run that cannot start leaves nothing behind
         with user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             model = builders.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
-            options = {"epochs": section.epochs, "peak": section.learning_rate, "pruning_schedule": schedule}
+            learning_rate = self._learning_rate(section.schedule, section.learning_rate, section.epochs)
+            options = {"epochs": section.epochs, "learning_rate": learning_rate, "pruner": pruner}
             self._fit(model, "train", self.folder.model, **options)
         if baseline.epochs and not self.folder.undefended.exists():
             log.info("-- undefended baseline")
-            plain = self.config.changed(attack={"steps": 0}, model={"noise": "none", "lasso": 0.0, "group_lasso": 0.0})
+            plain = self.config.changed(attack={"steps": 0}, model=builders.PLAIN)
             network = builders.build_network(plain, self._data_set)
             model = builders.build_rsr_model(plain, network, warmup_steps=0)
-            options = {"epochs": baseline.epochs, "peak": baseline.learning_rate}
+            learning_rate = self._learning_rate(section.schedule, baseline.learning_rate, baseline.epochs)
+            options = {"epochs": baseline.epochs, "learning_rate": learning_rate}
             self._fit(model, "undefended", self.folder.undefended, **options)
 
     def _check_pruning(self, network):
-        """Check the pruning settings before a long training, and return the schedule that prunes during it."""
+        """Check the pruning settings before a long training, and return the callback that prunes during it."""
         section = self.config.pruning
         select_kernels(network, section.exclude)
         if section.filters:
             pruning.prune_filters(network, share=0.0, exclude=section.exclude)
-        return builders.build_pruning_schedule(self.config, self.config.training.epochs * self._steps_per_epoch)
+        return builders.build_pruner(self.config, self.config.training.epochs * self._steps_per_epoch)
 
     def prune(self):
         """Prune the trained network, and fine-tune it if the config has epochs for that.
 
-        With the schedule "rounds", pruning and fine-tuning alternate. A network that was pruned during training has its
-        final sparsity already.
+        With the schedule "rounds", pruning and fine-tuning alternate; with "admm", a training with ADMM comes first. A
+        network that was pruned during training has its final sparsity already.
         """
         section = self.config.pruning
         if self.folder.pruned.exists():
@@ -130,6 +132,8 @@ class Experiment:
             raise UserError(f"{self.folder.model} is not a network of this run: it is no RSRModel")
         if section.filters:
             model = self._without_filters(model)
+        if section.schedule == "admm":
+            model = self._trained_by_admm(model)
         rounds, epochs = None, section.finetune_epochs
         if section.schedule == "rounds":
             rounds, epochs = builders.build_pruning_rounds(self.config, self._steps_per_epoch), epochs * section.rounds
@@ -138,11 +142,26 @@ class Experiment:
                 pruning.prune(model, sparsity=section.sparsity, gamma=section.gamma, **section.selection)
         if epochs:
             model.skip_warmup()
-            options = {"epochs": epochs, "peak": section.finetune_learning_rate, "pruning_schedule": rounds}
-            self._fit(model, "finetune", self.folder.pruned, schedule="constant", **options)
+            options = {"epochs": epochs, "learning_rate": section.finetune_learning_rate, "pruner": rounds}
+            self._fit(model, "finetune", self.folder.pruned, **options)
         else:
             save(model, self.folder.pruned, self.folder)
         log.info("%s", pruning.sparsity_table(model))
+
+    def _trained_by_admm(self, model):
+        """Return the network after further training with ADMM, which makes its weights nearly sparse."""
+        section = self.config.pruning
+        if self.folder.admm.exists():
+            return self._load(self.folder.admm)
+        model.skip_warmup()
+        period = section.admm_frequency * self._steps_per_epoch
+        learning_rate = builders.build_learning_rate("sawtooth", section.finetune_learning_rate, period)
+        options = {"epochs": section.admm_epochs, "learning_rate": learning_rate}
+        self._fit(model, "admm", self.folder.admm, pruner=builders.build_admm(self.config), **options)
+        return model
+
+    def _learning_rate(self, schedule, peak, epochs):
+        return builders.build_learning_rate(schedule, peak, epochs * self._steps_per_epoch)
 
     def _without_filters(self, model):
         """Return a smaller network without a share of the filters of every layer."""

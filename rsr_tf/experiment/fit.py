@@ -8,40 +8,37 @@ import keras
 
 from rsr_tf import data
 from rsr_tf.errors import UserError, disk_errors, user_errors
-from rsr_tf.experiment.builders import build_learning_rate, build_overfitting_watch, compile_model
+from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
 from rsr_tf.files import replacing
-from rsr_tf.pruning.callback import PruningCallback, SparsityLogger
+from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
 
 log = logging.getLogger(__name__)
 
 
-def fit(
-    model, stage, path, *, config, data_set, folder, epochs, peak, schedule=None, pruning_schedule=None, pruner=None
-):
+def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, pruner=None):
     """Train a model from the last checkpoint of its stage, and save it.
 
     Args:
         model: an `RSRModel`; it is compiled here.
-        stage: `"train"`, `"undefended"` or `"finetune"`: the name of checkpoints, logs and rows of the history.
+        stage: `"train"`, `"undefended"`, `"admm"` or `"finetune"`: the name of checkpoints, logs and rows of the
+            history.
         path: `Path` of the `.keras` file.
         config: a `Config`.
         data_set: a `DataSet`.
         folder: a `RunFolder`.
         epochs: total number of epochs, those before the checkpoint included.
-        peak: the highest learning rate.
-        schedule: learning-rate schedule. Defaults to that of the config.
-        pruning_schedule: schedule of `rsr_tf.pruning` that prunes during this training. Defaults to `None`.
-        pruner: callback that prunes during this training and adds the sparsity to the logs, such as `ADMMPruning`.
-            Defaults to one that follows `pruning_schedule`.
+        learning_rate: number, or a Keras schedule.
+        pruner: callback that prunes during this training and adds the sparsity to the logs. Defaults to one that adds
+            the sparsity alone.
 
     Raises:
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
     """
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
-    compile_model(model, config, build_learning_rate(schedule or section.schedule, peak, epochs * steps))
+    compile_model(model, config, learning_rate)
     checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
-    pruner = pruner or _build_pruner(config, pruning_schedule)
+    pruner = pruner or SparsityLogger()
     with user_errors():
         rows = folder.read_history()
         if checkpoint.epochs_done < epochs:
@@ -93,10 +90,6 @@ def save(model, path, folder):
     """
     with disk_errors(folder.path), replacing(path) as temporary:
         model.save(temporary)
-
-
-def _build_pruner(config, schedule):
-    return PruningCallback(schedule, **config.pruning.selection) if schedule else SparsityLogger()
 
 
 @contextlib.contextmanager

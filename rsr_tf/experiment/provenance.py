@@ -26,9 +26,11 @@ def scheme_name(config):
 
     Returns:
         `"PGD training"`, `"CNI"`, `"Lasso"`, `"RSR"`, `"PNI"` for noise by layer or weight, or one of these with its
-        additional penalty.
+        additional penalty; `"DQ"`, `"SR"`, `"DP"` or `"RSE"` for the other methods of Table 4.
     """
-    section = config.model
+    section, method = config.model, _method(config)
+    if method:
+        return f"{method} with PGD training" if config.attack.steps else method
     if not config.attack.steps:
         return "training without attack"
     noise = {"none": "", "channel": "CNI", "layer": "PNI", "element": "PNI"}[section.noise]
@@ -42,6 +44,18 @@ def scheme_name(config):
         scheme = penalty[0].upper() + penalty[1:] if penalty else "PGD training"
     objective = config.training.objective
     return scheme if objective == "adversarial-training" else f"{scheme}, objective {objective}"
+
+
+def _method(config):
+    """Return the name of another method of Table 4 that a config follows, or `None`."""
+    section = config.model
+    found = {
+        "DQ": section.activation_bits or section.orthogonality,
+        "SR": config.pruning.schedule == "admm",
+        "RSE": section.feature_noise,
+        "DP": section.image_noise and not section.feature_noise,
+    }
+    return " and ".join(name for name, used in found.items() if used)
 
 
 def describe(config, data_set, *, num_images):

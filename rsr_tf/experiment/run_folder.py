@@ -24,6 +24,7 @@ class RunFolder:
         self.logs = self.path / "logs"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model.keras"
+        self.admm = self.path / "admm.keras"
         self.pruned = self.path / "pruned.keras"
         self.undefended = self.path / "undefended.keras"
         self.saved_model = self.path / "saved_model"

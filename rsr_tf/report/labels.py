@@ -13,7 +13,12 @@ NOISE = {"on": "noise on", "off": "noise off", "none": "no noise"}
 NOISE_FROZEN = "noise frozen to a draw that the attacker knows"
 """Label of the network of which a verdict reports `"frozen"`."""
 
-STAGES = {"train": "training", "finetune": "fine-tuning", "undefended": "training of the undefended network"}
+STAGES = {
+    "train": "training",
+    "admm": "training with ADMM",
+    "finetune": "fine-tuning",
+    "undefended": "training of the undefended network",
+}
 """Labels of the stages in `history.csv`, in the order of the report."""
 
 SCORES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}

@@ -60,7 +60,7 @@ def test_config_cannot_be_changed_afterwards():
         ),
         (
             'pruning.schedule = "cubic"',
-            "`pruning.schedule` should be 'one-shot', 'constant', 'polynomial' or 'rounds'. Received: 'cubic'",
+            "`pruning.schedule` should be 'one-shot', 'constant', 'polynomial', 'rounds' or 'admm'. Received: 'cubic'",
         ),
         (
             'pruning.schedule = "polynomial"\npruning.gamma = 0.01',

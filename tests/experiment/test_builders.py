@@ -18,36 +18,36 @@ def config_of(**pruning):
 
 @pytest.mark.parametrize("pruning", [{}, {"gamma": 0.01}, {"schedule": "rounds", "finetune_epochs": 2}])
 def test_network_is_not_pruned_in_training_by_default_nor_in_rounds(pruning):
-    assert builders.build_pruning_schedule(config_of(**pruning), steps=1000) is None
+    assert builders.build_pruner(config_of(**pruning), steps=1000) is None
 
 
 def test_constant_schedule_begins_and_ends_at_its_shares_of_training():
     config = config_of(schedule="constant", sparsity=0.7, begin=0.1, end=0.9, frequency=50)
-    assert builders.build_pruning_schedule(config, steps=1010) == ConstantSparsity(0.7, 101, end_step=909, frequency=50)
+    assert builders.build_pruner(config, steps=1010).schedule == ConstantSparsity(0.7, 101, end_step=909, frequency=50)
 
 
 def test_polynomial_schedule_has_all_its_keys():
     config = config_of(schedule="polynomial", sparsity=0.8, initial_sparsity=0.2, begin=0, end=1, power=2, frequency=25)
     expected = PolynomialDecay(0.2, 0.8, 0, 1000, power=2, frequency=25)
-    assert builders.build_pruning_schedule(config, steps=1000) == expected
+    assert builders.build_pruner(config, steps=1000).schedule == expected
 
 
 def test_last_pruning_of_a_polynomial_schedule_reaches_the_whole_sparsity():
     """From 250 to 750 in steps of 120: the last that fits is 730."""
-    schedule = builders.build_pruning_schedule(config_of(schedule="polynomial", frequency=120), steps=1000)
+    schedule = builders.build_pruner(config_of(schedule="polynomial", frequency=120), steps=1000).schedule
     assert schedule == PolynomialDecay(0.0, 0.6, 250, 730, frequency=120)
     assert schedule(730) == (True, 0.6)
 
 
 def test_polynomial_schedule_without_time_for_a_second_pruning_is_refused():
     with pytest.raises(UserError, match=r"must be at most 40, as pruning lasts from step 20 to 60. Received: 41"):
-        builders.build_pruning_schedule(config_of(schedule="polynomial", frequency=41), steps=80)
-    assert builders.build_pruning_schedule(config_of(schedule="polynomial", frequency=40), steps=80)(60) == (True, 0.6)
+        builders.build_pruner(config_of(schedule="polynomial", frequency=41), steps=80)
+    assert builders.build_pruner(config_of(schedule="polynomial", frequency=40), steps=80).schedule(60) == (True, 0.6)
 
 
 def test_rounds_are_as_long_as_their_epochs_of_fine_tuning():
     config = config_of(schedule="rounds", sparsity=0.75, rounds=2, finetune_epochs=3)
-    assert builders.build_pruning_rounds(config, steps_per_epoch=10) == Rounds((0.5, 0.75), steps_per_round=30)
+    assert builders.build_pruning_rounds(config, steps_per_epoch=10).schedule == Rounds((0.5, 0.75), steps_per_round=30)
 
 
 def test_steps_schedule_drops_at_half_and_at_three_quarters():

@@ -50,7 +50,7 @@ def train(config, digits, path, kind=ADMMPruning):
     folder, pruner = RunFolder(path), kind(0.8, frequency=1, rho=0.1)
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
     model = builders.build_rsr_model(config, builders.build_network(config, digits), warmup_steps=0)
-    options = {"epochs": 3, "peak": 0.05, "pruner": pruner}
+    options = {"epochs": 3, "learning_rate": 0.05, "pruner": pruner}
     fit(model, "train", folder.model, config=config, data_set=digits, folder=folder, **options)
     return model, pruner
 

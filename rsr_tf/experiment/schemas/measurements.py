@@ -176,7 +176,7 @@ class HistoryRow(Part):
     model_config = ConfigDict(extra="allow", strict=False)
 
     __pydantic_extra__: dict[str, float | Literal[""]]
-    stage: Literal["train", "finetune", "undefended"]
+    stage: Literal["train", "admm", "finetune", "undefended"]
     epoch: Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
     @model_validator(mode="after")
