@@ -11,7 +11,7 @@ There are two families, see `rsr_tf.attacks.base.Attack`:
 
 from rsr_tf.attacks.apgd import APGD
 from rsr_tf.attacks.base import Attack, Cost
-from rsr_tf.attacks.eot import average_over_draws
+from rsr_tf.attacks.eot import average_over_draws, ensemble
 from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.hop_skip_jump import HopSkipJump
 from rsr_tf.attacks.losses import cross_entropy
@@ -34,6 +34,7 @@ __all__ = [
     "ZOOSettings",
     "average_over_draws",
     "cross_entropy",
+    "ensemble",
     "expected_queries",
     "input_gradient",
     "project_linf",

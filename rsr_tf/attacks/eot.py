@@ -1,5 +1,6 @@
 """Expectation over transformation (EOT; Athalye et al. 2018): averages over the noise of a random network."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -89,6 +90,71 @@ def average_over_draws(model_fn, eot_samples):
         return tf.add_n([tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32)) for _ in range(eot_samples)]) / eot_samples
 
     return averaged
+
+
+ENSEMBLES = ("probabilities", "votes")
+"""Values of `of` of `ensemble`: what the draws are averaged as."""
+
+
+def ensemble(model_fn, draws, of="probabilities"):
+    """Return the network that predicts by the mean over draws of a random network's noise.
+
+    RSE (Liu et al. 2018) and PixelDP (Lecuyer et al. 2019) predict by this mean, so it is this network that has to be
+    attacked and judged. Unlike `average_over_draws`, whose logits average log-probabilities to give an attack the mean
+    of the gradients, the logits are the logarithm of the mean probabilities. Their largest one is the prediction of the
+    mean, their softmax is the mean, and their cross-entropy has the gradient of the mean. The result is random itself,
+    with a smaller variance.
+
+    The network is called `draws` times for the whole batch, one after the other, so without gradients one draw is in
+    memory at a time. Gradients need the memory of all draws: divide the number of images in a batch accordingly.
+
+    Args:
+        model_fn: function from images to logits, which draws new noise at every call.
+        draws: integer, number of calls of the network for each call of the result.
+        of: `"probabilities"` for the mean of the softmax, or `"votes"` for the share of the draws in which each class
+            has the largest logit. One vote more is spread evenly over the classes, so that the logits are finite. Votes
+            have no gradient; they are given that of the probabilities. Defaults to `"probabilities"`.
+
+    Returns:
+        A function from float32 `(n, ...)` to float32 `(n, classes)`.
+
+    Raises:
+        ValueError: for `draws` below 1 or an unknown `of`.
+
+    Example:
+        >>> logits = rsr_tf.attacks.ensemble(model_fn, 10)(x)
+        >>> np.allclose(tf.reduce_sum(tf.exp(logits), axis=-1), 1, atol=1e-5)  # they are logarithms of probabilities
+        True
+    """
+    check_integers(1, draws=draws)
+    if of not in ENSEMBLES:
+        raise ValueError(f"`of` must be one of {ENSEMBLES}. Received: of={of!r}")
+
+    def predict(x):
+        def draw(_):
+            return tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32))
+
+        log_probabilities = tf.map_fn(draw, tf.range(draws), fn_output_signature=tf.float32, parallel_iterations=1)
+        mean = tf.reduce_logsumexp(log_probabilities, axis=0) - math.log(draws)
+        if of == "probabilities":
+            return mean
+        votes = _log_share_of_votes(log_probabilities)
+        return _with_gradient_of(mean, tf.where(tf.math.is_nan(mean), mean, votes))  # NaN is no vote for class 0
+
+    return predict
+
+
+def _log_share_of_votes(scores):
+    """Return the logarithm of the share of votes for each class, of scores `(draws, n, classes)`."""
+    draws, _, classes = scores.shape
+    votes = tf.reduce_sum(tf.one_hot(tf.argmax(scores, axis=-1), classes), axis=0)
+    return tf.math.log((votes + 1 / classes) / (draws + 1))
+
+
+@tf.custom_gradient
+def _with_gradient_of(differentiable, value):
+    """Return `value` with the gradient of `differentiable`."""
+    return tf.identity(value), lambda upstream: (upstream, tf.zeros_like(upstream))
 
 
 class BestSoFar(NamedTuple):

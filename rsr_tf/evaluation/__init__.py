@@ -2,7 +2,7 @@
 
 from rsr_tf.attacks.apgd import APGD
 from rsr_tf.attacks.cleverhans import build_attacks
-from rsr_tf.attacks.eot import average_over_draws
+from rsr_tf.attacks.eot import average_over_draws, ensemble
 from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.square import Square
 from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, expected_queries, zoo_attack
@@ -57,6 +57,7 @@ __all__ = [
     "build_attacks",
     "draw_by_class",
     "draw_test_images",
+    "ensemble",
     "evaluate_transfer",
     "evaluate_whitebox",
     "expected_queries",

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from linear_networks import linear_classifier, random_images
+from linear_networks import SHAPE, linear_classifier, random_images
 
-from rsr_tf.attacks.eot import BestSoFar, LossAndGradient, average_over_draws, eot_gradient
-from rsr_tf.attacks.losses import cross_entropy
+from rsr_tf.attacks.eot import ENSEMBLES, BestSoFar, LossAndGradient, average_over_draws, ensemble, eot_gradient
+from rsr_tf.attacks.losses import cross_entropy, is_correct
 from rsr_tf.attacks.pgd import input_gradient
 
 
@@ -136,3 +136,117 @@ def test_average_over_draws_calls_the_network_so_often():
 def test_average_over_no_draws_is_refused():
     with pytest.raises(ValueError, match=r"`eot_samples` must be an integer of at least 1. Received: eot_samples=0"):
         average_over_draws(lambda x: x, 0)
+
+
+# The mean over draws as a network
+
+
+def alternating(*logits):
+    """A network of one row, which gives these logits in turn, and its gradients with respect to the first pixel."""
+    calls = []
+
+    def model_fn(x):
+        calls.append(1)
+        return x[:, 0, 0] * tf.constant([logits[(len(calls) - 1) % len(logits)]])
+
+    return model_fn
+
+
+ONE_PIXEL = np.ones((1, 1, 1, 1), "float32")
+DISAGREEING = ([4.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.5, 0.0])
+"""Two draws of three are for class 1, but the mean of the probabilities is for class 0."""
+
+
+def test_ensemble_of_one_is_the_network():
+    model_fn, _, _ = linear_classifier(4)
+    x = random_images(5)
+    logits = ensemble(model_fn, 1)(x)
+    np.testing.assert_allclose(tf.nn.softmax(logits), tf.nn.softmax(model_fn(x)), atol=1e-6)
+    np.testing.assert_array_equal(np.argmax(logits, axis=1), np.argmax(model_fn(x), axis=1))
+
+
+def test_ensemble_is_the_mean_of_the_softmax_and_not_the_softmax_of_the_mean():
+    expected = np.mean([np.exp(row) / np.sum(np.exp(row)) for row in DISAGREEING], axis=0)
+    found = ensemble(alternating(*DISAGREEING), 3)(ONE_PIXEL)
+    np.testing.assert_allclose(np.exp(found[0]), expected, rtol=1e-5)
+    np.testing.assert_allclose(tf.nn.softmax(found)[0], expected, rtol=1e-5)
+    of_mean = np.exp(np.mean(DISAGREEING, axis=0))
+    assert np.abs(of_mean / of_mean.sum() - expected).max() > 0.05
+    averaged = tf.nn.softmax(average_over_draws(alternating(*DISAGREEING), 3)(ONE_PIXEL))[0]
+    assert np.abs(averaged - expected).max() > 0.05
+
+
+def test_votes_may_differ_from_probabilities():
+    probabilities, votes = (ensemble(alternating(*DISAGREEING), 3, of)(ONE_PIXEL)[0] for of in ENSEMBLES)
+    assert (np.argmax(probabilities), np.argmax(votes)) == (0, 1)
+    np.testing.assert_allclose(np.exp(votes), np.array([1 + 1 / 3, 2 + 1 / 3, 1 / 3]) / 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("of", ENSEMBLES)
+@pytest.mark.parametrize("traced", [False, True])
+def test_gradient_of_an_ensemble_is_that_of_the_mean_probability(of, traced):
+    """Against the derivative by hand: the mean of p (z_k - sum p z), divided by the mean of p."""
+    ensembled = ensemble(alternating(*DISAGREEING) if not traced else lambda x: x[:, 0, 0] * DISAGREEING[0], 3, of)
+
+    def gradient(x):
+        return input_gradient(ensembled, cross_entropy, x, tf.constant([0]))
+
+    rows = np.array([DISAGREEING[0]] * 3 if traced else DISAGREEING)
+    p = np.exp(rows) / np.exp(rows).sum(1, keepdims=True)
+    mean, slopes = p.mean(0), (p * (rows - (p * rows).sum(1, keepdims=True))).mean(0)
+    upstream = np.exp(np.array(ensembled(ONE_PIXEL)[0]))  # the softmax of log-probabilities is their exponential
+    upstream[0] -= 1
+    expected = np.sum(upstream * slopes / mean)
+    found = (tf.function(gradient) if traced else gradient)(tf.constant(ONE_PIXEL))
+    np.testing.assert_allclose(np.ravel(found), expected, rtol=1e-4)
+
+
+def test_std_of_an_ensemble_falls_with_the_root_of_its_draws():
+    """Noise of 0.1 per pixel before a linear layer of norm 1, close to where its softmax is linear."""
+    weights = np.zeros((36, 2), "float32")
+    weights[:, 0] = 1 / 6
+    x = np.full((4000, *SHAPE), 0.5, "float32")
+
+    @tf.function
+    def model_fn(x):
+        return tf.reshape(x + 0.1 * tf.random.normal(tf.shape(x)), (-1, 36)) @ weights - [3.0, 0.0]
+
+    for draws, expected in ((1, 0.1), (10, 0.03162)):
+        logits = ensemble(model_fn, draws)(x)
+        assert np.std(logits[:, 0] - logits[:, 1]) == pytest.approx(expected, rel=0.05)
+
+
+def test_each_call_of_an_ensemble_in_a_graph_has_new_noise():
+    predict = tf.function(ensemble(noisy_classifier(), 3))
+    x = random_images(2)
+    assert np.abs(predict(x) - predict(x)).max() > 1e-4
+
+
+def test_ensemble_calls_the_network_so_often():
+    calls = []
+    ensemble(lambda x: calls.append(1) or linear_classifier(3)[0](x), 6)(random_images(2))
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("of", ENSEMBLES)
+def test_ensemble_takes_any_number_of_images(of):
+    predict = tf.function(ensemble(noisy_classifier(), 3, of), input_signature=[tf.TensorSpec((None, *SHAPE))])
+    assert [len(predict(random_images(n))) for n in (1, 4)] == [1, 4]
+
+
+@pytest.mark.parametrize("of", ENSEMBLES)
+def test_a_draw_that_is_no_number_makes_the_ensemble_wrong(of):
+    logits = ensemble(alternating([4.0, 0.0], [np.nan, 0.0], [4.0, 0.0]), 3, of)(ONE_PIXEL)
+    assert is_correct(logits, [0]).numpy().tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"draws": 0}, r"`draws` must be an integer of at least 1. Received: draws=0"),
+        ({"draws": 2, "of": "logits"}, r"`of` must be one of .* Received: of='logits'"),
+    ],
+)
+def test_wrong_ensemble_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ensemble(lambda x: x, **options)
