@@ -182,7 +182,7 @@ class Experiment:
         networks = {name: self._load(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
-            for variant, model_fn in variants(network).items():
+            for variant, model_fn in variants(network, self.config.evaluation.ensemble).items():
                 if variant not in entry["scores"]:
                     entry["scores"][variant] = attack_network(
                         model_fn, images, labels, self.config, f"{name}, {variant}"
@@ -208,7 +208,7 @@ class Experiment:
         write_verdict(
             self.folder,
             suite_name(suite, network, num_images),
-            variants(model),
+            variants(model, self.config.evaluation.ensemble),
             self._data_set,
             self.config,
             suite,

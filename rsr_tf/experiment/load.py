@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import evaluation
+from rsr_tf.attacks import ensemble
 from rsr_tf.config import Config, load_config, parse_config
 from rsr_tf.errors import UserError, first_line, user_errors
 from rsr_tf.experiment.result_schema import check_result
@@ -19,7 +20,7 @@ from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export.saved_model import METADATA, read_metadata
 from rsr_tf.files.arrays import check_expansion
 from rsr_tf.identity import content_hash
-from rsr_tf.layers import noisy_layers, prunable_kernels, reseed_noise
+from rsr_tf.layers import draws_noise, prunable_kernels, reseed_noise
 from rsr_tf.layers.conversion import in_float32, strip
 
 
@@ -68,13 +69,13 @@ def open_finished(path, overrides=()):
         raise UserError(f"{path} is neither a run folder, nor a .keras file in one, nor a SavedModel")
     config = load_config(folder.path, overrides)
     file = path if path.suffix == ".keras" else folder.pruned
-    model, name = in_float32(load_network(file)), folder.path.resolve().name
+    model, name, draws = in_float32(load_network(file)), folder.path.resolve().name, config.evaluation.ensemble
     return FinishedNetwork(
         name if file.name == folder.pruned.name else f"{name}/{file.stem}",
         folder.path,
         config,
-        variants(model),
-        f"{content_hash(file)} in float32",
+        variants(model, draws),
+        f"{content_hash(file)} in float32" + (f", mean of {draws} draws" if draws > 1 else ""),
         functools.partial(reseed_noise, model),
     )
 
@@ -141,19 +142,23 @@ def check_own(model, data_set, path):
             raise UserError(f"{path} is damaged: its weight {weight.path} is not finite")
 
 
-def variants(model):
+def variants(model, draws=1):
     """Return a Keras model with and without its noise.
 
     Args:
         model: a Keras model.
+        draws: integer, number of draws of the noise whose mean probabilities are one prediction. Defaults to 1.
 
     Returns:
         A dict of `model_fn`s: `"noise_on"`, unless the model has no noise, and `"noise_off"`.
     """
-    networks = {"noise_on": model, "noise_off": strip(model, fold=True)}
-    if not any(layer.noise != "none" for layer in noisy_layers(model)):
-        networks.pop("noise_on")
-    return {name: evaluation.as_model_fn(network) for name, network in networks.items()}
+    networks = {"noise_off": evaluation.as_model_fn(strip(model, fold=True))}
+    if not draws_noise(model):
+        return networks
+    deployed = evaluation.as_model_fn(model)
+    if draws > 1:
+        deployed = evaluation.as_model_fn(ensemble(deployed, draws))
+    return {"noise_on": deployed, **networks}
 
 
 def open_saved_model(path):

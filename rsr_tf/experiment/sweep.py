@@ -139,7 +139,7 @@ class Sweep:
                 variant: attack_network(
                     model_fn, self.images, self.labels, self.config, f"{target} {value:g}, {variant}"
                 )
-                for variant, model_fn in variants(network).items()
+                for variant, model_fn in variants(network, self.config.evaluation.ensemble).items()
             },
         }
 
