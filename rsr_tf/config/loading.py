@@ -41,7 +41,7 @@ def load_config(path, overrides=()):
     with user_errors():
         file = _config_file(path)
     values = parse_file(file)
-    if "axes" in values:
+    if values.keys() & {"axes", "extends"}:
         raise UserError(f"{file} is a grid of runs: use `rsr grid`")
     if isinstance(values.get(VERSIONS), dict):
         del values[VERSIONS]

@@ -1,0 +1,40 @@
+"""Numbers of a grid: means over seeds, intervals, and the comparison with numbers from elsewhere."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.experiment.grid_results import compared, summarized
+
+
+def test_interval_of_one_run_is_wilsons():
+    found = summarized([(0.4, 200)])
+    assert found["mean"] == 0.4
+    assert found["interval"] == pytest.approx(wilson_interval(0.4, 200))
+
+
+def test_interval_of_several_runs_is_students_if_they_differ_more_than_their_images():
+    values = [0.3, 0.5, 0.4]
+    expected = scipy.stats.t.interval(0.95, 2, loc=np.mean(values), scale=scipy.stats.sem(values))
+    assert summarized([(value, 10_000) for value in values])["interval"] == pytest.approx(expected)
+
+
+def test_interval_of_several_equal_runs_is_that_of_all_their_images():
+    assert summarized([(0.5, 100)] * 3)["interval"] == pytest.approx(wilson_interval(0.5, 300))
+
+
+def test_interval_of_shares_stays_within_its_range():
+    low, high = summarized([(0.01, 10_000), (0.99, 10_000)])["interval"]
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_number_that_is_no_share_has_an_interval_of_seeds_alone():
+    assert summarized([(1000.0, None)])["interval"] == [1000.0, 1000.0]
+
+
+def test_reference_is_compared_in_percent():
+    found = compared([(0.5, 100)], 45.0)
+    assert found == {"reference": 0.45, "difference": pytest.approx(0.05), "within": True}
+    assert not compared([(0.5, 10_000)], 45.0)["within"]
+    assert compared([(0.5, 100)], None) == {}
