@@ -185,9 +185,9 @@ def test_existing_folder_is_left_alone(noisy_model, tmp_path):
 
 @pytest.mark.slow
 def test_quantized_network_keeps_its_values_and_its_gradient(images, tmp_path):
-    """Attacks on it need the straight-through gradient, which a custom gradient of TensorFlow would lose.
+    """Attacks on it need the straight-through gradient.
 
-    Medians, as rounding in float32 may move a value near the middle of two levels to the other one.
+    Medians are compared, as rounding in float32 may move a value near the middle of two levels to the other one.
     """
     model = quantized_network(bits=3, ceiling=1.0, noise="none")
     rsr_tf.export_saved_model(model, tmp_path / "exported")
