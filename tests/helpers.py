@@ -73,6 +73,19 @@ def tiny_network(noise="channel", lasso=0.0, filters=4):
     return model
 
 
+def quantized_network(bits=2, noise="channel", **options):
+    """A small residual network whose every activation is quantized, that of the sum and of a nested layer included."""
+    activation = rsr_tf.layers.QuantizedReLU(bits, **options)
+    inputs = keras.Input((8, 8, 1))
+    x = rsr_tf.NoisyConvBlock(4, 3, activation=activation, noise=noise, name="stem")(inputs)
+    y = rsr_tf.NoisyConvBlock(4, 3, noise=noise, name="conv")(x)
+    x = keras.layers.Activation(activation, name="sum")(keras.layers.Add(name="add")([x, y]))
+    x = keras.layers.TimeDistributed(keras.layers.Dense(4, activation=activation), name="rows")(x)
+    x = keras.layers.Flatten()(x)
+    x = rsr_tf.NoisyDense(6, activation=activation, noise=noise, name="dense")(x)
+    return keras.Model(inputs, rsr_tf.NoisyDense(10, dtype="float32", noise=noise, name="logits")(x))
+
+
 def silence(model):
     """Take the noise out of a network by its scale."""
     for kernel in rsr_tf.layers.prunable_kernels(model).values():

@@ -73,7 +73,7 @@ def measure(state, networks, images, labels, *, epsilon, batch_size, seed):
         ValueError: if the state belongs to another network.
     """
     for name, network in networks.items():
-        _check_fingerprint(state, name, network, images)
+        check_fingerprint(state, name, network, images)
     noise = {name: _noise(state, name, network, images, batch_size) for name, network in networks.items()}
     count = len(images[:100])
     first = state.once(
@@ -125,8 +125,18 @@ def _along_path(state, name, network, images, labels, **options):
     return dict(zip(probes.POINTS, spreads, strict=True))
 
 
-def _check_fingerprint(state, name, network, images):
-    """Check that the logits of a network differ from the stored ones by no more than the noise of both explains."""
+def check_fingerprint(state, name, network, images):
+    """Check that the logits of a network differ from the stored ones by no more than the noise of both explains.
+
+    Args:
+        state: a `rsr_tf.evaluation.State`.
+        name: name of the network.
+        network: `model_fn`, see `rsr_tf.evaluation.as_model_fn`.
+        images: float32 `(n, h, w, c)` in [0,1].
+
+    Raises:
+        ValueError: if the state belongs to another network.
+    """
     step = f"answers, {stored_name(name)}"
     resumed = state.has(step)
 

@@ -12,7 +12,7 @@ from rsr_tf.evaluation.checks import Evidence, run_checks
 from rsr_tf.evaluation.checks.attack_checks import accuracy_by_epsilon
 from rsr_tf.evaluation.frozen import attack_frozen
 from rsr_tf.evaluation.inputs import draw_test_images
-from rsr_tf.evaluation.measurements import Measured, measure
+from rsr_tf.evaluation.measurements import Measured, check_fingerprint, measure
 from rsr_tf.evaluation.model_fn import rescaled, with_gradient_path
 from rsr_tf.evaluation.runner import AttackRunner
 from rsr_tf.evaluation.state import State, derived_seed
@@ -23,12 +23,14 @@ from rsr_tf.evaluation.suites import (
     NOISE_OFF,
     NOISE_ON,
     RESCALED,
+    RESERVED,
     STILL_ROBUST,
     SUBSTITUTE,
     SUITES,
     further_plan,
     plan,
     stored_name,
+    twin_plan,
 )
 from rsr_tf.evaluation.verdict import make_verdict, worst_case
 from rsr_tf.validation import check_integers, checked, renamed_argument
@@ -46,6 +48,7 @@ def run_suite(
     suite="quick",
     epsilon=8 / 255,
     stripped_fn=None,
+    twins=None,
     num_images=None,
     predictions=20,
     batch_size=50,
@@ -67,6 +70,9 @@ def run_suite(
         suite: one of `rsr_tf.choices.SUITES`. Defaults to `"quick"`.
         epsilon: radius of the linf ball, in units of pixels in [0,1]. Defaults to 8/255.
         stripped_fn: the network without its noise, or `None`. Defaults to `None`.
+        twins: dict from name to `model_fn`: networks like this one, but with gradients that can be trusted, such as
+            `rsr_tf.layers.float_twin` of a quantized one. After the other attacks, those by gradients are crafted on
+            each twin too, and scored on `model_fn` and `stripped_fn`. Defaults to `None`, for no twins.
         num_images: number of test images, drawn by `seed`. Defaults to that of the suite, or all if there are fewer.
         predictions: predictions of a random network per image, K. Defaults to 20.
         batch_size: images attacked at once. Defaults to 50.
@@ -83,7 +89,8 @@ def run_suite(
 
     Raises:
         ValueError: for an unknown suite, an `epsilon` outside (0, 1], `predictions`, `num_images` or `batch_size`
-            below 1, images outside [0,1], images and labels of unequal number, or the state of another evaluation.
+            below 1, images outside [0,1], images and labels of unequal number, the state of another evaluation, or a
+            twin that has the name of another network.
 
     Example:
         >>> stripped_fn = rsr_tf.as_model_fn(rsr_tf.strip(model))
@@ -91,7 +98,9 @@ def run_suite(
         >>> print(verdict["sentence"])  # doctest: +SKIP
     """
     started = time.monotonic()
-    _check(suite=suite, epsilon=epsilon, num_images=num_images, predictions=predictions, batch_size=batch_size)
+    twins = twins or {}
+    counts = {"num_images": num_images, "predictions": predictions, "batch_size": batch_size}
+    _check(suite=suite, epsilon=epsilon, twins=twins, **counts)
     images, labels = checked(images, labels)
     if images.ndim != 4:
         raise ValueError(
@@ -102,11 +111,13 @@ def run_suite(
     parameters = {
         **{"suite": suite, "epsilon": epsilon, "norm": "linf", "num_images": len(chosen), "predictions": predictions},
         **{"seed": seed, "batch_size": min(batch_size, len(chosen))},
+        **({"twins": list(twins)} if twins else {}),
     }
     networks = {NOISE_ON: model_fn} | ({} if stripped_fn is None else {NOISE_OFF: stripped_fn})
     networks = {name: with_gradient_path(network) for name, network in networks.items()}
     evaluation = _prepare(
         *(networks, images[chosen], labels[chosen], parameters),
+        twins={name: with_gradient_path(twin) for name, twin in twins.items()},
         others=images[np.append(np.setdiff1d(np.arange(len(images)), chosen), chosen)[:MOST_IMAGES]],
         state=state,
         identity=identity,
@@ -141,16 +152,18 @@ class _Evaluation:
     others: np.ndarray
 
 
-def _prepare(networks, images, labels, parameters, *, others, state, identity, reseed):
+def _prepare(networks, images, labels, parameters, *, twins, others, state, identity, reseed):
     """Measure the networks, plan the attacks and report how long they take."""
     suite, epsilon, batch_size, seed = (parameters[name] for name in ("suite", "epsilon", "batch_size", "seed"))
-    longest = plan(suite, epsilon=epsilon, random=dict.fromkeys(networks, True))
+    longest = _steps(suite, epsilon, dict.fromkeys(networks, True), twins)
     kept = State(state, {**parameters, "network": identity, **_fixed(longest, images, labels)})
     reseed(seed)
     measured = measure(kept, networks, images, labels, epsilon=epsilon, batch_size=batch_size, seed=seed)
+    for name, twin in twins.items():
+        check_fingerprint(kept, name, twin, images)
     scale = probes.logit_scale(measured.logits)
     runner = AttackRunner(
-        networks | {RESCALED: rescaled(networks[NOISE_ON], scale)},
+        networks | {RESCALED: rescaled(networks[NOISE_ON], scale)} | twins,
         networks,
         images,
         labels,
@@ -161,7 +174,7 @@ def _prepare(networks, images, labels, parameters, *, others, state, identity, r
         seed=seed,
         reseed=reseed,
     )
-    steps = plan(suite, epsilon=epsilon, random=measured.averaged)
+    steps = _steps(suite, epsilon, measured.averaged, twins)
     sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(SUITES[suite].num_check_images, len(images))}
     speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
     expected = _expected_seconds(steps, sizes, speed, runner)
@@ -170,6 +183,12 @@ def _prepare(networks, images, labels, parameters, *, others, state, identity, r
         *(suite, len(images), len(steps), *map(runtime.duration, expected)),
     )
     return _Evaluation(parameters, measured, steps, sizes, expected, runner, others)
+
+
+def _steps(suite, epsilon, random, twins):
+    """List the steps of an evaluation, those on twins last; `random` is a dict from each network."""
+    options = {"epsilon": epsilon, "random": random[NOISE_ON], "twins": twins}
+    return plan(suite, epsilon=epsilon, random=random) + twin_plan(suite, **options)
 
 
 def _attack(evaluation):
@@ -204,6 +223,7 @@ def _evidence(evaluation):
         logits=measured.logits,
         zero_gradients=measured.zero_gradients,
         queries=measured.queries,
+        twins=tuple(evaluation.parameters.get("twins", ())),
         results=evaluation.runner.results,
         epsilon=evaluation.parameters["epsilon"],
         num_check_images=evaluation.sizes[CHECK_IMAGES],
@@ -242,11 +262,13 @@ def _summarize(evaluation, *, chosen, frozen, started):
     return verdict
 
 
-def _check(*, suite, epsilon, num_images, **counts):
+def _check(*, suite, epsilon, twins, num_images, **counts):
     if suite not in SUITES:
         raise ValueError(f"`suite` must be one of {tuple(SUITES)}. Received: suite={suite!r}")
     if not 0 < epsilon <= 1:
         raise ValueError(f"`epsilon` must be in (0, 1]. Received: epsilon={epsilon}")
+    if not set(twins).isdisjoint(RESERVED):
+        raise ValueError(f"`twins` must have names other than {RESERVED}. Received: {tuple(twins)}")
     check_integers(1, num_images=1 if num_images is None else num_images, **counts)
 
 

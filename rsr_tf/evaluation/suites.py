@@ -19,6 +19,8 @@ RESCALED = "rescaled"
 NOISE_FROZEN = "noise_frozen"
 SUBSTITUTE = "substitute"
 """Also attacked: the network with its noise frozen to one draw, and a substitute that was trained on its answers."""
+RESERVED = (NOISE_ON, NOISE_OFF, RESCALED, NOISE_FROZEN, SUBSTITUTE, "network", "stripped")
+"""Names that no twin can have: those above, and those in a stored state."""
 
 ALL_IMAGES = "all"
 CHECK_IMAGES = "checks"
@@ -176,6 +178,21 @@ def further_plan(suite, *, epsilon, random):
         eot_samples=size.check_samples if random else 1,
     )
     return [Step(PGD_20, transfer, SUBSTITUTE, STILL_ROBUST), Step(DECISIONS, decisions, NOISE_ON, STILL_ROBUST)]
+
+
+def twin_plan(suite, *, epsilon, random, twins):
+    """List the steps that transfer to the network: the attacks of the claim by gradients, crafted on its twins.
+
+    Args:
+        suite, epsilon, random: as for `claim_attacks`.
+        twins: names of the twins.
+
+    Returns:
+        A list of `Step`.
+    """
+    attacks = claim_attacks(suite, epsilon=epsilon, random=random)
+    by_gradients = {name: attack for name, attack in attacks.items() if attack.uses_gradients}
+    return [Step(name, attack, twin, STILL_ROBUST) for twin in twins for name, attack in by_gradients.items()]
 
 
 def frozen_plan(suite, *, epsilon):

@@ -66,6 +66,9 @@ ORIGINS = {DIRECT: "crafted on this network", TRANSFER: "transfer", RESCALED: "r
 SOURCES = {"rescaled": ORIGINS[RESCALED], "substitute": "a substitute trained on its answers"}
 """Labels of networks that only attacks are crafted on."""
 
+TWIN = "its twin"
+"""Label of any other network that attacks are crafted on, followed by its name."""
+
 SETTINGS = {"eot_samples": "EOT samples", "loss_fn": "loss"}
 """Labels of attack settings that differ from the name of the parameter."""
 

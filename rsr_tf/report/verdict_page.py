@@ -182,7 +182,8 @@ def attack_table(verdict):
 
 
 def _source_label(verdict, source):
-    return labels.SOURCES.get(source) or noise_of(verdict, source)
+    known = labels.SOURCES.get(source) or (source in verdict["by_noise"] and noise_of(verdict, source))
+    return known or f"{labels.TWIN} {source}"
 
 
 def settings(parameters):

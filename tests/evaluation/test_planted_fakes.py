@@ -111,6 +111,22 @@ def test_noise_that_deceives_a_plain_attack_does_not_save_the_claim(fake):
     assert verdict["parameters"]["random"] == {"noise_on": True}
 
 
+def rounded(x):
+    """Round the scores: most steps have no gradient, so that only accidents of the scores give a direction."""
+    return 0.25 * tf.round(undefended(x) / 0.25 / 10) * 10
+
+
+def test_network_with_a_masking_quantizer_is_broken_through_its_twin():
+    verdict = evaluate(rounded, EPSILON / 2, twins={"float": undefended})
+    rows = [row for row in verdict["attacks"] if row["crafted_on"] in ("noise_on", "float")]
+    first = next(number for number, row in enumerate(rows) if row["crafted_on"] == "float")
+    assert {row["attack"] for row in rows[first:] if row["crafted_on"] == "float"} == {"APGD-CE", "APGD-DLR"}
+    assert {row["scored_on"] for row in rows} == {"noise_on"}
+    assert verdict["claim"]["accuracy"] < rows[first - 1]["robust_accuracy"] - 0.05
+    assert "twins find little that other attacks left" in failed(verdict)
+    assert verdict["parameters"]["twins"] == ["float"]
+
+
 def test_honest_undefended_network_passes_every_check_and_is_not_robust():
     verdict = evaluate(undefended)
     assert failed(verdict) == set()

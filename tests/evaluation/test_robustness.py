@@ -149,6 +149,7 @@ def test_resumed_evaluation_gives_the_same_verdict(linear, state):
         ({"identity": "ab"}, "`network` is None there and ab here"),
         ({"batch_size": 50}, "`batch_size` is 100 there and 50 here"),
         ({"stripped_fn": LINEAR[0]}, "`table.APGD-CE, stripped` is None there"),
+        ({"twins": {"float": LINEAR[0]}}, "`table.APGD-CE, float` is None there"),
     ],
 )
 def test_state_of_other_parameters_is_refused(state, change, message):
@@ -169,6 +170,25 @@ def test_state_of_another_network_is_refused(state):
         run_suite(
             lambda x: 1.01 * LINEAR[0](x), *LINEAR[1:3], epsilon=EPSILON, num_images=100, batch_size=100, state=state
         )
+
+
+@pytest.mark.slow
+def test_evaluation_with_a_twin_resumes_and_notes_another_twin(tmp_path, linear):
+    def stop_at_the_twin(seed):
+        if any(tmp_path.glob("APGD-DLR,*network,*")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(twins={"float": LINEAR[0]}, state=tmp_path, reseed=stop_at_the_twin)
+    with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
+        evaluate(twins={"float": lambda x: 1.01 * LINEAR[0](x)}, state=tmp_path)
+    verdict = evaluate(twins={"float": LINEAR[0]}, state=tmp_path)
+    on_twin = [row for row in verdict["attacks"] if row["crafted_on"] == "float"]
+    assert [row["attack"] for row in on_twin] == ["APGD-CE", "APGD-DLR"]
+    assert {row["subset"] for row in on_twin} == {"still_robust"}
+    assert [check["name"] for check in verdict["checks"] if not check["passed"]] == []
+    assert verdict["claim"] == linear["claim"]
+    assert "twins" not in linear["parameters"]
 
 
 def test_expected_time_is_logged_before_the_first_attack(caplog):
@@ -194,6 +214,10 @@ def test_expected_time_is_logged_before_the_first_attack(caplog):
         ({"predictions": 0}, r"`predictions` must be an integer of at least 1\. Received: predictions=0"),
         ({"num_images": 0}, r"`num_images` must be an integer of at least 1\. Received: num_images=0"),
         ({"batch_size": 0}, r"`batch_size` must be an integer of at least 1\. Received: batch_size=0"),
+        (
+            {"twins": {"a": None, "rescaled": None}},
+            r"`twins` must have names other than .*Received: \('a', 'rescaled'\)",
+        ),
     ],
 )
 def test_invalid_argument_is_refused(change, message):

@@ -1,7 +1,7 @@
 import pytest
 
 from rsr_tf.evaluation import SUITES
-from rsr_tf.evaluation.suites import claim_attacks, frozen_plan, further_plan, other_radii, plan, stored_name
+from rsr_tf.evaluation.suites import claim_attacks, frozen_plan, further_plan, other_radii, plan, stored_name, twin_plan
 
 
 def names(steps, **wanted):
@@ -26,6 +26,19 @@ def test_claim_attacks_run_with_and_without_noise_on_robust_images(suite):
 def test_every_step_has_a_unique_name_and_source(suite):
     steps = plan(suite, epsilon=0.3, random={"noise_on": True, "noise_off": False})
     assert len({(step.name, step.source) for step in steps}) == len(steps)
+
+
+def test_twins_are_attacked_by_the_gradients_of_the_claim_on_robust_images():
+    steps = twin_plan("full", epsilon=0.1, random=False, twins=("float", "wide"))
+    by_gradients = ["PGD-20", "APGD-CE", "APGD-DLR", "PGD-100, 5 restarts, CE", "PGD-100, 5 restarts, DLR"]
+    assert [(step.source, step.name) for step in steps] == [
+        *(("float", name) for name in by_gradients),
+        *(("wide", name) for name in by_gradients),
+    ]
+    assert {step.subset for step in steps} == {"still_robust"}
+    assert {step.attack.get_config()["eot_samples"] for step in steps} == {1}
+    (first, *_) = twin_plan("full", epsilon=0.1, random=True, twins=("float",))
+    assert first.attack.get_config()["eot_samples"] == 20
 
 
 def test_standard_attacks_have_100_iterations_and_20_draws():

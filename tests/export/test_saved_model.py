@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import silence, tiny_network
+from helpers import quantized_network, silence, tiny_network
 
 import rsr_tf
 
@@ -181,3 +181,24 @@ def test_existing_folder_is_left_alone(noisy_model, tmp_path):
     with pytest.raises(ValueError, match="`path` must not exist yet"):
         rsr_tf.export_saved_model(noisy_model, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+@pytest.mark.slow
+def test_quantized_network_keeps_its_values_and_its_gradient(images, tmp_path):
+    """Attacks on it need the straight-through gradient.
+
+    Medians are compared, as rounding in float32 may move a value near the middle of two levels to the other one.
+    """
+    model = quantized_network(bits=3, ceiling=1.0, noise="none")
+    rsr_tf.export_saved_model(model, tmp_path / "exported")
+    loaded = rsr_tf.as_model_fn(tmp_path / "exported", endpoint="serve_deterministic")
+    answers, gradients = [], []
+    for model_fn in (rsr_tf.as_model_fn(model), loaded):
+        pixels = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(pixels)
+            answers.append(model_fn(pixels))
+            loss = tf.reduce_sum(answers[-1][:, 0])
+        gradients.append(np.array(tape.gradient(loss, pixels)))
+    assert np.median(np.abs(answers[0] - answers[1])) < 1e-5
+    assert np.median(np.abs(gradients[0] - gradients[1])) < 1e-5 < 1e-3 < np.median(np.abs(gradients[0]))

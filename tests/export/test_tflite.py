@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import tiny_network
+from helpers import quantized_network, tiny_network
 
 import rsr_tf
 from rsr_tf.export import tflite
@@ -305,3 +305,17 @@ def test_int8_file_that_cannot_run_is_refused_when_it_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"cannot run as this TFLite file.*prune less, or export float32: failed"):
         export_tflite(model, tmp_path / "int8.tflite", calibration=calibration)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_quantized_network_keeps_its_values_without_what_only_its_gradient_needs(images, tmp_path):
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = quantized_network(bits=2, ceiling=1.0, noise="none")
+    export_tflite(model, tmp_path / "file")
+    assert np.median(np.abs(TFLiteNetwork(tmp_path / "file")(images) - model(images))) < 1e-5  # but near ties
+    file = flatbuffer_utils.read_model(str(tmp_path / "file"))
+    used = [file.operatorCodes[each.opcodeIndex].builtinCode for each in file.subgraphs[0].operators]
+    assert used.count(schema.BuiltinOperator.ROUND) >= 4
+    assert not {schema.BuiltinOperator.SELECT, schema.BuiltinOperator.SELECT_V2, schema.BuiltinOperator.SUB} & set(used)

@@ -133,3 +133,10 @@ def test_attack_from_a_substitute_is_named_as_such():
     assert attack_table(verdict)[-1]["crafted_on"] == "a substitute trained on its answers"
     assert verdict_view(verdict)["transfer"]
     assert not verdict_view(plain_verdict())["transfer"]
+
+
+def test_attack_from_a_twin_is_named_as_such():
+    verdict = plain_verdict()
+    verdict["attacks"] += [{**verdict["attacks"][-1], "attack": "APGD-CE", "crafted_on": "float"}]
+    assert attack_table(verdict)[-1]["crafted_on"] == "its twin float"
+    assert verdict_view(verdict)["transfer"]

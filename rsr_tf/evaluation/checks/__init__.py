@@ -28,6 +28,7 @@ from rsr_tf.evaluation.checks.network_checks import (
     scores_change_with_the_image,
     stripped_is_not_random,
 )
+from rsr_tf.evaluation.checks.twin_checks import broken_by_twins, twins_find_little_more
 from rsr_tf.evaluation.suites import CLEAN, NOISE_OFF, NOISE_ON, RANDOM_NOISE, SHORT_PGD
 
 __all__ = ["CHECKS", "Check", "Evidence", "run_checks"]
@@ -75,6 +76,11 @@ def _scores(evidence):
     return scores_find_little_more(broken, len(evidence.results[0].index)) if broken else None
 
 
+def _twins(evidence):
+    broken = broken_by_twins(evidence.results, evidence.twins)
+    return twins_find_little_more(broken, len(evidence.results[0].index)) if broken else None
+
+
 def _random_noise(evidence):
     return random_noise_does_little(*(evidence.shares(attack) for attack in (CLEAN, RANDOM_NOISE, SHORT_PGD)))
 
@@ -110,6 +116,7 @@ CHECKS = (
     _gradients_repeat,
     *COMPARISONS,
     _scores,
+    _twins,
     _random_noise,
     _falls,
     _reaches_zero,

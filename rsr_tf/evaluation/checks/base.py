@@ -57,6 +57,7 @@ class Evidence:
         along_path: dict from each network to its `rsr_tf.evaluation.probes.Spread` by point. Defaults to an empty one,
             for an evaluation that did not measure it.
         queries: the `rsr_tf.evaluation.probes.Queries` of the network, or `None` (default).
+        twins: names of the networks that further attacks were crafted on. Defaults to none.
     """
 
     noise: dict
@@ -67,6 +68,7 @@ class Evidence:
     num_check_images: int
     along_path: dict = field(default_factory=dict)
     queries: object = None
+    twins: tuple = ()
 
     def answers(self, network):
         """Return the noise of a network wherever it was measured, by batch size or point."""

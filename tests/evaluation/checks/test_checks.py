@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rsr_tf.evaluation import AttackResult, MajorityScore
-from rsr_tf.evaluation.checks import CHECKS, Evidence, attack_checks, network_checks, run_checks
+from rsr_tf.evaluation.checks import CHECKS, Evidence, attack_checks, network_checks, run_checks, twin_checks
 from rsr_tf.evaluation.checks.base import not_stronger
 from rsr_tf.evaluation.probes import Queries, Spread
 from rsr_tf.evaluation.suites import SUITES, plan
@@ -69,7 +71,17 @@ def evidence(suite="quick", *, stripped=True, uses_gradients=lambda step: step.n
 
 def test_all_checks_run_in_their_order():
     assert [check.name for check in run_checks(evidence())] == NAMES
-    assert len(CHECKS) == len(NAMES)
+    assert len(CHECKS) == len(NAMES) + 1  # that of twins
+
+
+def test_check_of_twins_comes_after_that_of_scores():
+    seen = evidence()
+    lower = {"noise_on": 0.4, "noise_off": 0.5}
+    on_twin = replace(seen.results[-1], source="float", uses_gradients=True, robust_accuracy=lower)
+    seen = replace(seen, results=[*seen.results, on_twin], twins=("float",))
+    names = [check.name for check in run_checks(seen)]
+    after = NAMES.index("scores find little that gradients left") + 1
+    assert names == [*NAMES[:after], "twins find little that other attacks left", *NAMES[after:]]
 
 
 ALONG_PATH = {"noise alike along the path of an attack", "averaged draws are new", "gradients repeat where answers do"}
@@ -98,6 +110,7 @@ def test_every_suite_has_the_attacks_that_are_compared(suite):
         network_checks.returns_logits(np.eye(2, dtype="float32")),
         network_checks.gradients_are_not_zero(np.ones(3, "float32")),
         attack_checks.scores_find_little_more([np.float32(0.5)], 100),
+        twin_checks.twins_find_little_more([np.float32(0.5)], 100),
         attack_checks.accuracy_reaches_zero(0.1, np.array([True])),
         attack_checks.stays_in_the_ball(np.zeros(1, "float32"), np.zeros(1, "float32"), np.ones(1, "float32")),
         not_stronger("a", ("b", np.zeros(3, "float32")), ("c", np.ones(3, "float32")), suggests="d"),
