@@ -149,9 +149,9 @@ class ADMMPruning(SparsityLogger):
 
     def on_epoch_begin(self, epoch, logs=None):
         # the second condition is for an epoch that is resumed in its middle
-        if epoch % self.frequency == 0 and int(self.state.updates) < epoch // self.frequency:
+        if epoch % self.frequency == 0 and _array(self.state.updates) < epoch // self.frequency:
             self._update()
-            log.info("epoch %d: ADMM update %d, rho %.3g", epoch, self.state.updates, self.state.rho)
+            log.info("epoch %d: ADMM update %d, rho %.3g", epoch, *map(_array, (self.state.updates, self.state.rho)))
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -164,7 +164,7 @@ class ADMMPruning(SparsityLogger):
         """Compute `||W - Z|| / ||W||` over all kernels, a float."""
         values = [_value(found) for found in self.kernels]
         apart = sum(
-            np.sum(np.square(value - sparse.numpy())) for value, sparse in zip(values, self.state.sparse, strict=True)
+            np.sum(np.square(value - _array(sparse))) for value, sparse in zip(values, self.state.sparse, strict=True)
         )
         return math.sqrt(apart / max(sum(np.sum(np.square(value)) for value in values), keras.config.epsilon()))
 
@@ -181,8 +181,9 @@ class ADMMPruning(SparsityLogger):
     def _update(self):
         state = self.state
         state.rho.assign(state.rho * self.rho_factor)
+        scale = np.float32(1 / self.rho_factor if self.rescale_dual else 1)
         for found, sparse, dual in zip(self.kernels, state.sparse, state.dual, strict=True):
-            earlier = dual.numpy() / np.float32(self.rho_factor) if self.rescale_dual else dual.numpy()
+            earlier = scale * _array(dual)
             for variable, value in zip((sparse, dual), update_dual(_value(found), earlier, self.sparsity), strict=True):
                 variable.assign(value)
         state.updates.assign_add(1)
@@ -226,6 +227,10 @@ class _Penalty(keras.regularizers.Regularizer):
         difference = keras.ops.cast(kernel, "float32") - self.sparse + self.dual
         penalty = 0.5 * self.rho * keras.ops.sum(keras.ops.square(difference))
         return penalty if self.earlier is None else keras.ops.cast(self.earlier(kernel), "float32") + penalty
+
+
+def _array(variable):
+    return keras.ops.convert_to_numpy(variable)
 
 
 def _value(found):
