@@ -76,12 +76,13 @@ class ADMMPruning(SparsityLogger):
 
     During `fit` the term is a part of `model.losses` of any functional or Sequential model, beside the regularizers of
     its layers; the metric `lasso` of `RSRModel` includes it. The logs of an epoch have `sparsity`, and
-    `admm_distance`, which is `||W - Z|| / ||W||` over all kernels; it falls towards 0.
+    `admm_distance`, which is `||W - Z|| / ||W||` over all kernels and falls towards 0 where `rho` is large enough; list
+    this callback before those that use the logs.
 
     Z, U, rho and the number of updates are saved in every checkpoint of the model, so a resumed run equals an
-    uninterrupted one; list this callback before those that save. A checkpoint can be loaded without them, too. Each
-    `fit` starts anew, and leaves the model as it found it except for its weights; after a `fit` that an error has
-    ended, call `detach`. To restore a checkpoint before `fit`, call `set_model(model)` first.
+    uninterrupted one. A checkpoint can be loaded without them, too. Each `fit` starts anew, and leaves the model as it
+    found it except for its weights; after a `fit` that an error has ended, call `detach`. To restore a checkpoint
+    before `fit`, call `set_model(model)` first.
 
     Args:
         sparsity: float in [0, 1], share of the weights of each layer that are zero in Z.
