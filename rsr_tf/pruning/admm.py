@@ -76,12 +76,13 @@ class ADMMPruning(SparsityLogger):
 
     During `fit` the term is a part of `model.losses` of any functional or Sequential model, beside the regularizers of
     its layers; the metric `lasso` of `RSRModel` includes it. The logs of an epoch have `sparsity`, and
-    `admm_distance`, which is `||W - Z|| / ||W||` over all kernels; it falls towards 0.
+    `admm_distance`, which is `||W - Z|| / ||W||` over all kernels and falls towards 0 where `rho` is large enough; list
+    this callback before those that use the logs.
 
     Z, U, rho and the number of updates are saved in every checkpoint of the model, so a resumed run equals an
-    uninterrupted one; list this callback before those that save. A checkpoint can be loaded without them, too. Each
-    `fit` starts anew, and leaves the model as it found it except for its weights; after a `fit` that an error has
-    ended, call `detach`. To restore a checkpoint before `fit`, call `set_model(model)` first.
+    uninterrupted one. A checkpoint can be loaded without them, too. Each `fit` starts anew, and leaves the model as it
+    found it except for its weights; after a `fit` that an error has ended, call `detach`. To restore a checkpoint
+    before `fit`, call `set_model(model)` first.
 
     Args:
         sparsity: float in [0, 1], share of the weights of each layer that are zero in Z.
@@ -149,9 +150,9 @@ class ADMMPruning(SparsityLogger):
 
     def on_epoch_begin(self, epoch, logs=None):
         # the second condition is for an epoch that is resumed in its middle
-        if epoch % self.frequency == 0 and int(self.state.updates) < epoch // self.frequency:
+        if epoch % self.frequency == 0 and _array(self.state.updates) < epoch // self.frequency:
             self._update()
-            log.info("epoch %d: ADMM update %d, rho %.3g", epoch, self.state.updates, self.state.rho)
+            log.info("epoch %d: ADMM update %d, rho %.3g", epoch, *map(_array, (self.state.updates, self.state.rho)))
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -164,7 +165,7 @@ class ADMMPruning(SparsityLogger):
         """Compute `||W - Z|| / ||W||` over all kernels, a float."""
         values = [_value(found) for found in self.kernels]
         apart = sum(
-            np.sum(np.square(value - sparse.numpy())) for value, sparse in zip(values, self.state.sparse, strict=True)
+            np.sum(np.square(value - _array(sparse))) for value, sparse in zip(values, self.state.sparse, strict=True)
         )
         return math.sqrt(apart / max(sum(np.sum(np.square(value)) for value in values), keras.config.epsilon()))
 
@@ -181,8 +182,9 @@ class ADMMPruning(SparsityLogger):
     def _update(self):
         state = self.state
         state.rho.assign(state.rho * self.rho_factor)
+        scale = np.float32(1 / self.rho_factor if self.rescale_dual else 1)
         for found, sparse, dual in zip(self.kernels, state.sparse, state.dual, strict=True):
-            earlier = dual.numpy() / np.float32(self.rho_factor) if self.rescale_dual else dual.numpy()
+            earlier = scale * _array(dual)
             for variable, value in zip((sparse, dual), update_dual(_value(found), earlier, self.sparsity), strict=True):
                 variable.assign(value)
         state.updates.assign_add(1)
@@ -226,6 +228,10 @@ class _Penalty(keras.regularizers.Regularizer):
         difference = keras.ops.cast(kernel, "float32") - self.sparse + self.dual
         penalty = 0.5 * self.rho * keras.ops.sum(keras.ops.square(difference))
         return penalty if self.earlier is None else keras.ops.cast(self.earlier(kernel), "float32") + penalty
+
+
+def _array(variable):
+    return keras.ops.convert_to_numpy(variable)
 
 
 def _value(found):

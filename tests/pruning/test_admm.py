@@ -244,6 +244,16 @@ def test_half_precision(policy, images, labels):
     assert history["admm_distance"][0] > 0
 
 
+@pytest.mark.slow
+def test_mirrored_variables():
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = dense(W0)
+    callback = ADMMPruning(0.5, frequency=1, rho=0.1, exclude=())
+    model.fit(np.eye(4), np.ones(4), epochs=2, callbacks=[callback], verbose=0)
+    assert keras.ops.convert_to_numpy(callback.state.updates) == 1
+    assert np.any(keras.ops.convert_to_numpy(callback.state.dual[0]))
+
+
 # Before and after
 
 
