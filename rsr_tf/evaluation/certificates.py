@@ -140,7 +140,7 @@ def hoeffding(means, trials, error):
     return np.clip(means - width, 0, 1), np.clip(means + width, 0, 1)
 
 
-def dp_radius(low, high, std, *, sensitivity=1.0, grid=2000):
+def dp_radius(low, high, std, *, sensitivity=1.0, grid=500):
     """Return the l2 radius that PixelDP certifies for a mean prediction under Gaussian noise.
 
         max over delta in (0, 0.3], epsilon in (0, 1] of  std * epsilon / (sensitivity * sqrt(2 ln(1.25 / delta)))
@@ -154,7 +154,7 @@ def dp_radius(low, high, std, *, sensitivity=1.0, grid=2000):
         high: numbers in [0, 1] of the same shape, upper bounds of the expected score of any other class.
         std: positive number, standard deviation of the noise.
         sensitivity: positive number, see above. Defaults to 1.
-        grid: positive integer, number of values of delta. Defaults to 2000.
+        grid: positive integer, number of values of delta. Defaults to 500.
 
     Returns:
         A float64 array of the shape of `low`; 0 where nothing is certified.
