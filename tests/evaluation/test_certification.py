@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.evaluation import Certificates, as_model_fn, certify
+from rsr_tf.evaluation import Certificates, as_model_fn, certify, dp_radius, smoothing_radius
 from rsr_tf.evaluation.certification import MEANS
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.layers import FeatureNoise
@@ -107,6 +107,21 @@ def test_bounds_hold_together_for_all_classes(of):
     width = {"votes": 0.002646, "probabilities": 0.03639}[of]
     np.testing.assert_allclose(found.low, 1 - width, atol=1e-5)
     np.testing.assert_allclose(found.high, width, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "laplace"])
+def test_radii_are_those_of_the_bounds_of_the_two_likeliest_classes(kind):
+    logits = np.log([[0.6, 0.15, 0.25]]).astype("float32")
+    found = certify(lambda x: logits + tf.zeros((len(x), 1)), IMAGES[:1], [0], draws=2000, std=STD, kind=kind)
+    width = np.sqrt(np.log(3 / 0.05) / 4000)
+    low, high = 0.6 - width, 0.25 + width
+    assert (*found.low, *found.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    pure = STD / np.sqrt(2) / 2 * np.log(low / high)
+    expected = {
+        "gaussian": {"pixeldp": dp_radius(low, high, STD), "smoothing": smoothing_radius(low, high, STD)},
+        "laplace": {"pixeldp": pure},
+    }[kind]
+    assert {name: float(radii[0]) for name, radii in found.radii.items()} == pytest.approx(expected, rel=1e-4)
 
 
 def test_confidence_is_reached():
