@@ -6,6 +6,17 @@ from rsr_tf.attacks.eot import average_over_draws, ensemble
 from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.square import Square
 from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, expected_queries, zoo_attack
+from rsr_tf.evaluation.certificates import (
+    clopper_pearson,
+    convolution_sensitivity,
+    dp_radius,
+    gaussian_std,
+    hoeffding,
+    laplace_radius,
+    laplace_scale,
+    smoothing_radius,
+)
+from rsr_tf.evaluation.certification import Certificates, certify
 from rsr_tf.evaluation.checks import Check
 from rsr_tf.evaluation.inputs import draw_by_class, draw_test_images
 from rsr_tf.evaluation.model_fn import as_model_fn
@@ -40,6 +51,7 @@ __all__ = [
     "AttackResult",
     "AttackRunner",
     "Bench",
+    "Certificates",
     "Check",
     "MajorityScore",
     "RepeatedScore",
@@ -55,15 +67,24 @@ __all__ = [
     "as_model_fn",
     "average_over_draws",
     "build_attacks",
+    "certify",
+    "clopper_pearson",
+    "convolution_sensitivity",
+    "dp_radius",
     "draw_by_class",
     "draw_test_images",
     "ensemble",
     "evaluate_transfer",
     "evaluate_whitebox",
     "expected_queries",
+    "gaussian_std",
+    "hoeffding",
+    "laplace_radius",
+    "laplace_scale",
     "make_verdict",
     "most_broken",
     "run_suite",
     "run_zoo",
+    "smoothing_radius",
     "zoo_attack",
 ]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("rsr_tf")
 class Parseval(keras.constraints.Constraint):
-    """Parseval retraction of a kernel, applied after each update (Cisse et al. 2017, Eq. 8).
+    """Parseval retraction of a kernel, applied after each update (Cisse et al. 2017).
 
         W <- (1 + step) W - step W W^T W
 

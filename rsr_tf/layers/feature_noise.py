@@ -14,7 +14,7 @@ def _gaussian(draw, shape):
 def _laplace(draw, shape):
     """Draw Laplace numbers of variance 1: the determinant of four normal numbers is Laplace, with variance 2.
 
-    (Kotz, Kozubowski and Podgorski 2001, Section 2.2.) So there is one source of random numbers for all kinds of noise.
+    (Kotz, Kozubowski and Podgorski 2001.) So there is one source of random numbers for all kinds of noise.
     """
     a, b, c, d = tf.unstack(draw(tf.concat([[4], shape], axis=0)), num=4)
     return (a * d - b * c) / np.sqrt(2)
