@@ -9,6 +9,7 @@ from rsr_tf.attacks.zoo import TIERS, ZOOResult, ZOOSettings, expected_queries, 
 from rsr_tf.evaluation.checks import Check
 from rsr_tf.evaluation.inputs import draw_by_class, draw_test_images
 from rsr_tf.evaluation.model_fn import as_model_fn
+from rsr_tf.evaluation.probabilities import with_logits
 from rsr_tf.evaluation.robustness import run_suite
 from rsr_tf.evaluation.runner import AttackResult, AttackRunner
 from rsr_tf.evaluation.scores import MajorityScore, Score
@@ -64,5 +65,6 @@ __all__ = [
     "most_broken",
     "run_suite",
     "run_zoo",
+    "with_logits",
     "zoo_attack",
 ]
