@@ -164,6 +164,14 @@ class ListedMetrics(compile_utils.MetricsList):
         return self.get_result()
 
 
+class ImagesOfMasks(keras.callbacks.TensorBoard):
+    """Keras' `TensorBoard` whose `write_images` also takes boolean weights, as white and black pixels."""
+
+    def _log_weight_as_image(self, weight, weight_name, epoch):
+        shown = keras.ops.cast(weight, "float32") if weight.dtype == "bool" else weight
+        super()._log_weight_as_image(shown, weight_name, epoch)
+
+
 def loss_object(loss):
     """Return the `keras.losses.Loss` that `compile` builds from its argument `loss`, for a model with one output.
 

@@ -51,12 +51,12 @@ class Attack(abc.ABC):
 
         Args:
             model_fn: function from float32 `(n, h, w, c)` in [0,1] to logits `(n, classes)`.
-            x: float32 `(n, h, w, c)` in [0,1], the clean images.
+            x: float32 `(n, h, w, c)` in [0,1], the clean images; for all attacks but Square, `(n, ...)` of any rank.
             labels: integers `(n,)`, usually the true labels.
             seed: integer, `keras.random.SeedGenerator` or `None`, for the random numbers of the attack.
 
         Returns:
-            float32 `(n, h, w, c)` in [0,1].
+            float32 of the shape of `x`, in [0,1].
         """
 
     def with_loss(self, loss_fn):

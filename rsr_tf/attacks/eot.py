@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rsr_tf.attacks.losses import is_correct
+from rsr_tf.attacks.norms import image_axes, per_image
 from rsr_tf.validation import check_integers, renamed_argument
 
 
@@ -173,7 +174,7 @@ class BestSoFar(NamedTuple):
     @classmethod
     def none(cls, x):
         """Return the initial value: the clean images with a loss of minus infinity, which any candidate beats."""
-        zeros = tf.zeros_like(x[:, 0, 0, 0])
+        zeros = tf.zeros_like(tf.reduce_max(x, axis=image_axes(x)))
         return cls(x, tf.zeros_like(zeros, tf.bool), zeros - float("inf"))
 
     def updated(self, x, seen):
@@ -185,10 +186,5 @@ class BestSoFar(NamedTuple):
         """
         better = tf.where(seen.broken == self.broken, seen.loss > self.loss, seen.broken)
         return BestSoFar(
-            tf.where(per_image(better), x, self.x), self.broken | seen.broken, tf.where(better, seen.loss, self.loss)
+            tf.where(per_image(better, x), x, self.x), self.broken | seen.broken, tf.where(better, seen.loss, self.loss)
         )
-
-
-def per_image(values):
-    """Reshape `(n,)` to `(n, 1, 1, 1)`, to broadcast over images."""
-    return values[:, tf.newaxis, tf.newaxis, tf.newaxis]

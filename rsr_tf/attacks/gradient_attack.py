@@ -36,17 +36,17 @@ class GradientAttack(Attack):
 
         Args:
             model_fn: function from images to logits.
-            x: float32 `(n, h, w, c)` in [0,1].
+            x: float32 `(n, h, w, c)` in [0,1], or `(n, ...)` of any rank.
             labels: integers `(n,)`, the true labels.
             seed: integer, `keras.random.SeedGenerator` or `None`, for the random starts.
 
         Returns:
-            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]. For each image it is the point of the
+            float32 of the shape of `x` within `epsilon` of `x` and within [0,1]. For each image it is the point of the
             highest mean loss among all points of all restarts that broke the network (see `LossAndGradient`), or among
             all points if none did.
         """
         x, labels = tf.convert_to_tensor(x, tf.float32), tf.cast(labels, tf.int32)
-        starts = tf.tile(x[tf.newaxis], (self.restarts, 1, 1, 1, 1))
+        starts = tf.repeat(x[tf.newaxis], self.restarts, axis=0)
         if self.random_start:
             flat = tf.reshape(starts, (-1, *x.shape[1:]))
             starts = tf.reshape(NORMS[self.norm].start(flat, self.epsilon, seed), tf.shape(starts))

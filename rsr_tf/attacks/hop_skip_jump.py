@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.attacks.norms import project_linf
+from rsr_tf.attacks.norms import image_axes, per_image, project_linf
 from rsr_tf.validation import check_integers
 
 HALVINGS = 10
 """Step sizes that are tried in an iteration, each half of the one before."""
 MOST_BISECTIONS = 20
 """Bisections between an image and an adversarial one, at most: float32 has 24 bits."""
-PIXELS = (1, 2, 3)
 
 
 class HopSkipJump(Attack):
@@ -72,13 +71,13 @@ class HopSkipJump(Attack):
 
         Args:
             model_fn: function from images to logits; only the class of the largest one is used.
-            x: float32 `(n, h, w, c)` in [0,1].
+            x: float32 `(n, h, w, c)` in [0,1], or `(n, ...)` of any rank.
             labels: integers `(n,)`, the true labels.
             seed: integer, `keras.random.SeedGenerator` or `None`, for starts and directions.
 
         Returns:
-            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]: the nearest adversarial image found, moved
-            into the ball if it is further away. Misclassified images are returned unchanged.
+            float32 of the shape of `x` within `epsilon` of `x` and within [0,1]: the nearest adversarial image found,
+            moved into the ball if it is further away. Misclassified images are returned unchanged.
         """
         x, labels = tf.convert_to_tensor(x, tf.float32), tf.cast(labels, tf.int32)
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
@@ -117,7 +116,7 @@ class HopSkipJump(Attack):
 
 def linf_distance(images, x):
     """Compute the linf distance of each image from `x`, as `(n, 1, 1, 1)`."""
-    return tf.reduce_max(tf.abs(images - x), axis=PIXELS, keepdims=True)
+    return tf.reduce_max(tf.abs(images - x), axis=image_axes(x), keepdims=True)
 
 
 def majority_wrong(model_fn, x, labels, samples):
@@ -127,7 +126,7 @@ def majority_wrong(model_fn, x, labels, samples):
         return index + 1, wrong + tf.ensure_shape(tf.cast(~is_correct(model_fn(x), labels), tf.int32), labels.shape)
 
     _, wrong = tf.while_loop(lambda index, _: index < samples, add_sample, (0, tf.zeros_like(labels)))
-    return (2 * wrong > samples)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    return per_image(2 * wrong > samples, x)
 
 
 def nearest_start(is_adversarial, x, key, starts):

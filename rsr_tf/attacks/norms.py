@@ -7,8 +7,6 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-IMAGE_AXES = (1, 2, 3)
-
 
 class Norm(NamedTuple):
     """The three functions of a gradient attack that depend on the norm.
@@ -133,8 +131,18 @@ def project_l2(x_adv, x, epsilon):
 
 
 def l2_norm(images):
-    """Compute the l2 norm of each image `(n, h, w, c)`, as `(n, 1, 1, 1)`."""
-    return tf.sqrt(tf.reduce_sum(tf.square(images), axis=IMAGE_AXES, keepdims=True))
+    """Compute the l2 norm of each image `(n, h, w, c)` or other input `(n, ...)`, as `(n, 1, ...)` of the same rank."""
+    return tf.sqrt(tf.reduce_sum(tf.square(images), axis=image_axes(images), keepdims=True))
+
+
+def image_axes(images):
+    """Return all axes of images `(n, ...)` but the first, as a tuple."""
+    return tuple(range(1, len(images.shape)))
+
+
+def per_image(values, images):
+    """Reshape `(n,)` to `(n, 1, ...)`, to broadcast over images `(n, ...)` of any rank."""
+    return tf.reshape(values, (-1, *(1 for _ in image_axes(images))))
 
 
 def _unit(vectors):
@@ -142,7 +150,7 @@ def _unit(vectors):
 
     Dividing by the maximum first keeps the squares of very small gradients (of a saturated loss) from becoming zero.
     """
-    largest = tf.reduce_max(tf.abs(vectors), axis=IMAGE_AXES, keepdims=True)
+    largest = tf.reduce_max(tf.abs(vectors), axis=image_axes(vectors), keepdims=True)
     scaled = tf.math.divide_no_nan(vectors, largest)
     return tf.math.divide_no_nan(scaled, l2_norm(scaled))
 

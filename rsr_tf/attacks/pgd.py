@@ -120,12 +120,12 @@ class PGD(Attack):
 
         Args:
             model_fn: function from images to logits; called once per step.
-            x: float32 `(n, h, w, c)` in [0,1].
+            x: float32 `(n, h, w, c)` in [0,1], or `(n, ...)` of any rank.
             labels: true or predicted labels, as `loss_fn` takes them.
             seed: integer, `keras.random.SeedGenerator` or `None`, for the random start.
 
         Returns:
-            float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]; no gradient flows through it.
+            float32 of the shape of `x` within `epsilon` of `x` and within [0,1]; no gradient flows through it.
         """
         norm = NORMS[self.norm]
         x = tf.convert_to_tensor(x, tf.float32)

@@ -75,8 +75,13 @@ class Square(Attack):
         Returns:
             float32 `(n, h, w, c)` within `epsilon` of `x` and within [0,1]. Images that are misclassified in all of the
             first `confirmations` samples are returned unchanged.
+
+        Raises:
+            ValueError: for inputs of another rank, in which there are no squares.
         """
         x, labels = tf.convert_to_tensor(x, tf.float32), tf.convert_to_tensor(labels)
+        if x.shape.rank != 4:
+            raise ValueError(f"`x` must be of shape (n, h, w, c), as squares are painted. Received: shape {x.shape}")
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
         _, wrong = _score(model_fn, x, labels, self.confirmations)
         streak = tf.where(wrong, self.confirmations, 0)

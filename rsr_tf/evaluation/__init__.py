@@ -20,6 +20,7 @@ from rsr_tf.evaluation.certification import Certificates, certify
 from rsr_tf.evaluation.checks import Check
 from rsr_tf.evaluation.inputs import draw_by_class, draw_test_images
 from rsr_tf.evaluation.model_fn import as_model_fn
+from rsr_tf.evaluation.probabilities import with_logits
 from rsr_tf.evaluation.robustness import run_suite
 from rsr_tf.evaluation.runner import AttackResult, AttackRunner
 from rsr_tf.evaluation.scores import MajorityScore, Score
@@ -86,5 +87,6 @@ __all__ = [
     "run_suite",
     "run_zoo",
     "smoothing_radius",
+    "with_logits",
     "zoo_attack",
 ]

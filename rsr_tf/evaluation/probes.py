@@ -74,8 +74,8 @@ def zero_gradients(model_fn, images, labels):
 def warn_of_zero_gradients(model_fn, images, labels, *, title="the network"):
     """Log a warning with the share of images whose gradient is exactly zero, if there are any.
 
-    An attack by gradients leaves such an image alone, so the accuracy under it says nothing. The usual reason is a
-    network that computes in half precision, such as a SavedModel of one.
+    An attack by gradients leaves such an image alone, so the accuracy under it says nothing. The usual reasons are a
+    network that computes in half precision, such as a SavedModel of one, and a saturated softmax.
 
     Args:
         model_fn, images, labels: as for `zero_gradients`; the network must have a gradient, see `with_gradient_path`.
@@ -85,7 +85,8 @@ def warn_of_zero_gradients(model_fn, images, labels, *, title="the network"):
     if share > 0:
         log.warning(
             "%s: the gradient is exactly zero on %.1f %% of %d images, so the accuracy under attacks by gradients is "
-            "not to be trusted. Networks in half precision have such gradients: evaluate the Keras model, in float32",
+            "not to be trusted. Networks in half precision have such gradients: evaluate the Keras model, in float32. "
+            "So have probabilities that are rounded to 0 and 1: evaluate the logits",
             *(title, 100 * share, len(images)),
         )
 

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.state import State, derived_seed
@@ -144,6 +145,7 @@ def evaluate_transfer(
         if getattr(attacks.get(name), "uses_gradients", False):
             shown = images[:batch_size], labels[:batch_size]
             warn_of_zero_gradients(sources[name], *shown, title=name)  # last, as it draws noise too
+            warn_of_probabilities(sources[name], shown[0], title=name)
         return {"accuracies": found}
 
     scores = {}

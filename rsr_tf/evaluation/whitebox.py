@@ -9,6 +9,7 @@ import tensorflow as tf
 from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.validation import checked, renamed_argument
@@ -18,7 +19,8 @@ from rsr_tf.validation import checked, renamed_argument
 def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, repeats=5, batch_size=250):
     """Compute the clean, FGSM and PGD accuracy of a network, attacked with true labels (Table 1).
 
-    A warning with a number is logged if the gradient is exactly zero on any of the first `batch_size` images.
+    A warning with a number is logged if the gradient is exactly zero on any of the first `batch_size` images, and
+    one if the network returns probabilities for them instead of logits.
 
     Args:
         model_fn: see `rsr_tf.evaluation.as_model_fn`.
@@ -51,6 +53,7 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, re
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
         scores[name] = Score(tuple(accuracy(images, labels) for _ in range(repeats)), len(images))
     warn_of_zero_gradients(model_fn, images[:batch_size], labels[:batch_size])  # last, as it draws noise too
+    warn_of_probabilities(model_fn, images[:batch_size])
     return scores
 
 

@@ -209,6 +209,8 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images
         config = parse_config(exported, overrides, source=path)
     data_set = load_data(config)
     check_fits(endpoints, data_set, path)
+    shown = data_set.test.first(100).pixels()
+    endpoints = {name: evaluation.with_logits(model_fn, shown) for name, model_fn in endpoints.items()}
     if suite is None:
         images, labels = evaluation_images(data_set, config)
         return {name: attack_network(model_fn, images, labels, config, name) for name, model_fn in endpoints.items()}

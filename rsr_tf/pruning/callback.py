@@ -92,6 +92,7 @@ class PruningCallback(SparsityLogger):
         self._last_step = None
         self._has_pruned = False
         self._reached = 0.0
+        self._look_again_last()
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._last_step is None:  # not in `on_train_begin`: another callback may restore a checkpoint there
@@ -110,6 +111,25 @@ class PruningCallback(SparsityLogger):
         if not (self._has_pruned or sparsity(self.model)):
             when = f"epoch {self.epoch}" if self.schedule is None else f"step {self._updates_done()} or before"
             log.warning("nothing was pruned: training ended without a pruning at %s", when)
+        self._warn_if_undone()
+
+    def _look_again_last(self):
+        """Let the `History`, which Keras lists after all callbacks of the user, look at the sparsity once more.
+
+        `EarlyStopping` restores weights at the end of training, so a callback that is listed before it sees nothing.
+        """
+        history = getattr(self.model, "history", None)
+        if not isinstance(history, keras.callbacks.History):  # a loop of its own may have none
+            return
+
+        def on_train_end(logs=None):
+            del history.on_train_end  # what `fit` returns is an ordinary History again
+            history.on_train_end(logs)
+            self._warn_if_undone()
+
+        history.on_train_end = on_train_end
+
+    def _warn_if_undone(self):
         now = sparsity(self.model)
         if now < self._reached:
             log.warning(
@@ -118,6 +138,7 @@ class PruningCallback(SparsityLogger):
                 100 * now,
                 100 * self._reached,
             )
+        self._reached = now  # one warning for each restoring
 
     def _prune(self, **target):
         prune(self.model, **target, **self.selection)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from rsr_tf import keras_internals
 from rsr_tf.attacks.base import Attack
 from rsr_tf.training.batches import as_images, peek, range_errors, unpacked
+from rsr_tf.training.callbacks import check_callbacks
 from rsr_tf.training.compiled import AdversarialMetrics, Compilation, Head, head_of, per_image_loss, with_threshold
 from rsr_tf.validation import check_batch
 
@@ -66,6 +67,7 @@ class AttackedModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, y=None, *args, validation_data=None, **kwargs):
+        check_callbacks(kwargs.get("callbacks"), self)
         x = self._looked_at(x, y)
         if isinstance(validation_data, tuple | list):
             self._looked_at(*validation_data[:2])

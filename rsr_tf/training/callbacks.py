@@ -1,4 +1,4 @@
-"""Training callbacks: atomic checkpoints, a check for NaN, the history as CSV."""
+"""Training callbacks: atomic checkpoints, a check for NaN, the history as CSV, TensorBoard with images of masks."""
 
 import csv
 import io
@@ -11,6 +11,37 @@ import numpy as np
 from rsr_tf.errors import first_line
 from rsr_tf.files import read_text, replacing
 from rsr_tf.files.arrays import check_expansion
+from rsr_tf.keras_internals import ImagesOfMasks
+
+
+class TensorBoard(ImagesOfMasks):
+    """`keras.callbacks.TensorBoard`, with the same arguments, for models with pruning masks.
+
+    With `write_images=True`, Keras' own fails at the end of the first epoch, because TensorFlow takes no boolean
+    images. Here a mask is an image that is black where a weight is pruned.
+    """
+
+
+def check_callbacks(callbacks, model):
+    """Check that no callback is one of Keras' that fails after the first epoch, on the masks of a model.
+
+    Args:
+        callbacks: as for `keras.Model.fit`.
+        model: a Keras model.
+
+    Raises:
+        ValueError: for `keras.callbacks.TensorBoard(write_images=True)` and a model with boolean weights.
+    """
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # of a `CallbackList`
+    boards = [one for one in keras.tree.flatten(callbacks) if isinstance(one, keras.callbacks.TensorBoard)]
+    with_images = [board for board in boards if board.write_images and board.histogram_freq]
+    fails = not all(isinstance(board, ImagesOfMasks) for board in with_images)
+    if fails and any(weight.dtype == "bool" for weight in model.weights):
+        raise ValueError(
+            "`write_images` must be False for a model with pruning masks, or use "
+            "`rsr_tf.training.callbacks.TensorBoard`, which shows them. Received: "
+            "keras.callbacks.TensorBoard(write_images=True)"
+        )
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -62,7 +62,9 @@ def test_values_choose_among_those_of_an_axis(load):
 
 
 def test_scale_changes_any_part_and_the_first_is_the_default(load):
-    text = FILE + "[scale.tiny]\nseeds = [7]\nconfig.training.epochs = 2\naxis.network.small.config.model.width = 0.25\n"
+    text = (
+        FILE + "[scale.tiny]\nseeds = [7]\nconfig.training.epochs = 2\naxis.network.small.config.model.width = 0.25\n"
+    )
     for arguments in ((), ("tiny",)):
         grid, cells, scale = load(text, *arguments)
         assert (grid.seeds, scale) == ([7], "tiny")

@@ -20,7 +20,7 @@ from digit_networks import (
 )
 
 import rsr_tf
-from rsr_tf.evaluation import as_model_fn, evaluate_whitebox, run_suite
+from rsr_tf.evaluation import as_model_fn, evaluate_whitebox, run_suite, with_logits
 from rsr_tf.layers import reseed_noise
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,14 @@ def scaled(x):
 
 def softmax(x):
     return tf.nn.softmax(undefended(x))
+
+
+def logarithms_of_saturated_softmax(x):
+    """What a SavedModel gives away whose softmax float32 has rounded to zeros and ones."""
+    return SATURATED(x)
+
+
+SATURATED = with_logits(lambda x: tf.nn.softmax(1e4 * undefended(x)), IMAGES[TEST])
 
 
 def noisy_outputs(x):
@@ -76,6 +84,7 @@ def misleads_for_some(x):
         (quantised, {"gradients not zero", "black-box not stronger than white-box", "accuracy reaches zero"}),
         (scaled, {"gradients not zero", "loss not saturated", "black-box not stronger than white-box"}),
         (softmax, {"logits and not probabilities"}),
+        (logarithms_of_saturated_softmax, {"gradients not zero", "scores change with the image"}),
         (quiet_in(lambda n: n == 257), {"noise alike in calls of every size"}),
         (quiet_in(lambda n: n > 257), {"noise alike in calls of every size"}),
         (quiet_in(lambda n: n == 100), {"noise alike in calls of every size"}),
@@ -131,6 +140,12 @@ def test_honest_undefended_network_passes_every_check_and_is_not_robust():
     verdict = evaluate(undefended)
     assert failed(verdict) == set()
     assert verdict["by_noise"]["noise_on"]["clean"]["accuracy"] > 0.85
+    assert verdict["claim"]["accuracy"] < 0.05
+
+
+def test_honest_network_behind_a_softmax_passes_every_check():
+    verdict = evaluate(with_logits(softmax, IMAGES[TEST]))
+    assert failed(verdict) == set()
     assert verdict["claim"]["accuracy"] < 0.05
 
 

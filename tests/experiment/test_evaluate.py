@@ -3,14 +3,23 @@
 import base64
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from digit_networks import LEAST_SQUARES
 from helpers import silence, tiny_network
 
 import rsr_tf
 from rsr_tf.config import parse_config
-from rsr_tf.experiment.evaluate import GAMMAS, HISTOGRAM_EDGES, attack_examples, evaluation_images, weight_statistics
+from rsr_tf.experiment.evaluate import (
+    GAMMAS,
+    HISTOGRAM_EDGES,
+    attack_examples,
+    evaluate_saved_model,
+    evaluation_images,
+    weight_statistics,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -53,6 +62,28 @@ def test_histogram_has_zero_in_the_middle_and_outliers_at_its_ends(noisy_model):
     assert found["histogram"]["edges"] == HISTOGRAM_EDGES.tolist()
     assert (counts[0], counts[30], counts[-1]) == (1, found["weights"] - 3, 2)
     assert sum(counts) == found["weights"]
+
+
+@pytest.mark.parametrize("head", ["softmax", "saturated softmax"])
+def test_saved_model_with_a_softmax_is_attacked_through_its_logarithms(head, config, tmp_path, caplog):
+    """Far from saturation as its logits would be, although the softmax is 1 up to rounding; else with a warning."""
+    inputs = keras.Input((8, 8, 1))
+    dense = keras.layers.Dense(10, kernel_initializer=lambda shape, dtype: 30 * LEAST_SQUARES)
+    logits = dense(keras.layers.Flatten()(inputs))
+    softmax = keras.layers.Softmax()(logits if head == "softmax" else keras.layers.Rescaling(1e4)(logits))
+    for name, outputs in (("logits", logits), ("softmax", softmax)):
+        keras.Model(inputs, outputs).export(tmp_path / name, verbose=False)
+    overrides = ("evaluation.images=100", "evaluation.draws=1", "evaluation.epsilon=0.05", "evaluation.step_size=0.02")
+    config = parse_config(config.model_dump(), overrides, source="test")
+    logits, softmax = (evaluate_saved_model(tmp_path / name, config)["serve"] for name in ("logits", "softmax"))
+    assert softmax["clean"] == logits["clean"]
+    assert "returns probabilities; attacks see their logarithms" in caplog.text
+    if head == "softmax":
+        assert softmax["pgd"]["mean"] == pytest.approx(logits["pgd"]["mean"], abs=0.02)
+        assert "exactly zero" not in caplog.text
+    else:
+        assert softmax["pgd"]["mean"] > logits["pgd"]["mean"]  # no logarithm brings the gradient back
+        assert "the gradient is exactly zero on" in caplog.text
 
 
 def pixels_of(png):

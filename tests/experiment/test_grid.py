@@ -86,7 +86,12 @@ def test_sweep_weights_and_transfer_are_those_asked_for(root):
     assert [point["value"] for point in content["curves"]["rsr"]["points"]] == [0.5]
     assert list(content["curves"]) == ["rsr"]
     assert sum(content["weights"]["pgd"]["histogram"]["counts"]) == 3 * 3 * 4 * 4  # the second convolution
-    assert list(content["transfer"]["accuracy"]) == ["clean", "pgd-seed0", "rsr-seed0, noise on", "rsr-seed0, noise off"]
+    assert list(content["transfer"]["accuracy"]) == [
+        "clean",
+        "pgd-seed0",
+        "rsr-seed0, noise on",
+        "rsr-seed0, noise off",
+    ]
 
 
 def test_page_escapes_its_title_and_shows_the_reference(root):

@@ -335,15 +335,23 @@ def test_impossible_combinations_are_refused(options, message):
         rsr_tf.PruningCallback(**options)
 
 
-@pytest.mark.slow
-def test_pruning_that_restored_weights_undo_is_reported(images, labels, caplog):
+def undone_fit(images, labels, *, before=(), after=()):
+    """Prune in the second of three epochs, and then restore the weights of the first."""
     stopping = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=3, restore_best_weights=True)
-    model = compiled(tiny_network(noise="none"))
-    pruning = rsr_tf.PruningCallback(sparsity=0.5, epoch=1)
-    model.fit(images, labels, epochs=3, verbose=0, callbacks=[stopping, pruning])
+    model, pruning = compiled(tiny_network(noise="none")), rsr_tf.PruningCallback(sparsity=0.5, epoch=1)
+    callbacks = [stopping if one == "stopping" else one for one in (*before, pruning, *after)]
+    history = model.fit(images, labels, epochs=3, verbose=0, callbacks=callbacks)
     assert rsr_tf.sparsity(model) == 0
-    assert "pruning was undone: the sparsity is 0.00 % after 50.00 %" in caplog.text
+    return history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [{"before": ["stopping"]}, {"after": ["stopping"]}])
+def test_pruning_that_restored_weights_undo_is_reported_once(images, labels, caplog, order):
+    history = undone_fit(images, labels, **order)
+    assert caplog.text.count("pruning was undone: the sparsity is 0.00 % after 50.00 %") == 1
     assert "start_from_epoch" in caplog.text
+    assert "on_train_end" not in vars(history)
 
 
 @pytest.mark.slow
@@ -351,3 +359,13 @@ def test_pruning_that_holds_is_not_reported_as_undone(images, labels, caplog):
     model = compiled(tiny_network(noise="none"))
     model.fit(images, labels, epochs=2, verbose=0, callbacks=[rsr_tf.PruningCallback(sparsity=0.5)])
     assert "undone" not in caplog.text
+
+
+def test_loop_without_history_is_pruned_too(images, labels, caplog):
+    model = network()
+    callbacks = keras.callbacks.CallbackList([rsr_tf.PruningCallback(sparsity=0.5)], model=model)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_end(0, {})
+    callbacks.on_train_end()
+    assert rsr_tf.sparsity(model) == 0.5
+    assert caplog.text == ""

@@ -3,10 +3,18 @@ import errno
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
-from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite, read_history
+from rsr_tf.training.callbacks import (
+    Checkpoint,
+    CSVHistory,
+    NotFiniteError,
+    TensorBoard,
+    TerminateOnNonFinite,
+    read_history,
+)
 
 
 def rsr_model(seed=0, filters=4):
@@ -240,3 +248,38 @@ def test_checkpoint_of_another_optimizer_is_refused(trained):
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.raises(ValueError, match=r"\Acannot read the checkpoint .*Skipping variable loading for optimizer"):
         Checkpoint(trained[0], "train").restore(model)
+
+
+# TensorBoard
+
+
+def images_written(folder):
+    """Return the images of a folder of TensorBoard by tag, decoded."""
+    (file,) = (folder / "train").glob("*")
+    found = {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value:
+            if value.tag.endswith("/image"):
+                found[value.tag] = tf.io.decode_png(value.tensor.string_val[2]).numpy()
+    return found
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_masks_black_where_pruned(images, labels, tmp_path):
+    layer = rsr_tf.NoisyDense(10, noise="none")
+    model = compiled(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), layer]))
+    callbacks = [rsr_tf.PruningCallback(sparsity=0.5), TensorBoard(tmp_path, histogram_freq=1, write_images=True)]
+    model.fit(images, labels, verbose=0, callbacks=callbacks)
+    shown = images_written(tmp_path)[f"{layer.mask.path}/image"]
+    np.testing.assert_array_equal(shown[..., 0], np.where(layer.mask.numpy().T, 255, 0))
+    assert 0 < np.mean(shown) < 255
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_tensorboard_that_would_fail_on_masks_is_refused_before_training(images, labels, tmp_path, wrapped):
+    network = tiny_network(noise="none")
+    model = compiled(rsr_tf.RSRModel(network.inputs, network.outputs))
+    callbacks = [keras.callbacks.TensorBoard(tmp_path, histogram_freq=1, write_images=True)]
+    with pytest.raises(ValueError, match=r"`write_images` must be False .* Received: .*TensorBoard.write_images=True"):
+        model.fit(images, labels, callbacks=keras.callbacks.CallbackList(callbacks) if wrapped else callbacks)
+    assert model.optimizer.iterations == 0

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from rsr_tf.evaluation.checks.base import Check
+from rsr_tf.evaluation.probabilities import TOLERANCE, are_probabilities, is_one_probability
 from rsr_tf.evaluation.probes import SEEN_LEAST
 
 NOISE_FLOOR = 1e-4
@@ -84,25 +85,26 @@ def stripped_is_not_random(spreads):
     return Check("no noise in the stripped network", passed, value, NOISE_FLOOR, sentence)
 
 
-def returns_logits(outputs, *, tolerance=1e-3):
+def returns_logits(outputs):
     """Check that the network returns logits and not probabilities.
 
     Args:
         outputs: floats `(n, classes)`.
-        tolerance: how far the sum of a row of probabilities may be from 1. Defaults to 1e-3.
 
     Returns:
         A `Check`.
     """
-    value = float(np.abs(np.sum(outputs, axis=1) - 1).max())
-    passed = value > tolerance or np.min(outputs) < -tolerance  # what sums to 1 and is not negative is at most 1
+    alone = is_one_probability(outputs)
+    value = 0.0 if alone else float(np.abs(np.sum(outputs, axis=1) - 1).max())
+    passed = not (alone or are_probabilities(outputs))
     sentence = "The outputs are logits."
     if not passed:
         sentence = (
-            "Every row of the outputs lies in [0,1] and sums to 1: these are probabilities. Cross-entropy then applies "
-            "the softmax twice, which flattens the gradients and weakens an attack. Pass a network that returns logits."
+            f"Every {'answer is one number' if alone else 'row of the outputs sums to 1 and lies'} in [0,1]: these are "
+            "probabilities. Cross-entropy then applies the softmax twice, which flattens the gradients and weakens an "
+            "attack. Pass a network that returns logits, such as `rsr_tf.evaluation.with_logits(model_fn, images)`."
         )
-    return Check("logits and not probabilities", bool(passed), value, tolerance, sentence, "at least")
+    return Check("logits and not probabilities", passed, value, TOLERANCE, sentence, "at least")
 
 
 def gradients_are_not_zero(shares, *, limit=0.01):
