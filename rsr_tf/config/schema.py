@@ -186,6 +186,8 @@ class Pruning(Section):
             value = getattr(self, key)
             if key not in SCHEDULE_KEYS[self.schedule] and value != type(self).model_fields[key].default:
                 raise ValueError(f'schedule "{self.schedule}" does not use {key} ({value})')
+        if self.schedule == "admm" and self.scope != "layer":
+            raise ValueError(f'schedule "admm" prunes each layer alike: scope must be "layer". Received: {self.scope}')
         if self.filters and self.in_training:
             raise ValueError(f'schedule "{self.schedule}" prunes in training, too early for filters ({self.filters:g})')
         if not self.begin < self.end:
@@ -194,8 +196,8 @@ class Pruning(Section):
             raise ValueError(
                 f"initial_sparsity ({self.initial_sparsity:g}) must not exceed sparsity ({self.sparsity:g})"
             )
-        if self.schedule == "rounds" and not self.finetune_epochs:
-            raise ValueError('schedule "rounds" needs finetune_epochs >= 1. Received: finetune_epochs=0')
+        if self.schedule in ("rounds", "admm") and not self.finetune_epochs:
+            raise ValueError(f'schedule "{self.schedule}" needs finetune_epochs >= 1. Received: finetune_epochs=0')
         return self
 
 

@@ -23,7 +23,7 @@ from rsr_tf.experiment.evaluate import (
     write_verdict,
 )
 from rsr_tf.experiment.fit import fit, save
-from rsr_tf.experiment.load import load_network, variants
+from rsr_tf.experiment.load import load_network, twins, variants
 from rsr_tf.experiment.provenance import describe, describe_machine, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
@@ -215,6 +215,7 @@ class Experiment:
             head=describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
             num_images=num_images,
             identity=content_hash(paths[network]),
+            twins=twins(model),
             reseed=functools.partial(reseed_noise, model),
         )
         self.report()

@@ -20,8 +20,9 @@ from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export.saved_model import METADATA, read_metadata
 from rsr_tf.files.arrays import check_expansion
 from rsr_tf.identity import content_hash
-from rsr_tf.layers import draws_noise, prunable_kernels, reseed_noise
+from rsr_tf.layers import draws_noise, float_twin, prunable_kernels, reseed_noise, wide_twin
 from rsr_tf.layers.conversion import in_float32, strip
+from rsr_tf.layers.quantized_relu import quantized_activations
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,21 @@ def variants(model, draws=1):
     if draws > 1:
         deployed = evaluation.as_model_fn(ensemble(deployed, draws))
     return {"noise_on": deployed, **networks}
+
+
+def twins(model):
+    """Return the networks on which attacks on a model with quantized activations are crafted, too.
+
+    Args:
+        model: a Keras model.
+
+    Returns:
+        A dict of `model_fn`s for the argument `twins` of `rsr_tf.evaluation.run_suite`; empty without quantization.
+    """
+    if not quantized_activations(model):
+        return {}
+    found = {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
+    return {name: evaluation.as_model_fn(network) for name, network in found.items()}
 
 
 def open_saved_model(path):

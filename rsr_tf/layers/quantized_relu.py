@@ -152,15 +152,24 @@ def wide_twin(model, margin=6.0):
     return _with_quantizers(model, margin=margin)
 
 
-def _with_quantizers(model, **changes):
-    """Copy a network with changes to the config of every `QuantizedReLU`, wherever a layer keeps it."""
-    twin = in_float32(model)
-    found = [
+def quantized_activations(model):
+    """Return every `QuantizedReLU` of a model: a list of triples of layer, name of its attribute, and activation.
+
+    Args:
+        model: a built Keras model.
+    """
+    return [
         (layer, name, value)
-        for layer in nested_layers(twin)
+        for layer in nested_layers(model)
         for name, value in vars(layer).items()
         if isinstance(value, QuantizedReLU)
     ]
+
+
+def _with_quantizers(model, **changes):
+    """Copy a network with changes to the config of every `QuantizedReLU`, wherever a layer keeps it."""
+    twin = in_float32(model)
+    found = quantized_activations(twin)
     if not found:
         raise ValueError(f"`model` must have layers with the activation `QuantizedReLU`. Received: {model.name!r}")
     for layer, name, value in found:

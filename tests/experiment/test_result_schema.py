@@ -17,6 +17,7 @@ from rsr_tf.experiment.result_schema import (
 
 pytestmark = pytest.mark.integration
 
+RESULTS = Path(__file__).parent.parent.parent / "docs" / "results"
 ARCHIVE = Path(__file__).parent.parent / "compatibility" / "version_0_2_0.tar.xz"
 FILES = (
     *("evaluation.json", "verdict_quick_10.json", "artefacts.json", "sweep/sweep.json"),
@@ -351,3 +352,11 @@ def test_entries_of_a_sweep_that_are_not_alike_are_refused(tmp_path, key):
     (tmp_path / "sweep.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"cannot read .*sweep\.json: `.*must have"):
         read_result(tmp_path / "sweep.json")
+
+
+@pytest.mark.parametrize("source", ["substitute", "without rounding"])
+def test_verdict_with_attacks_from_further_networks_is_read(tmp_path, source):
+    verdict = json.loads((RESULTS / "quickstart_verdict_paper.json").read_text())
+    further = [{**row, "crafted_on": source} for row in verdict["attacks"][:2]]
+    (tmp_path / "verdict_paper.json").write_text(json.dumps({**verdict, "attacks": verdict["attacks"] + further}))
+    assert read_result(tmp_path / "verdict_paper.json")["attacks"][-1]["crafted_on"] == source

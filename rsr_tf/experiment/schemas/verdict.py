@@ -66,7 +66,7 @@ class AttackRow(Case):
     """One attack of a verdict, scored on one network."""
 
     attack: str
-    crafted_on: Literal["noise_on", "noise_off", "rescaled"]
+    crafted_on: str
     scored_on: Noise
     subset: Literal["all", "checks", "still_robust"]
     robust_accuracy: Share
