@@ -135,7 +135,12 @@ def ensemble(model_fn, draws, of="probabilities"):
         def draw(_):
             return tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32))
 
-        log_probabilities = tf.map_fn(draw, tf.range(draws), fn_output_signature=tf.float32, parallel_iterations=1)
+        first = draw(0)  # outside the loop, as its static shape is that of all
+        log_probabilities = first[tf.newaxis]
+        if draws > 1:
+            options = {"fn_output_signature": tf.TensorSpec(first.shape), "parallel_iterations": 1}
+            others = tf.map_fn(draw, tf.range(1, draws), **options)
+            log_probabilities = tf.concat([log_probabilities, others], axis=0)
         mean = tf.reduce_logsumexp(log_probabilities, axis=0) - math.log(draws)
         if of == "probabilities":
             return mean

@@ -250,3 +250,17 @@ def test_a_draw_that_is_no_number_makes_the_ensemble_wrong(of):
 def test_wrong_ensemble_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ensemble(lambda x: x, **options)
+
+
+@pytest.mark.parametrize("of", ENSEMBLES)
+def test_ensemble_in_a_graph_has_the_static_shape_of_the_network(of):
+    """Attacks carry its losses through loops, which need shapes that stay the same."""
+    network = tf.function(lambda x: x[:, 0, 0] * tf.constant([[1.0, 2.0]]))
+    shapes = []
+
+    @tf.function
+    def trace(x):
+        shapes.append(ensemble(network, 3, of)(x).shape)
+
+    trace(tf.zeros((5, 1, 1, 1)))
+    assert shapes == [(5, 2)]
