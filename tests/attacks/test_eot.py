@@ -255,12 +255,13 @@ def test_wrong_ensemble_is_refused(options, message):
 @pytest.mark.parametrize("of", ENSEMBLES)
 def test_ensemble_in_a_graph_has_the_static_shape_of_the_network(of):
     """Attacks carry its losses through loops, which need shapes that stay the same."""
-    network = tf.function(lambda x: x[:, 0, 0] * tf.constant([[1.0, 2.0]]))
-    shapes = []
+    network = ensemble(lambda x: x[:, 0, 0] * tf.constant([[1.0, 2.0]]), 3, of)
+    ensembled, shapes = tf.function(network, reduce_retracing=True), []
 
     @tf.function
     def trace(x):
-        shapes.append(ensemble(network, 3, of)(x).shape)
+        shapes.append(ensembled(x).shape)
 
-    trace(tf.zeros((5, 1, 1, 1)))
-    assert shapes == [(5, 2)]
+    for count in (5, 7):  # the second time, `ensembled` is traced for any number of images
+        trace(tf.zeros((count, 1, 1, 1)))
+    assert shapes == [(5, 2), (7, 2)]
