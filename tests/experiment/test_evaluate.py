@@ -16,6 +16,7 @@ from rsr_tf.experiment.evaluate import (
     GAMMAS,
     HISTOGRAM_EDGES,
     attack_examples,
+    attack_network,
     evaluate_saved_model,
     evaluation_images,
     weight_statistics,
@@ -84,6 +85,30 @@ def test_saved_model_with_a_softmax_is_attacked_through_its_logarithms(head, con
     else:
         assert softmax["pgd"]["mean"] > logits["pgd"]["mean"]  # no logarithm brings the gradient back
         assert "the gradient is exactly zero on" in caplog.text
+
+
+@pytest.mark.parametrize("exported_by", ["Keras", "this package"])
+def test_saved_model_in_half_precision_has_a_warning_that_its_keras_model_has_not(
+    exported_by, config, tmp_path, caplog
+):
+    keras.config.set_dtype_policy("mixed_float16")
+    inputs = keras.Input((8, 8, 1))
+    dense = keras.layers.Dense(10, kernel_initializer=lambda shape, dtype: 60 * LEAST_SQUARES)
+    model = keras.Model(
+        inputs, keras.layers.Activation("linear", dtype="float32")(dense(keras.layers.Flatten()(inputs)))
+    )
+    keras.config.set_dtype_policy("float32")
+    if exported_by == "Keras":
+        model.export(tmp_path / "model", verbose=False)
+    else:
+        rsr_tf.export_saved_model(model, tmp_path / "model")
+    overrides = ("evaluation.images=100", "evaluation.draws=1", "evaluation.epsilon=0.05", "evaluation.step_size=0.02")
+    config = parse_config(config.model_dump(), overrides, source="test")
+    attack_network(rsr_tf.as_model_fn(model), *evaluation_images(rsr_tf.data.load("digits"), config), config, "Keras")
+    assert "exactly zero" not in caplog.text
+    evaluate_saved_model(tmp_path / "model", config)
+    assert "the gradient is exactly zero on" in caplog.text
+    assert "Networks in half precision have such gradients" in caplog.text
 
 
 def pixels_of(png):

@@ -124,8 +124,8 @@ def gradients_are_not_zero(shares, *, limit=0.01):
     )
     if not passed:
         sentence += (
-            " Attacks that use gradients cannot break these images. Look for rounding in the network, or for logits so "
-            "large that the loss is flat; only attacks by scores or with another loss count."
+            " Attacks that use gradients cannot break these images. Look for half precision or rounding in the "
+            "network, or for logits so large that the loss is flat; only attacks by scores or with another loss count."
         )
     return Check("gradients not zero", passed, value, limit, sentence)
 
