@@ -51,5 +51,8 @@ ZOO_TIERS = ("1", "2")
 ZOO_NOISES = ("shared", "per_image", "averaged", "off")
 """How ZOO handles the noise of its target, see `rsr_tf.evaluation.ZOOSettings`; `"off"` attacks without noise."""
 
-GRID_COLUMNS = ("clean", "pgd", "fgsm", "sparsity", "claim", "noise_off_clean", "noise_off_pgd", "parameters")
+GRID_COLUMNS = (
+    *("clean", "pgd", "fgsm", "sparsity", "claim"),
+    *("noise_off_clean", "noise_off_pgd", "parameters", "certified"),
+)
 """Columns of the table of a grid: accuracies in percent, the claim of a suite, and what is left of the network."""

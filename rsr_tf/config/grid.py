@@ -71,6 +71,8 @@ class Measure(Section):
     transfer: list[str] = Field([], description="cells between which adversarial images are transferred (Table 3)")
     zoo: list[str] = Field([], description="cells that ZOO attacks, first seed (Table 3)")
     zoo_images: PositiveCount = Field(200, description="test images of ZOO")
+    certified_images: Count = Field(0, description="test images with a certificate, where there is noise on the pixels")
+    certificate_draws: PositiveCount = Field(2000, description="draws of the noise for each certificate")
     weights: list[str] = Field([], description="cells whose weights are drawn (Fig. 1 and 2c)")
 
 

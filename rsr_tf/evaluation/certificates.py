@@ -11,6 +11,7 @@ norm 1: 1 for noise on the pixels themselves; see `convolution_sensitivity` for 
 import math
 
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 
 LARGEST_DELTA = 0.3
@@ -112,8 +113,8 @@ def clopper_pearson(hits, trials, error):
         (array([0.      , 0.997354]), array([0.002646, 1.      ]))
     """
     hits = np.asarray(hits, np.float64)
-    low = _beta_quantile(error, hits, trials - hits + 1)
-    high = _beta_quantile(1 - error, hits + 1, trials - hits)
+    low = scipy.stats.beta.ppf(error, hits, trials - hits + 1)
+    high = scipy.stats.beta.ppf(1 - error, hits + 1, trials - hits)
     return np.where(hits == 0, 0.0, low), np.where(hits == trials, 1.0, high)
 
 
@@ -232,17 +233,6 @@ def laplace_radius(low, high, scale, *, sensitivity=1.0):
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     ratio = np.where(low > high, low / np.maximum(high, np.finfo(np.float64).tiny), 1.0)
     return scale / (2 * sensitivity) * np.log(ratio)
-
-
-def _beta_quantile(share, a, b):
-    """Return the quantile of a beta distribution by bisection; any number where `a` or `b` is not positive."""
-    a, b = np.maximum(a, 1e-300), np.maximum(b, 1e-300)
-    low, high = np.zeros_like(a), np.ones_like(a)
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = tf.math.betainc(tf.constant(a), tf.constant(b), tf.constant(middle)).numpy() < share
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
 
 
 def _check_positive(**values):

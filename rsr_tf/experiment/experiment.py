@@ -215,7 +215,7 @@ class Experiment:
             head=describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
             num_images=num_images,
             identity=content_hash(paths[network]),
-            twins=twins(model),
+            twins=twins(model, self.config.evaluation.ensemble),
             reseed=functools.partial(reseed_noise, model),
         )
         self.report()

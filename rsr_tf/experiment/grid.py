@@ -11,6 +11,7 @@ from rsr_tf.config import Config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.evaluation.runtime import duration
 from rsr_tf.experiment.blackbox import transfer, zoo
+from rsr_tf.experiment.certificates import write_certificates
 from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.grid_results import collect, folder_of
 from rsr_tf.experiment.result_schema import read_result, write_result
@@ -36,6 +37,8 @@ class Run:
         images: number of test images of the suite, or `None`.
         sparsities, lambdas: lists of numbers for a sweep.
         zoo_images: number of test images of ZOO; 0 for no ZOO.
+        certified_images: number of test images with a certificate; 0 for none.
+        certificate_draws: number of draws for each certificate.
     """
 
     title: str
@@ -46,6 +49,8 @@ class Run:
     sparsities: tuple = ()
     lambdas: tuple = ()
     zoo_images: int = 0
+    certified_images: int = 0
+    certificate_draws: int = 0
 
     def is_done(self):
         """Return whether all its files are there."""
@@ -56,6 +61,7 @@ class Run:
         points = {point["value"] for point in sweep.get("points", []) if point["target"] == "sparsity"}
         done = done and points >= set(self.sparsities)
         done = done and {row["lambda"] for row in sweep.get("lambdas", [])} >= set(self.lambdas)
+        done = done and (not self.certified_images or folder.certificates.exists())
         return done and (not self.zoo_images or (self.folder / zoo_file(self.zoo_images)).exists())
 
     def work(self):
@@ -67,6 +73,8 @@ class Run:
             experiment.evaluate()
             if self.suite:
                 experiment.run_suite(self.suite, "pruned", self.images)
+            if self.certified_images and not experiment.folder.certificates.exists():
+                write_certificates(experiment, num_images=self.certified_images, draws=self.certificate_draws)
             experiment.report()
             if self.sparsities or self.lambdas:
                 run_sweep(experiment, sparsities=self.sparsities, lambdas=self.lambdas)
@@ -133,6 +141,8 @@ def plan_runs(grid, cells, root):
                     sparsities=tuple(measure.sparsities) if swept else (),
                     lambdas=tuple(measure.lambdas) if swept else (),
                     zoo_images=measure.zoo_images if first and cell.name in measure.zoo else 0,
+                    certified_images=measure.certified_images if cell.configs[seed].model.image_noise else 0,
+                    certificate_draws=measure.certificate_draws,
                 )
             )
     return runs

@@ -9,6 +9,7 @@ import scipy.stats
 
 from rsr_tf import pruning
 from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.experiment.certificates import RADIUS
 from rsr_tf.experiment.evaluate import HISTOGRAM_EDGES
 from rsr_tf.experiment.load import load_network
 from rsr_tf.experiment.provenance import describe_machine, versions
@@ -72,6 +73,7 @@ def _rows(cell, grid, root):
         if done:
             seeds = [
                 _values(content["networks"][network], _verdict(grid, folder_of(root, cell, seed), network))
+                | {"certified": _certified(folder_of(root, cell, seed), network)}
                 for seed, content in done.items()
             ]
             images = next(iter(done.values()))["attack"]["num_images"]
@@ -103,6 +105,15 @@ def _verdict(grid, folder, network):
     if network != "pruned" or not grid.measure.suite:
         return None
     return read_result(folder.verdict(suite_name(grid.measure.suite, "pruned", grid.measure.images))) or None
+
+
+def _certified(folder, network):
+    """Return the accuracy that PixelDP certifies at `RADIUS`, and the number of images, or `None`."""
+    content = read_result(folder.certificates) if network == "trained" else {}
+    for row in content.get("certified", []):
+        if (row["method"], row["radius"]) == ("pixeldp", RADIUS):
+            return row["accuracy"], content["num_images"]
+    return None
 
 
 def _values(entry, verdict):

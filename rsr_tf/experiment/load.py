@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import evaluation
-from rsr_tf.attacks import ensemble
+from rsr_tf.attacks import average_over_draws, ensemble
 from rsr_tf.config import Config, load_config, parse_config
 from rsr_tf.errors import UserError, first_line, user_errors
 from rsr_tf.experiment.result_schema import check_result
@@ -162,18 +162,22 @@ def variants(model, draws=1):
     return {"noise_on": deployed, **networks}
 
 
-def twins(model):
-    """Return the networks on which attacks on a model with quantized activations are crafted, too.
+def twins(model, draws=1):
+    """Return further networks on which attacks on a model are crafted, as its own gradients may mislead.
 
     Args:
         model: a Keras model.
+        draws: as for `variants`.
 
     Returns:
-        A dict of `model_fn`s for the argument `twins` of `rsr_tf.evaluation.run_suite`; empty without quantization.
+        A dict of `model_fn`s for the argument `twins` of `rsr_tf.evaluation.run_suite`: for quantized activations the
+        twins without rounding and with a wider gradient, for an ensemble the mean of the gradients.
     """
-    if not quantized_activations(model):
-        return {}
-    found = {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
+    found = {}
+    if quantized_activations(model):
+        found |= {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
+    if draws > 1 and draws_noise(model):
+        found["mean of the gradients"] = average_over_draws(evaluation.as_model_fn(model), draws)
     return {name: evaluation.as_model_fn(network) for name, network in found.items()}
 
 

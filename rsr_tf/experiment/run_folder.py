@@ -29,6 +29,7 @@ class RunFolder:
         self.undefended = self.path / "undefended.keras"
         self.saved_model = self.path / "saved_model"
         self.evaluation = self.path / "evaluation.json"
+        self.certificates = self.path / "certificates.json"
         self.artefacts = self.path / "artefacts"
         self.measured_artefacts = self.path / "artefacts.json"
         self.report = self.path / "report.html"
