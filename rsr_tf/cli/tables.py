@@ -46,7 +46,7 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
 
 @main.command(short_help="Run a whole table: many configs, several seeds, one page.")
 @click.argument("grid", type=click.Path())
-@click.option("--scale", help="Size of the grid, one of those in the file [the first].")
+@click.option("--scale", help="Size of the grid, one of those in the file [as the file is].")
 @set_option
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of the run folders [runs/FOLDER/SCALE].")
 def grid(grid, scale, overrides, output):
@@ -57,7 +57,7 @@ def grid(grid, scale, overrides, output):
     """
     from rsr_tf.config import grid_folder, load_grid
 
-    settings, cells, scale = load_grid(grid, scale, overrides)
+    settings, cells = load_grid(grid, scale, overrides)
     start_tensorflow()
     from rsr_tf.experiment import run_grid
 

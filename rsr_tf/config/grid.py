@@ -137,11 +137,11 @@ def load_grid(path, scale=None, overrides=()):
 
     Args:
         path: path of a TOML file, or the name of a packaged one, such as `"paper/table1"`.
-        scale: name of a scale of the file. Defaults to the first, if it has any.
+        scale: name of a scale of the file. Defaults to `None`, the file as it is.
         overrides: strings `"section.key=value"` for the config of every run.
 
     Returns:
-        A tuple of a `Grid`, its list of `Cell`, and the name of the scale, or `None`.
+        A tuple of a `Grid` and its list of `Cell`.
 
     Raises:
         UserError: for a file that cannot be read, a wrong key or value, or an unknown scale.
@@ -152,16 +152,14 @@ def load_grid(path, scale=None, overrides=()):
     scales = values.pop("scale", {})
     if not isinstance(scales, dict) or not all(isinstance(changes, dict) for changes in scales.values()):
         raise UserError(f"{source}: `scale` must hold a section for each scale")
-    if scale is None:
-        scale = next(iter(scales), None)
-    elif scale not in scales:
+    if scale is not None and scale not in scales:
         raise UserError(f"{source} has no scale {scale}. Expected one of: {', '.join(scales) or 'none'}")
     values = merged(values, scales.get(scale, {}))
     try:
         grid = Grid.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{source}: {explain_validation(error)}") from error
-    return grid, [_cell(grid, names, overrides, source) for names in grid.combinations()], scale
+    return grid, [_cell(grid, names, overrides, source) for names in grid.combinations()]
 
 
 def grid_folder(path, scale):

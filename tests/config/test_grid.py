@@ -40,9 +40,8 @@ def load(tmp_path):
 
 
 def test_every_combination_has_a_config_for_every_seed(load):
-    _, cells, scale = load()
+    _, cells = load()
     assert [cell.name for cell in cells] == ["small-off", "small-on", "large-off", "large-on"]
-    assert scale is None
     found = [(c.seed, c.model.width, c.model.noise, c.model.lasso) for cell in cells for c in cell.configs.values()]
     assert found[:2] == [(0, 0.5, "none", 0.0), (4, 0.5, "none", 0.0)]
     assert found[-1] == (4, 1.0, "channel", 5e-5)
@@ -51,35 +50,35 @@ def test_every_combination_has_a_config_for_every_seed(load):
 
 
 def test_reference_is_that_of_the_cell_or_of_one_of_its_values(load):
-    _, cells, _ = load()
+    _, cells = load()
     assert [cell.reference.source for cell in cells] == ["elsewhere", "", "elsewhere", ""]
     assert cells[3].reference.trained == {"clean": 90.0}
 
 
 def test_values_choose_among_those_of_an_axis(load):
-    _, cells, _ = load(FILE + '[values]\nnoise = ["on"]\n')
+    _, cells = load(FILE + '[values]\nnoise = ["on"]\n')
     assert [cell.name for cell in cells] == ["small-on", "large-on"]
 
 
-def test_scale_changes_any_part_and_the_first_is_the_default(load):
+def test_scale_changes_any_part_of_the_file(load):
     text = (
         FILE + "[scale.tiny]\nseeds = [7]\nconfig.training.epochs = 2\naxis.network.small.config.model.width = 0.25\n"
     )
-    for arguments in ((), ("tiny",)):
-        grid, cells, scale = load(text, *arguments)
-        assert (grid.seeds, scale) == ([7], "tiny")
-        assert cells[0].configs[7].training.epochs == 2
-        assert cells[0].configs[7].model.width == 0.25
+    grid, cells = load(text, "tiny")
+    assert grid.seeds == [7]
+    assert cells[0].configs[7].training.epochs == 2
+    assert cells[0].configs[7].model.width == 0.25
+    assert load(text)[1][0] == load(FILE)[1][0]
 
 
 def test_file_that_extends_another_has_what_it_does_not_say_itself(load):
-    grid, cells, _ = load('extends = "base.toml"\ntitle = "Mine"\nvalues.network = ["small"]\n', base=FILE)
+    grid, cells = load('extends = "base.toml"\ntitle = "Mine"\nvalues.network = ["small"]\n', base=FILE)
     assert grid.title == "Mine"
     assert [cell.name for cell in cells] == ["small-off", "small-on"]
 
 
 def test_overrides_change_every_run(load):
-    _, cells, _ = load(FILE, None, ["training.epochs=3"])
+    _, cells = load(FILE, None, ["training.epochs=3"])
     assert {config.training.epochs for cell in cells for config in cell.configs.values()} == {3}
 
 
@@ -131,7 +130,7 @@ def test_merging_leaves_both_alone():
 @pytest.mark.parametrize("name", packaged_configs(GRIDS))
 @pytest.mark.parametrize("scale", ["paper", "short", "digits"])
 def test_packaged_grids_are_valid_at_every_scale(name, scale):
-    grid, cells, _ = load_grid(name, scale)
+    grid, cells = load_grid(name, scale)
     assert len({cell.name for cell in cells}) == len(cells)
     if scale == "paper" and name in ("paper/table1", "paper/table2", "paper/table4", "paper/table5"):
         referenced = [cell for cell in cells if cell.reference.trained or cell.reference.pruned]

@@ -103,7 +103,7 @@ def test_page_escapes_its_title_and_shows_the_reference(root):
 
 def test_finished_grid_is_not_trained_again(root, file, monkeypatch):
     monkeypatch.setattr(grids.Run, "work", lambda run: pytest.fail(f"{run.title} was done again"))
-    grid, cells, _ = load_grid(file)
+    grid, cells = load_grid(file)
     assert run_grid(grid, cells, root) == root / "tiny.html"
 
 
@@ -117,7 +117,7 @@ def test_run_that_fails_is_noted_and_the_others_go_on(file, tmp_path, monkeypatc
 
     monkeypatch.setattr(grids.Run, "work", work)
     monkeypatch.setattr(experiments.grid, "transfer", lambda *arguments, **options: None)
-    grid, cells, _ = load_grid(file)
+    grid, cells = load_grid(file)
     run_grid(grid, cells, tmp_path)
     assert done == ["rsr, seed 0", "pgd, seed 1", "rsr, seed 1"]
     assert read(tmp_path)["failures"] == {"pgd, seed 0": "the loss became nan"}
@@ -129,14 +129,14 @@ def test_grid_without_any_success_is_an_error(file, tmp_path, monkeypatch):
         raise UserError("no data")
 
     monkeypatch.setattr(grids.Run, "work", work)
-    grid, cells, _ = load_grid(file)
+    grid, cells = load_grid(file)
     with pytest.raises(UserError, match="every run of the grid failed: no data"):
         run_grid(grid, cells, tmp_path)
 
 
 def test_run_that_another_process_has_is_left_to_it(file, tmp_path, monkeypatch):
     """The others are done first; then it is waited for."""
-    grid, cells, _ = load_grid(file)
+    grid, cells = load_grid(file)
     busy, done, waits = plan_runs(grid, cells, tmp_path)[0], [], []
     code = f"""
 import sys
