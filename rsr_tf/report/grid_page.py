@@ -86,14 +86,14 @@ def markdown_table(content):
         names = [*content["axes"], *(GRID_COLUMNS[column] for column in columns)]
         lines += [f"**{heading}**", "", f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
         for row in rows:
-            cells = [_markdown_cell(column, row["values"].get(column)) for column in columns]
+            cells = [_markdown_cell(column, row["values"].get(column), row["source"] or "paper") for column in columns]
             lines.append(f"| {' | '.join([*row['labels'].values(), *cells])} |")
         lines.append("")
     lines += [_markdown_remark(content), ""]
     return "\n".join(lines)
 
 
-def _markdown_cell(column, value):
+def _markdown_cell(column, value, source):
     if value is None:
         return ""
     low, high = value["interval"]
@@ -101,7 +101,7 @@ def _markdown_cell(column, value):
     if low != high:
         text += f" [{shown(column, low)}, {shown(column, high)}]"
     if "reference" in value:
-        text += f"<br>paper {shown(column, value['reference'])} ({100 * value['difference']:+.1f})"
+        text += f"<br>{source} {shown(column, value['reference'])} ({100 * value['difference']:+.1f})"
     return text
 
 

@@ -59,6 +59,7 @@ def test_number_stands_beside_its_interval_and_that_of_the_paper(content):
 def test_source_of_a_reference_is_named(content):
     content["rows"][0]["source"] = "He et al."
     assert "He et al. 85.0" in text_of(grid_page(content))
+    assert "<br>He et al. 85.0 (-1.0)" in markdown_table(content)
 
 
 def test_what_is_missing_or_failed_is_said(content):
@@ -103,7 +104,8 @@ def test_figures_have_a_line_for_each_cell(content):
 
 def test_markdown_has_a_table_for_each_kind_of_network(content):
     text = markdown_table(content)
-    assert "**Before pruning**" in text and "**After pruning**" in text
+    assert "**Before pruning**" in text
+    assert "**After pruning**" in text
     assert "| RSR | 84.0 [80.0, 88.0]<br>paper 85.0 (-1.0) | 40.0 [35.0, 45.0]<br>paper 48.0 (-8.0) | 0.0 |  |" in text
     assert "PGD-7 and FGSM at epsilon 0.03137" in text
 
