@@ -63,7 +63,8 @@ class Measure(Section):
     columns: list[Literal[*choices.GRID_COLUMNS]] = Field(
         ["clean", "pgd", "fgsm", "sparsity"], description="columns of a table"
     )
-    suite: Literal["", *choices.SUITES] = Field("", description="suite of attacks for the pruned networks")
+    suite: Literal["", *choices.SUITES] = Field("", description="suite of attacks")
+    judged: list[Literal["trained", "pruned"]] = Field(["pruned"], description="networks that the suite attacks")
     images: PositiveCount | None = Field(None, description="test images of the suite")
     sparsities: list[Share] = Field([], description="sweep of the first seed over sparsities (Fig. 2a)")
     lambdas: list[NotNegative] = Field([], description="sweep of the first seed over model.lasso (Fig. 2b)")
@@ -88,6 +89,7 @@ class Grid(Section):
     axis: dict[str, dict[str, Value]]
     config: dict = {}
     measure: Measure = Measure()
+    compare: bool = Field(True, description="whether the numbers of `reference` are shown")
     reference: dict[str, Reference] = Field({}, description="by the name of a cell, or of one of its values")
 
     @model_validator(mode="after")
@@ -190,7 +192,8 @@ def _cell(grid, names, overrides, source):
     }
     labels = {axis: value.label or key for axis, key, value in zip(grid.axes, names, chosen, strict=True)}
     note = " ".join(value.note for value in chosen if value.note)
-    reference = next((grid.reference[key] for key in (name, *names) if key in grid.reference), Reference())
+    known = grid.reference if grid.compare else {}
+    reference = next((known[key] for key in (name, *names) if key in known), Reference())
     return Cell(name, labels, note, configs, reference)
 
 

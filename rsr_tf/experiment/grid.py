@@ -34,6 +34,7 @@ class Run:
         config: a `Config`.
         folder: path of its run folder.
         suite: one of `rsr_tf.choices.SUITES`, or `""`.
+        judged: names of the networks that the suite attacks.
         images: number of test images of the suite, or `None`.
         sparsities, lambdas: lists of numbers for a sweep.
         zoo_images: number of test images of ZOO; 0 for no ZOO.
@@ -45,6 +46,7 @@ class Run:
     config: Config
     folder: Path
     suite: str = ""
+    judged: tuple = ()
     images: int | None = None
     sparsities: tuple = ()
     lambdas: tuple = ()
@@ -56,7 +58,8 @@ class Run:
         """Return whether all its files are there."""
         folder = RunFolder(self.folder)
         done = "examples" in folder.read_evaluation()
-        done = done and (not self.suite or folder.verdict(suite_name(self.suite, "pruned", self.images)).exists())
+        verdicts = [folder.verdict(suite_name(self.suite, network, self.images)) for network in self.judged]
+        done = done and all(verdict.exists() for verdict in verdicts)
         sweep = read_result(folder.path / "sweep" / "sweep.json")
         points = {point["value"] for point in sweep.get("points", []) if point["target"] == "sparsity"}
         done = done and points >= set(self.sparsities)
@@ -71,8 +74,8 @@ class Run:
             experiment.train()
             experiment.prune()
             experiment.evaluate()
-            if self.suite:
-                experiment.run_suite(self.suite, "pruned", self.images)
+            for network in self.judged:
+                experiment.run_suite(self.suite, network, self.images)
             if self.certified_images and not experiment.folder.certificates.exists():
                 write_certificates(experiment, num_images=self.certified_images, draws=self.certificate_draws)
             experiment.report()
@@ -137,6 +140,7 @@ def plan_runs(grid, cells, root):
                     cell.configs[seed],
                     folder_of(root, cell, seed).path,
                     suite=measure.suite,
+                    judged=tuple(measure.judged) if measure.suite else (),
                     images=measure.images,
                     sparsities=tuple(measure.sparsities) if swept else (),
                     lambdas=tuple(measure.lambdas) if swept else (),

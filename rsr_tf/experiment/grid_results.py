@@ -102,9 +102,9 @@ def _rows(cell, grid, root):
 
 
 def _verdict(grid, folder, network):
-    if network != "pruned" or not grid.measure.suite:
+    if not grid.measure.suite:
         return None
-    return read_result(folder.verdict(suite_name(grid.measure.suite, "pruned", grid.measure.images))) or None
+    return read_result(folder.verdict(suite_name(grid.measure.suite, network, grid.measure.images))) or None
 
 
 def _certified(folder, network):

@@ -30,6 +30,9 @@ def grid_page(content):
         title=content["title"],
         grid=content,
         tables=_tables(content),
+        axes=_varying(content),
+        constant=_constant(content),
+        compared=any("reference" in value for row in content["rows"] for value in row["values"].values()),
         column_labels=GRID_COLUMNS,
         show=shown,
         notes=_notes(content),
@@ -52,6 +55,18 @@ def _tables(content):
     titles = {"trained": "Before pruning", "pruned": "After pruning"}
     found = {name: [row for row in content["rows"] if row["network"] == name] for name in titles}
     return {titles[name]: rows for name, rows in found.items() if rows}
+
+
+def _varying(content):
+    """Return the axes that tables have a column for."""
+    return [axis for axis in content["axes"] if axis not in _constant(content)]
+
+
+def _constant(content):
+    """Return the label of each axis that has the same value in all rows, unless it is the only axis."""
+    found = {axis: {row["labels"][axis] for row in content["rows"]} for axis in content["axes"]}
+    alike = {axis: next(iter(labels)) for axis, labels in found.items() if len(labels) == 1}
+    return {axis: label for axis, label in alike.items() if axis != content["axes"][-1]}
 
 
 def _notes(content):
@@ -83,11 +98,11 @@ def markdown_table(content):
     columns = content["columns"]
     lines = [f"# {content['title']}", ""]
     for heading, rows in _tables(content).items():
-        names = [*content["axes"], *(GRID_COLUMNS[column] for column in columns)]
+        names = [*_varying(content), *(GRID_COLUMNS[column] for column in columns)]
         lines += [f"**{heading}**", "", f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
         for row in rows:
             cells = [_markdown_cell(column, row["values"].get(column), row["source"] or "paper") for column in columns]
-            lines.append(f"| {' | '.join([*row['labels'].values(), *cells])} |")
+            lines.append(f"| {' | '.join([*(row['labels'][axis] for axis in _varying(content)), *cells])} |")
         lines.append("")
     lines += [_markdown_remark(content), ""]
     return "\n".join(lines)
