@@ -83,3 +83,20 @@ def test_the_cleverhans_page_runs_as_it_stands(monkeypatch):
     assert accuracy["clean"] > 0.8
     assert accuracy["PGD"] <= accuracy["FGSM"] + 0.05 < accuracy["clean"]
     assert accuracy["PGD, 10 EOT samples"] <= accuracy["PGD"] + 0.05
+
+
+@pytest.mark.slow
+def test_the_page_of_other_methods_runs_as_it_stands(capsys):
+    page = (REPOSITORY / "docs" / "rivals.md").read_text()
+    example = re.search(r"```python\n(import keras, rsr_tf\n.*?)```", page, re.DOTALL)[1]
+    shorter = {
+        "epochs=40": "epochs=1",
+        "draws=2000": "draws=4",
+        "(model), 50": "(model), 2",
+        '"steps": 10': '"steps": 1',
+    }
+    for long, short in shorter.items():
+        assert long in example
+        example = example.replace(long, short)
+    exec(example, {})
+    assert "'certified'" in capsys.readouterr().out
