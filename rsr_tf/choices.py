@@ -53,6 +53,6 @@ ZOO_NOISES = ("shared", "per_image", "averaged", "off")
 
 GRID_COLUMNS = (
     *("clean", "pgd", "fgsm", "sparsity", "claim"),
-    *("noise_off_clean", "noise_off_pgd", "parameters", "certified"),
+    *("noise_off_clean", "noise_off_pgd", "parameters", "certified", "units"),
 )
 """Columns of the table of a grid: accuracies in percent, the claim of a suite, and what is left of the network."""

@@ -74,6 +74,7 @@ def _rows(cell, grid, root):
             seeds = [
                 _values(content["networks"][network], _verdict(grid, folder_of(root, cell, seed), network))
                 | {"certified": _certified(folder_of(root, cell, seed), network)}
+                | {"units": (passes(cell.configs[seed], network), None)}
                 for seed, content in done.items()
             ]
             images = next(iter(done.values()))["attack"]["num_images"]
@@ -105,6 +106,29 @@ def _verdict(grid, folder, network):
     if not grid.measure.suite:
         return None
     return read_result(folder.verdict(suite_name(grid.measure.suite, network, grid.measure.images))) or None
+
+
+def passes(config, network):
+    """Return how often a training has passed each of its images forwards and backwards through the network.
+
+    Args:
+        config: a `Config`.
+        network: `"trained"` or `"pruned"`.
+
+    Returns:
+        An integer: for each epoch, one pass, or one for each step of the attack and one each for the clean and the
+        adversarial images.
+    """
+    training, pruning_section = config.training, config.pruning
+    attacked = config.attack.steps + 2 if config.attack.steps else 1
+    warmup = min(training.warmup_epochs, training.epochs)
+    total = warmup + (training.epochs - warmup) * attacked
+    if network == "trained":
+        return total
+    rounds = pruning_section.rounds if pruning_section.schedule == "rounds" else 1
+    further = pruning_section.finetune_epochs * rounds
+    further += pruning_section.admm_epochs if pruning_section.schedule == "admm" else 0
+    return total + further * attacked
 
 
 def _certified(folder, network):

@@ -10,8 +10,8 @@ from rsr_tf.report.labels import GRID_COLUMNS, NETWORKS, percent_value
 from rsr_tf.report.render import render
 from rsr_tf.report.sweep_charts import accuracy_by_lambda
 
-COUNTS = ("parameters",)
-"""Columns that are numbers of weights; the others are shares."""
+COUNTS = ("parameters", "units")
+"""Columns that are no shares."""
 
 
 def grid_page(content):

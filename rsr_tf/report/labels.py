@@ -34,6 +34,7 @@ GRID_COLUMNS = {
     "noise_off_pgd": "PGD, noise off",
     "parameters": "weights left",
     "certified": "certified, l2 0.1",
+    "units": "training passes",
 }
 """Labels of the columns of a grid, by the names in `rsr_tf.choices.GRID_COLUMNS`."""
 

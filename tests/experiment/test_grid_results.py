@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import scipy.stats
+from helpers import parse
 
 from rsr_tf.evaluation.scores import wilson_interval
-from rsr_tf.experiment.grid_results import compared, summarized
+from rsr_tf.experiment.grid_results import compared, passes, summarized
 
 
 def test_interval_of_one_run_is_wilsons():
@@ -38,3 +39,27 @@ def test_reference_is_compared_in_percent():
     assert found == {"reference": 0.45, "difference": pytest.approx(0.05), "within": True}
     assert not compared([(0.5, 10_000)], 45.0)["within"]
     assert compared([(0.5, 100)], None) == {}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "trained", "pruned"),
+    [
+        (["attack.steps=7", "training.epochs=10"], 90, 90),
+        (["attack.steps=0", "training.epochs=10"], 10, 10),
+        (["attack.steps=7", "training.epochs=10", "training.warmup_epochs=4"], 4 + 6 * 9, 4 + 6 * 9),
+        (["attack.steps=1", "training.epochs=10", "pruning.finetune_epochs=2"], 30, 36),
+        (
+            ["attack.steps=1", "training.epochs=10", "pruning.schedule=rounds", "pruning.rounds=3"]
+            + ["pruning.finetune_epochs=2"],
+            *(30, 48),
+        ),
+        (
+            ["attack.steps=1", "training.epochs=10", "pruning.schedule=admm", "pruning.admm_epochs=4"]
+            + ["pruning.scope=layer", "pruning.finetune_epochs=2"],
+            *(30, 48),
+        ),
+    ],
+)
+def test_passes_count_every_step_of_the_attack_and_every_stage(overrides, trained, pruned):
+    config = parse("", *overrides)
+    assert (passes(config, "trained"), passes(config, "pruned")) == (trained, pruned)
