@@ -41,6 +41,11 @@ PACKAGES = {"cleverhans": "evaluation", "matplotlib": "report", "jinja2": "repor
 """Optional packages that the later stages of a run need, and the extras that install them."""
 
 
+def completed(stored, source):
+    """Add the keys that a stored config of an earlier version lacks; `source` is its path."""
+    return parse_config(stored, source=source).model_dump()
+
+
 class Experiment:
     """One run: a config and its run folder, which is locked until `__exit__`.
 
@@ -61,9 +66,7 @@ class Experiment:
         self.config = config
         self.folder = RunFolder(folder)
         with user_errors(), self._disk_errors():
-            self.folder.check(
-                config.model_dump(), lambda stored: parse_config(stored, source=self.folder.config).model_dump()
-            )
+            self.folder.check(config.model_dump(), functools.partial(completed, source=self.folder.config))
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         if config.training.deterministic:

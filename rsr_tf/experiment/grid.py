@@ -1,8 +1,9 @@
 """Train, prune and judge every run of a grid; any number of processes can share the work."""
 
+import dataclasses
+import functools
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,7 +13,7 @@ from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.evaluation.runtime import duration
 from rsr_tf.experiment.blackbox import transfer, zoo
 from rsr_tf.experiment.certificates import write_certificates
-from rsr_tf.experiment.experiment import Experiment
+from rsr_tf.experiment.experiment import Experiment, completed
 from rsr_tf.experiment.grid_results import collect, folder_of
 from rsr_tf.experiment.result_schema import read_result, write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
@@ -25,7 +26,7 @@ WAIT_SECONDS = 10
 """Time between two looks at runs that other processes are working on."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Run:
     """One run of a grid.
 
@@ -54,9 +55,16 @@ class Run:
     certified_images: int = 0
     certificate_draws: int = 0
 
+    @user_errors()
     def is_done(self):
-        """Return whether all its files are there."""
+        """Return whether all its files are there.
+
+        Raises:
+            UserError: if its folder belongs to another config, or a file cannot be read.
+        """
         folder = RunFolder(self.folder)
+        if folder.config.exists():
+            folder.check_config(self.config.model_dump(), functools.partial(completed, source=folder.config))
         done = "examples" in folder.read_evaluation()
         verdicts = [folder.verdict(suite_name(self.suite, network, self.images)) for network in self.judged]
         done = done and all(verdict.exists() for verdict in verdicts)
@@ -120,6 +128,17 @@ def run_grid(grid, cells, root):
     return page
 
 
+def run_title(cell, seed):
+    """Return the title of a run, as in the log."""
+    return f"{cell.name}, seed {seed}"
+
+
+def _without(cell, failures):
+    """Return a cell without the runs that failed, whose folders may hold something else."""
+    kept = {seed: config for seed, config in cell.configs.items() if run_title(cell, seed) not in failures}
+    return dataclasses.replace(cell, configs=kept)
+
+
 def plan_runs(grid, cells, root):
     """List the runs of a grid: all first seeds, then all second ones, and so on.
 
@@ -136,7 +155,7 @@ def plan_runs(grid, cells, root):
             swept = first and cell.name in (measure.swept or [cell.name])
             runs.append(
                 Run(
-                    f"{cell.name}, seed {seed}",
+                    run_title(cell, seed),
                     cell.configs[seed],
                     folder_of(root, cell, seed).path,
                     suite=measure.suite,
@@ -158,20 +177,20 @@ def _work_through(runs, write):
     while pending:
         before = len(pending)
         for run in list(pending):
-            if not run.is_done():
-                left = f"; {duration(len(pending) * sum(seconds) / len(seconds))} left" if seconds else ""
-                log.info("== run %d of %d: %s%s", len(runs) - len(pending) + 1, len(runs), run.title, left)
-                started = time.monotonic()
-                try:
+            left = f"; {duration(len(pending) * sum(seconds) / len(seconds))} left" if seconds else ""
+            started = time.monotonic()
+            try:
+                if not run.is_done():
+                    log.info("== run %d of %d: %s%s", len(runs) - len(pending) + 1, len(runs), run.title, left)
                     run.work()
-                except UserError as error:
-                    if isinstance(error.__cause__, InUseError):
-                        log.info("another process is at work on it")
-                        continue
-                    failures[run.title] = str(error)
-                    log.warning("%s failed: %s", run.title, error)
-                seconds.append(time.monotonic() - started)
-                write(failures)
+                    seconds.append(time.monotonic() - started)
+                    write(failures)
+            except UserError as error:
+                if isinstance(error.__cause__, InUseError):
+                    log.info("another process is at work on it")
+                    continue
+                failures[run.title] = str(error)
+                log.warning("%s failed: %s", run.title, error)
             pending.remove(run)
         if len(pending) == before:
             time.sleep(WAIT_SECONDS)
@@ -208,7 +227,8 @@ def write_grid(grid, cells, root, failures):
     """
     from rsr_tf.report.grid_page import csv_table, grid_page, markdown_table  # imports matplotlib
 
-    content = collect(grid, cells, root) | {"failures": failures}
+    with user_errors():
+        content = collect(grid, [_without(cell, failures) for cell in cells], root) | {"failures": failures}
     path = Path(root) / f"{grid.name}.html"
     with user_errors(), FolderLock(root):
         write_result(path.with_suffix(".json"), content)

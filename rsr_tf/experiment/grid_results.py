@@ -23,12 +23,13 @@ def collect(grid, cells, root):
     """Return the results of the runs that are done.
 
     Args:
-        grid, cells, root: as for `rsr_tf.experiment.grid.run_grid`.
+        grid, root: as for `rsr_tf.experiment.grid.run_grid`.
+        cells: list of `Cell`, with the configs of the runs that count.
 
     Returns:
         A JSON-serializable dict.
     """
-    by_name = {cell.name: cell for cell in cells}
+    first = [cell for cell in cells if grid.seeds[0] in cell.configs]
     attacks = [evaluation["attack"] for cell in cells for evaluation in _evaluations(cell, grid, root).values()]
     return {
         "title": grid.title,
@@ -40,11 +41,13 @@ def collect(grid, cells, root):
         "attack": attacks[0] if attacks else None,
         "rows": [row for cell in cells for row in _rows(cell, grid, root)],
         "missing": [f"{cell.name}, seed {seed}" for cell in cells for seed in _missing(cell, grid, root)],
-        "curves": {cell.name: curves for cell in cells if (curves := _curves(cell, grid, root))},
-        "weights": {name: weights for name in grid.measure.weights if (weights := _weights(by_name[name], grid, root))},
+        "curves": {cell.name: curves for cell in first if (curves := _curves(cell, grid, root))},
+        "weights": {cell.name: weights for cell in first if (weights := _weights(cell, grid, root))},
         "transfer": read_result(Path(root) / "transfer" / "transfer.json") if grid.measure.transfer else {},
-        "zoo": {cell.name: found for cell in cells if (found := _zoo(cell, grid, root))},
-        "configs": {cell.name: drop_none(next(iter(cell.configs.values())).model_dump()) for cell in cells},
+        "zoo": {cell.name: found for cell in first if (found := _zoo(cell, grid, root))},
+        "configs": {
+            cell.name: drop_none(next(iter(cell.configs.values())).model_dump()) for cell in cells if cell.configs
+        },
         "versions": versions(),
         "machine": describe_machine(),
     }
@@ -57,12 +60,12 @@ def folder_of(root, cell, seed):
 
 def _evaluations(cell, grid, root):
     """Return the contents of `evaluation.json` of each seed that is done."""
-    found = {seed: folder_of(root, cell, seed).read_evaluation() for seed in grid.seeds}
+    found = {seed: folder_of(root, cell, seed).read_evaluation() for seed in cell.configs}
     return {seed: content for seed, content in found.items() if "examples" in content}
 
 
 def _missing(cell, grid, root):
-    return [seed for seed in grid.seeds if seed not in _evaluations(cell, grid, root)]
+    return [seed for seed in cell.configs if seed not in _evaluations(cell, grid, root)]
 
 
 def _rows(cell, grid, root):
@@ -207,6 +210,8 @@ def _curves(cell, grid, root):
 
 def _weights(cell, grid, root):
     """Return the distribution of the weights of the second kernel, and the share of small ones of all (Fig. 1, 2c)."""
+    if cell.name not in grid.measure.weights:
+        return None
     folder = folder_of(root, cell, grid.seeds[0])
     networks = folder.read_evaluation().get("networks", {})
     name = next((name for name in ("trained", "pruned") if name in networks), None)

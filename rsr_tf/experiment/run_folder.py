@@ -52,6 +52,11 @@ class RunFolder:
             if not self.path.is_dir() or any(not _is_leftover(path) for path in self.path.iterdir()):
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
+        self.check_config(values, complete)
+        self._lock.acquire()
+
+    def check_config(self, values, complete=lambda stored: stored):
+        """Raise `ValueError` if the folder belongs to another config than `values`; see `check`."""
         text = read_text(self.config)
         try:
             found = parse_toml(text)
@@ -64,7 +69,6 @@ class RunFolder:
                 f"the run folder {self.path} belongs to another config: {difference}. "
                 "Choose another --output, or remove it"
             )
-        self._lock.acquire()
 
     def claim(self, values, versions):
         """Create and lock the folder, and write config and versions into it unless it has a config.

@@ -1,6 +1,7 @@
 """`rsr grid` on small networks for digits: what is done, what is kept, what several processes share."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -105,6 +106,27 @@ def test_finished_grid_is_not_trained_again(root, file, monkeypatch):
     monkeypatch.setattr(grids.Run, "work", lambda run: pytest.fail(f"{run.title} was done again"))
     grid, cells = load_grid(file)
     assert run_grid(grid, cells, root) == root / "tiny.html"
+
+
+def test_run_of_another_config_is_no_result_of_this_one(root, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(grids.Run, "work", lambda run: None)
+    monkeypatch.setattr(experiments.grid, "transfer", lambda *arguments, **options: None)
+    shutil.copytree(root, tmp_path / "out")
+    with pytest.raises(UserError, match=r"every run of the grid failed: the run folder .* belongs to another config"):
+        run_grid(*load_grid(file, None, ["training.epochs=2"]), tmp_path / "out")
+
+
+def test_results_of_another_config_are_not_shown(root, file, tmp_path, monkeypatch):
+    """Of two runs in one folder, one has the config of the grid; the other counts as failed."""
+    monkeypatch.setattr(grids.Run, "work", lambda run: None)
+    monkeypatch.setattr(experiments.grid, "transfer", lambda *arguments, **options: None)
+    shutil.copytree(root, tmp_path / "out")
+    config = tmp_path / "out" / "rsr-seed1" / "config.toml"
+    config.write_text(config.read_text().replace("epochs = 1\n", "epochs = 5\n"))
+    run_grid(*load_grid(file), tmp_path / "out")
+    content = read(tmp_path / "out")
+    assert list(content["failures"]) == ["rsr, seed 1"]
+    assert [row["seeds"] for row in content["rows"] if row["cell"] == "rsr"] == [[0], [0]]
 
 
 def test_run_that_fails_is_noted_and_the_others_go_on(file, tmp_path, monkeypatch):
