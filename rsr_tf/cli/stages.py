@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rsr_tf.choices import NETWORKS, SUITES
-from rsr_tf.cli.group import main, open_experiment, stage_options, start_tensorflow
+from rsr_tf.cli.group import RESUMES, main, open_experiment, stage_options, start_tensorflow
 
 
 @main.command()
@@ -94,6 +94,7 @@ def _evaluate_saved_model(path, config, overrides, output, suite, images):
         raise click.UsageError("--output goes with a config or --suite; the scores of a SavedModel are printed as JSON")
 
     settings = load_config(config, overrides) if config else None
+    click.get_current_context().meta[RESUMES] = output is not None
     start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 

@@ -212,7 +212,7 @@ def _attack_further(evaluation):
     steps = further_plan(
         parameters["suite"], epsilon=parameters["epsilon"], random=evaluation.measured.random[NOISE_ON]
     )
-    runner.run_steps(steps, evaluation.sizes)
+    runner.run_steps(steps, evaluation.sizes, "further attacks")
 
 
 def _evidence(evaluation):

@@ -68,7 +68,8 @@ def attack_network(model_fn, images, labels, config, title):
     scores = evaluation.evaluate_whitebox(
         model_fn, images, labels, repeats=section.draws, batch_size=section.batch_size, **attack_parameters(config)
     )
-    log.info("%s: %s", title, ", ".join(f"{name} {score}" for name, score in scores.items()))
+    shares = ", ".join(f"{name} {score.mean:.1%} ± {score.std:.1%}" for name, score in scores.items())
+    log.info("%s: %s (n=%d, %d repeats)", title, shares, len(images), section.draws)
     return {name: score.as_dict() for name, score in scores.items()}
 
 
