@@ -163,13 +163,13 @@ def task(unit, total, **options):
         display.remove(told)
 
 
-def track(items, unit, *, title="", note=str):
+def track(items, unit, *, title="", note=None):
     """Yield items, each of which is one unit of a task.
 
     Args:
         items: a list.
         unit, title: as for `Task`.
-        note: function from an item to the note of its unit. Defaults to `str`.
+        note: function from an item to the note of its unit. Defaults to `None`, for no note.
 
     Example:
         >>> from rsr_tf import progress
@@ -178,6 +178,6 @@ def track(items, unit, *, title="", note=str):
     """
     with task(unit, len(items), title=title) as told:
         for item in items:
-            told.within(0, note(item))
+            told.within(0, note(item) if note else "")
             yield item
             told.advance()

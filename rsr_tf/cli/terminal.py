@@ -31,7 +31,7 @@ class Lines(logging.StreamHandler):
 
 
 class Bars(progress.Display):
-    """Shows each task as one line: title, bar, position, note, time left. For a terminal.
+    """Shows each task as one line: title, bar, time left, position and note. For a terminal.
 
     Args:
         stream: the text file of the terminal.
@@ -43,7 +43,7 @@ class Bars(progress.Display):
 
         self._ids = {}
         self._console = Console(file=stream)
-        self._live = Progress(*_columns(), console=self._console, transient=True, refresh_per_second=4, expand=True)
+        self._live = Progress(*_columns(), console=self._console, transient=True, refresh_per_second=4)
 
     def __enter__(self):
         self._live.start()
@@ -96,9 +96,8 @@ def _columns():
     return [
         Words(lambda told: told.title, Column(no_wrap=True)),
         Bar(),
-        Words(describe, Column(ratio=1, no_wrap=True)),
-        Words(lambda told: clock(told.seconds_left), Column(justify="right", no_wrap=True)),
-        Words(lambda told: "", Column(width=1)),  # room for the `^C` of a keyboard, which would wrap the line
+        Words(lambda told: clock(told.seconds_left), Column(justify="right", min_width=9, no_wrap=True)),
+        Words(describe, Column(no_wrap=True)),
     ]
 
 

@@ -179,7 +179,7 @@ def _prepare(networks, images, labels, parameters, *, twins, others, state, iden
     speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
     expected = _expected_seconds(steps, sizes, speed, runner)
     log.info(
-        "suite %s, %d images, %d attacks: about %s if the first ones break every image, %s if none breaks any",
+        "suite %s, %d images, %d attacks: %s to %s, by how many images break early",
         *(suite, len(images), len(steps), *map(runtime.duration, expected)),
     )
     return _Evaluation(parameters, measured, steps, sizes, expected, runner, others)

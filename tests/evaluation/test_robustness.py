@@ -199,7 +199,7 @@ def test_expected_time_is_logged_before_the_first_attack(caplog):
     with caplog.at_level(logging.INFO, "rsr_tf"), pytest.raises(KeyboardInterrupt):
         evaluate(reseed=stop)
     assert caplog.messages[0].startswith("suite quick, 100 images, ")
-    assert re.search(r"about \d+ s if the first ones break every image, \d+ s if none breaks any", caplog.messages[0])
+    assert re.search(r"attacks: \d+ s to \d+ s, by how many images break early$", caplog.messages[0])
     assert caplog.messages[1].startswith("attack  ")
     assert caplog.messages[2].split()[:3] == ["clean", "noise_on", "100"]
 
