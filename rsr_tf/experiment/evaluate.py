@@ -119,7 +119,9 @@ def write_verdict(folder, name, networks, data_set, config, suite, *, head, **op
         verdict = {**head, "versions": versions(), **found}
         write_result(folder.verdict(name), verdict)
     for check in verdict["checks"]:
-        log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
+        level, outcome = (logging.DEBUG, "passed") if check["passed"] else (logging.WARNING, "FAILED")
+        log.log(level, "%s %s: %s", outcome, check["name"], check["sentence"])
+    log.info("checks: %d of %d passed", sum(check["passed"] for check in verdict["checks"]), len(verdict["checks"]))
     log.info("verdict: %s", folder.verdict(name))
     return verdict
 

@@ -89,3 +89,14 @@ def test_verbose_says_where_an_error_comes_from(group, caplog):
     assert result.exit_code == 2
     assert "Traceback" in caplog.text
     assert "UserError" in caplog.text
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_has_examples_that_can_be_typed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, found, examples = CliRunner().invoke(main, [name, "--help"]).output.partition("  Examples:\n")
+    lines = [line.split() for line in examples.split("\n\n")[0].splitlines()]
+    assert found
+    assert all(line[:2] == ["rsr", name] for line in lines)
+    for line in lines:
+        main.commands[name].make_context(name, line[2:])  # or a UsageError
