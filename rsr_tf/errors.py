@@ -44,6 +44,11 @@ def shown(value):
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
         return "an integer of thousands of digits"
+    return shortened(text)
+
+
+def shortened(text):
+    """Return a text of at most 200 characters; a longer one without its middle."""
     return text if len(text) <= 200 else f"{text[:100]}...{text[-50:]}"
 
 

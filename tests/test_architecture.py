@@ -21,6 +21,7 @@ ALLOWED = {
     "files": set(),
     "identity": set(),
     "keras_internals": set(),
+    "progress": set(),
     "validation": set(),
     "config": {"choices", "errors", "files"},
     "data": {"errors", "files"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "training": {"attacks", "choices", "errors", "files", "keras_internals", "layers", "validation"},
     "pruning": {"choices", "keras_internals", "layers"},
     "schedules": {"pruning"},
-    "evaluation": {"attacks", "files", "identity", "keras_internals", "validation"},
+    "evaluation": {"attacks", "files", "identity", "keras_internals", "progress", "validation"},
     "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
     "report": {"choices", "errors"},
     "experiment": {
@@ -45,12 +46,13 @@ ALLOWED = {
         "identity",
         "layers",
         "models",
+        "progress",
         "pruning",
         "report",
         "training",
         "validation",
     },
-    "cli": {"choices", "config", "errors", "experiment"},
+    "cli": {"choices", "config", "errors", "experiment", "progress"},
 }
 """What each module or package of modules knows of the others: this and no more, so that the list stays true."""
 

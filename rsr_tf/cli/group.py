@@ -3,26 +3,85 @@
 import contextlib
 import logging
 import os
-import sys
 
 import click
 
 from rsr_tf import __version__
+from rsr_tf.cli.stopping import Stopped, describe_stop, stoppable
+from rsr_tf.cli.terminal import NORMAL, QUIET, VERBOSE, reporting
 from rsr_tf.errors import UserError, one_line
+
+log = logging.getLogger(__name__)
+
+LEVEL = "rsr_tf.level"
+"""Where the context of a command keeps what it logs: one of `QUIET`, `NORMAL` and `VERBOSE`."""
+RESUMES = "rsr_tf.resumes"
+"""Where the context of a command keeps whether the same command resumes it."""
+
+
+def level_option(long, short, level, help_text):
+    """Return an option that sets what is logged; before or after the name of the command.
+
+    Args:
+        long, short: its names.
+        level: what it sets.
+        help_text: string.
+    """
+
+    def choose(context, parameter, chosen):
+        if chosen and context.meta.setdefault(LEVEL, level) != level:
+            raise click.UsageError("--quiet and --verbose exclude each other")
+
+    return click.Option([short, long], is_flag=True, expose_value=False, callback=choose, help=help_text)
+
+
+def level_options():
+    """Return the options `--quiet` and `--verbose` that every command has."""
+    return [
+        level_option("--quiet", "-q", QUIET, "Print warnings, errors and results only."),
+        level_option("--verbose", "-v", VERBOSE, "Print more, with the time, and where an error comes from."),
+    ]
+
+
+class Command(click.Command):
+    """A command with the options that every command has.
+
+    Args:
+        **attributes: as for `click.Command`.
+    """
+
+    def __init__(self, *arguments, **attributes):
+        super().__init__(*arguments, **attributes)
+        self.params += level_options()
 
 
 class Group(click.Group):
-    """A group of commands that prints an error of the user or of a file on one line and exits with code 2."""
+    """A group of commands that prints an error of the user or of a file on one line and exits with code 2.
+
+    An interrupt exits with code 130, a request to terminate with 143, and a line that says where the work stands.
+    """
+
+    command_class = Command
 
     def invoke(self, context):
         """Run a command."""
         try:
-            return super().invoke(context)
+            with stoppable():
+                return super().invoke(context)
+        except click.UsageError as error:
+            name = error.ctx.command_path if error.ctx else "rsr"
+            click.echo(f"{name}: {one_line(error.format_message()).rstrip('.')}. See {name} --help", err=True)
+            context.exit(2)
         except (UserError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise  # click ends quietly
+            if context.meta.get(LEVEL) == VERBOSE:
+                log.error("", exc_info=True)
             click.echo(f"rsr: {one_line(error)}", err=True)
             context.exit(2)
+        except Stopped as stop:
+            click.echo(f"rsr: {describe_stop(stop.where, resumes=context.meta.get(RESUMES, True))}", err=True)
+            context.exit(stop.exit_code)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +92,9 @@ def main():
     CONFIG is a TOML file, the folder of a run, or the name of a packaged config such as quickstart or
     cifar10/resnet20_rsr. A run can be stopped at any moment; the same command resumes it.
     """
+
+
+main.params += level_options()
 
 
 set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
@@ -72,9 +134,16 @@ def open_experiment(config, overrides, output):
         yield experiment
 
 
-def start_tensorflow(log_to=sys.stdout):
-    """Import TensorFlow without its notices about the hardware, and log version and devices in one line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=log_to)
+def start_tensorflow(log_to=None):
+    """Import TensorFlow without its notices about the hardware, and log version and devices in one line.
+
+    From here to the end of the command, long work is shown.
+
+    Args:
+        log_to: the text file for the log. Defaults to standard output.
+    """
+    context = click.get_current_context()
+    context.with_resource(reporting(context.meta.get(LEVEL, NORMAL), log_to))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -88,4 +157,4 @@ def start_tensorflow(log_to=sys.stdout):
         os.close(standard_error)
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))
+    log.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))

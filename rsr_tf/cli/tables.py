@@ -28,6 +28,12 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
 
     LIST is a comma-separated list of numbers. All files go into the folder sweep of the run folder, the plots into
     sweep.html. A stopped sweep resumes, and another list adds to earlier results.
+
+    \b
+    Examples:
+      rsr sweep runs/quickstart
+      rsr sweep runs/quickstart --sparsities 0.5,0.9 --gammas 1e-3,1e-2
+      rsr sweep runs/quickstart --lambdas 0,1e-5,1e-4
     """
     from rsr_tf.config import NotNegative, Share, parse_numbers
 
@@ -54,6 +60,11 @@ def grid(grid, scale, overrides, output):
 
     GRID is a TOML file, or the name of a packaged one such as paper/table1. A stopped grid resumes. Start the same
     command several times to share the work.
+
+    \b
+    Examples:
+      rsr grid paper/table1
+      rsr grid my_grid.toml --scale short --output runs/mine
     """
     from rsr_tf.config import grid_folder, load_grid
 
@@ -91,6 +102,11 @@ def zoo(network, tier, images, columns, group, overrides, output):
     NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel that you trust. An upper
     bound of the time is printed first. A stopped attack resumes; a call with more images and the same --group reuses
     those with fewer.
+
+    \b
+    Examples:
+      rsr zoo runs/quickstart --images 20
+      rsr zoo runs/quickstart/undefended.keras --noise off
     """
     start_tensorflow()
     from rsr_tf import experiment
@@ -126,6 +142,10 @@ def transfer(networks, images, steps, eot_samples, overrides, output):
 
     NETWORKS are run folders, for their pruned networks, .keras files in run folders, or SavedModels that you trust. A
     stopped evaluation resumes.
+
+    \b
+    Examples:
+      rsr transfer runs/quickstart runs/quickstart/undefended.keras --images 200
     """
     start_tensorflow()
     from rsr_tf import experiment

@@ -10,7 +10,9 @@ from rsr_tf.config.loading import (
     parse_toml,
     run_folder_of,
 )
+from rsr_tf.config.reference import text_table
 from rsr_tf.config.schema import Config, NotNegative, Share
+from rsr_tf.config.template import template
 from rsr_tf.errors import UserError
 
 __all__ = [
@@ -27,4 +29,6 @@ __all__ = [
     "parse_numbers",
     "parse_toml",
     "run_folder_of",
+    "template",
+    "text_table",
 ]

@@ -1,5 +1,6 @@
 """Read a config from TOML, apply overrides, and describe what is wrong with it in one line."""
 
+import copy
 import difflib
 import tomllib
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rsr_tf.config.schema import Config, Section
-from rsr_tf.errors import UserError, shown, user_errors
+from rsr_tf.errors import UserError, shortened, shown, user_errors
 from rsr_tf.files import MAX_DEPTH, is_deeper, read_text
 
 CONFIG_FILE = "config.toml"
@@ -143,14 +144,36 @@ def parse_config(values, overrides=(), *, source):
     Raises:
         UserError: for a wrong key or value.
     """
+    if is_deeper(values):
+        raise UserError(f"{source}: its values are nested too deep")
+    original = copy.deepcopy(values)
     for override in overrides:
         _apply_override(values, override)
     if is_deeper(values):
-        raise UserError(f"{source}: its values are nested too deep")
+        raise UserError("--set: its values are nested too deep")
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {_explain(error.errors()[0])}") from error
+        first = error.errors()[0]
+        culprits = _wrong_overrides(first["loc"], overrides, original)
+        raise UserError(f"{shortened(' '.join(culprits)) or source}: {_explain(first)}") from error
+
+
+def _wrong_overrides(location, overrides, original):
+    """Return the overrides that have made the value at a location wrong, as they were typed."""
+    keys = {f"--set {override}": tuple(override.partition("=")[0].strip().split(".")) for override in overrides}
+    replaced = [text for text, key in keys.items() if key == location[: len(key)]]
+    within = [text for text, key in keys.items() if key[: len(location)] == location]
+    return replaced[-1:] or (within if location not in _wrong_places(original) else [])
+
+
+def _wrong_places(values):
+    """Return the locations of the errors in config values."""
+    try:
+        Config.model_validate(values)
+    except ValidationError as error:
+        return [each["loc"] for each in error.errors()]
+    return []
 
 
 def _apply_override(values, override):

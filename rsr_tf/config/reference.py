@@ -1,8 +1,11 @@
 """The table of all config keys. `python -m rsr_tf.config.reference > docs/config.md` writes the page."""
 
+import difflib
+import textwrap
 from typing import Literal, get_args, get_origin
 
 from rsr_tf.config.schema import Config
+from rsr_tf.errors import shortened
 
 INTRODUCTION = """\
 # Config keys
@@ -29,6 +32,39 @@ def markdown_table():
     return f"| key | default | choices | meaning |\n|---|---|---|---|\n{rows}\n"
 
 
+def text_table(prefix=None, width=100):
+    """Return the table of config keys as aligned text, with what does not fit into the width on further lines.
+
+    Args:
+        prefix: a key, which is shown with its choices, or a section. Defaults to `None`, for all keys.
+        width: columns. Defaults to 100.
+
+    Raises:
+        ValueError: for an unknown key.
+    """
+    chosen = [(key, entry) for key, entry in _fields() if prefix is None or f"{key}.".startswith(f"{prefix}.")]
+    if not chosen:
+        known = [key for key, _ in _fields()]
+        names = [*known, *dict.fromkeys(key.partition(".")[0] for key in known)]
+        close = difflib.get_close_matches(prefix, names, n=3) or Config.model_fields
+        raise ValueError(f"unknown key `{shortened(prefix)}`. Expected one such as {', '.join(close)}")
+    rows = [("key", "default", "meaning")] + [
+        (key, _show_default(entry), _meaning(entry, prefix == key)) for key, entry in chosen
+    ]
+    keys, defaults = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = []
+    for key, default, meaning in rows:
+        first, *more = textwrap.wrap(meaning, max(20, width - keys - defaults - 4))
+        lines.append(f"{key:{keys}}  {default:{defaults}}  {first}")
+        lines += [" " * (keys + defaults + 4) + line for line in more]
+    return "\n".join(lines)
+
+
+def _meaning(entry, with_choices):
+    choices = _show_choices(entry)
+    return f"{entry.description}. One of: {choices}" if with_choices and choices else entry.description
+
+
 def page():
     """Return the contents of `docs/config.md`."""
     return f"{INTRODUCTION}\n{markdown_table()}"
@@ -49,9 +85,11 @@ def _show_choices(entry):
 
 
 def _show_default(entry):
-    value = entry.default
-    if entry.is_required():
-        return "required"
+    return "required" if entry.is_required() else show_default(entry.default)
+
+
+def show_default(value):
+    """Return a default as tables show it, such as `"8/255"` or `"true"`."""
     if value in (8 / 255, 2 / 255):
         return f"{round(255 * value)}/255"
     if value is None or value in ("", []):

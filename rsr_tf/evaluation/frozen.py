@@ -62,7 +62,9 @@ def attack_frozen(runner, parameters):
         seed=runner.seed,
         reseed=runner.reseed,
     )
-    alone.run_steps(frozen_plan(parameters["suite"], epsilon=runner.epsilon), {ALL_IMAGES: len(runner.images)})
+    alone.run_steps(
+        frozen_plan(parameters["suite"], epsilon=runner.epsilon), {ALL_IMAGES: len(runner.images)}, "frozen noise"
+    )
     clean = alone.results[0].scores[NOISE_FROZEN]
     return {
         "clean": clean.as_dict(),

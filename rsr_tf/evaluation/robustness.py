@@ -179,7 +179,7 @@ def _prepare(networks, images, labels, parameters, *, twins, others, state, iden
     speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
     expected = _expected_seconds(steps, sizes, speed, runner)
     log.info(
-        "suite %s, %d images, %d attacks: about %s if the first ones break every image, %s if none breaks any",
+        "suite %s, %d images, %d attacks: %s to %s, by how many images break early",
         *(suite, len(images), len(steps), *map(runtime.duration, expected)),
     )
     return _Evaluation(parameters, measured, steps, sizes, expected, runner, others)
@@ -212,7 +212,7 @@ def _attack_further(evaluation):
     steps = further_plan(
         parameters["suite"], epsilon=parameters["epsilon"], random=evaluation.measured.random[NOISE_ON]
     )
-    runner.run_steps(steps, evaluation.sizes)
+    runner.run_steps(steps, evaluation.sizes, "further attacks")
 
 
 def _evidence(evaluation):

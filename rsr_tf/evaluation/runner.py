@@ -14,7 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf import progress
 from rsr_tf.attacks.losses import is_correct
+from rsr_tf.evaluation.attack_lines import attack_line, heading
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
@@ -122,7 +124,7 @@ class AttackRunner:
         """Return the share of all images that a target classified correctly, by majority, under every attack."""
         return float(np.mean(self.lowest[target] > 0.5))
 
-    def run(self, name, attack, *, source, index, subset=ALL_IMAGES):
+    def run(self, name, attack, *, source, index, subset=ALL_IMAGES, task=None):
         """Attack some images, score them on every target, and store the result.
 
         Args:
@@ -131,6 +133,7 @@ class AttackRunner:
             source: name of the network to attack.
             index: integers `(m,)`, the images to attack.
             subset: which images these are, for the `AttackResult`. Defaults to all.
+            task: a `rsr_tf.progress.Task` that is told of every batch. Defaults to `None`.
 
         Returns:
             An `AttackResult`, or `None` if there is no image to attack.
@@ -141,6 +144,8 @@ class AttackRunner:
         batches = [index[start : start + self.batch_size] for start in range(0, len(index), self.batch_size)]
         parts = []
         for number, batch in enumerate(batches):
+            if task:
+                task.within(number / len(batches), f"{name} on {source}")
             step = f"{name}, {stored_name(source)}, {number}"
             compute = functools.partial(self._attack, craft, batch, step)
             parts.append(self.state.once(step, compute, self._expected(len(batch))))
@@ -163,19 +168,26 @@ class AttackRunner:
             **found,
         )
         self.results.append(result)
-        log.info("%s", _progress(result))
+        log.info("%s", attack_line(result))
         return result
 
-    def run_steps(self, steps, sizes):
+    def run_steps(self, steps, sizes, title="suite"):
         """Run attacks in order.
 
         Args:
             steps: list of `rsr_tf.evaluation.suites.Step`.
             sizes: dict from `ALL_IMAGES` and `CHECK_IMAGES` to the number of images.
+            title: what the attacks are, for whoever shows the progress. Defaults to `"suite"`.
         """
-        for step in steps:
-            index = self.still_robust if step.subset == STILL_ROBUST else np.arange(sizes[step.subset])
-            self.run(step.name, step.attack, source=step.source, index=index, subset=step.subset)
+        costs = [1 + sum(step.attack.cost()) * sizes.get(step.subset, len(self.images)) for step in steps]
+        log.info("%s", heading(self.lowest))
+        with progress.task("attack", len(steps), title=title, weights=costs) as task:
+            for step in steps:
+                index = self.still_robust if step.subset == STILL_ROBUST else np.arange(sizes[step.subset])
+                started, options = time.monotonic(), {"source": step.source, "subset": step.subset}
+                result = self.run(step.name, step.attack, index=index, task=task, **options)
+                read = result is None or time.monotonic() - started < result.seconds / 2  # by an earlier process
+                task.advance(new=not read)
 
     def add_source(self, name, model_fn):
         """Add a network that can be attacked."""
@@ -273,12 +285,3 @@ def _graph(model_fn):
     Unlike the code of an attack, that of the network may branch on tensors in Python.
     """
     return tf.function(lambda x: model_fn(x))
-
-
-def _progress(result):
-    shares = ", ".join(
-        f"{target}: {score.accuracy:.1%} of {score.num_images} correct, "
-        f"robust accuracy {result.robust_accuracy[target]:.1%}"
-        for target, score in result.scores.items()
-    )
-    return f"{result.name} on {result.source}; {shares}; {result.seconds:.0f} s"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from rsr_tf import progress
 from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
 from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
@@ -149,7 +150,7 @@ def evaluate_transfer(
         return {"accuracies": found}
 
     scores = {}
-    for number, name in enumerate(craft):
+    for number, name in enumerate(progress.track(list(craft), "source", title="transfer")):
         expected = {"accuracies": ("f", (len(targets), predictions))}
         found = kept.once(f"{number}, {name}", functools.partial(row, name), expected)["accuracies"].tolist()
         scores[name] = {target: Score(tuple(each), len(images)) for target, each in zip(targets, found, strict=True)}

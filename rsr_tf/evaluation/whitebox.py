@@ -6,6 +6,7 @@ Each attack is one graph for batches of one fixed shape, traced once for any num
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf import progress
 from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
@@ -51,7 +52,8 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, re
     model_fn, scores = with_gradient_path(model_fn), {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
         accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
-        scores[name] = Score(tuple(accuracy(images, labels) for _ in range(repeats)), len(images))
+        found = [accuracy(images, labels) for _ in progress.track(range(repeats), "repeat", title=name)]
+        scores[name] = Score(tuple(found), len(images))
     warn_of_zero_gradients(model_fn, images[:batch_size], labels[:batch_size])  # last, as it draws noise too
     warn_of_probabilities(model_fn, images[:batch_size])
     return scores

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsr_tf import progress
 from rsr_tf.attacks.zoo import NOISES, TIERS, ZOOResult, zoo_attack
 from rsr_tf.attacks.zoo_single_image import probes_round, to_pixels, to_tanh_space
 from rsr_tf.evaluation.checks.network_checks import noise_does_not_depend_on_batch_size
@@ -209,10 +210,13 @@ def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, pred
             "seconds": np.full(len(found.attacked), (time.monotonic() - started) / len(found.attacked)),
         }
 
-    parts = []
-    for part in _groups(len(images), group):
-        parts.append(kept.once(_step(part), functools.partial(attack, part), _expected(part.stop - part.start)))
-        _report_progress(parts, len(images))
+    parts, groups = [], _groups(len(images), group)
+    with progress.task("group", len(groups), title=f"ZOO, noise {settings.noise}") as task:
+        for part in groups:
+            known = kept.has(_step(part))
+            parts.append(kept.once(_step(part), functools.partial(attack, part), _expected(part.stop - part.start)))
+            _report_progress(parts, len(images))
+            task.advance(new=not known)
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 

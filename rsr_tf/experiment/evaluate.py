@@ -68,7 +68,8 @@ def attack_network(model_fn, images, labels, config, title):
     scores = evaluation.evaluate_whitebox(
         model_fn, images, labels, repeats=section.draws, batch_size=section.batch_size, **attack_parameters(config)
     )
-    log.info("%s: %s", title, ", ".join(f"{name} {score}" for name, score in scores.items()))
+    shares = ", ".join(f"{name} {score.mean:.1%} ± {score.std:.1%}" for name, score in scores.items())
+    log.info("%s: %s (n=%d, %d repeats)", title, shares, len(images), section.draws)
     return {name: score.as_dict() for name, score in scores.items()}
 
 
@@ -118,7 +119,9 @@ def write_verdict(folder, name, networks, data_set, config, suite, *, head, **op
         verdict = {**head, "versions": versions(), **found}
         write_result(folder.verdict(name), verdict)
     for check in verdict["checks"]:
-        log.info("%s %s: %s", "passed" if check["passed"] else "FAILED", check["name"], check["sentence"])
+        level, outcome = (logging.DEBUG, "passed") if check["passed"] else (logging.WARNING, "FAILED")
+        log.log(level, "%s %s: %s", outcome, check["name"], check["sentence"])
+    log.info("checks: %d of %d passed", sum(check["passed"] for check in verdict["checks"]), len(verdict["checks"]))
     log.info("verdict: %s", folder.verdict(name))
     return verdict
 

@@ -7,7 +7,7 @@ import shutil
 import keras
 import numpy as np
 
-from rsr_tf import pruning
+from rsr_tf import progress, pruning
 from rsr_tf.experiment.evaluate import evaluation_images
 from rsr_tf.experiment.provenance import attack_parameters
 from rsr_tf.export import benchmark, formats
@@ -64,7 +64,9 @@ def measure_network(model, entry, folder, *, data_set, config, save):
 
     entry |= {"sparsity": pruning.sparsity(model), "dense_bytes": benchmark.dense_bytes(model)}
     measured, loaders = entry.setdefault("artefacts", {}), {}
-    for export_format in formats.export_formats(model, calibration=data_set.train.first(CALIBRATION).pixels()):
+    found = formats.export_formats(model, calibration=data_set.train.first(CALIBRATION).pixels())
+    told = progress.track(found, "format", title="artefacts", note=lambda export_format: export_format.title)
+    for export_format in told:
         if export_format.title == "SavedModel, noisy" and config.training.deterministic:
             log.info("%s: not measured, as its noise does not run with training.deterministic", export_format.title)
             continue

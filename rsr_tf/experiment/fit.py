@@ -6,9 +6,10 @@ import sys
 
 import keras
 
-from rsr_tf import data
+from rsr_tf import data, progress
 from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
+from rsr_tf.experiment.epoch_progress import EpochProgress
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
@@ -63,7 +64,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
     ]
     if epoch < epochs:
-        with disk_errors(folder.path), _not_finite_errors():
+        with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
             model.fit(
                 batches,
                 validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
@@ -71,8 +72,8 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
                 epochs=epochs,
                 steps_per_epoch=steps,
                 shuffle=False,  # `training_batches` shuffles already
-                verbose=1 if sys.stdout.isatty() else 2,
-                callbacks=callbacks,
+                verbose=_verbosity(),
+                callbacks=[*callbacks, EpochProgress(task)],  # last, so that a counted epoch is one that is saved
             )
     save(model, path, folder)
 
@@ -92,10 +93,18 @@ def save(model, path, folder):
         model.save(temporary)
 
 
+def _verbosity():
+    """Return what Keras prints: nothing if somebody shows the epochs or wants none, else what suits the output."""
+    if progress.is_shown():
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
 @contextlib.contextmanager
-def _not_finite_errors():
+def _errors_of_training(folder):
     try:
-        yield
+        with disk_errors(folder.path):
+            yield
     except NotFiniteError as error:
         raise UserError(
             f"training stopped: {error}. The checkpoint of the last complete epoch is intact; try a lower learning rate"

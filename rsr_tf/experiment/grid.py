@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from rsr_tf import progress
 from rsr_tf.config import Config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.evaluation.runtime import duration
@@ -173,14 +174,21 @@ def plan_runs(grid, cells, root):
 
 def _work_through(runs, write):
     """Do all runs that are not done, wait for those of other processes, and return the messages of failed ones."""
+    with progress.task("run", len(runs), title="grid") as task:
+        return _work_on(runs, write, task)
+
+
+def _work_on(runs, write, task):
     pending, failures, seconds = list(runs), {}, []
     while pending:
         before = len(pending)
         for run in list(pending):
-            left = f"; {duration(len(pending) * sum(seconds) / len(seconds))} left" if seconds else ""
-            started = time.monotonic()
+            worked = False
             try:
                 if not run.is_done():
+                    worked, started = True, time.monotonic()
+                    task.within(0, run.title)
+                    left = f"; {duration(len(pending) * sum(seconds) / len(seconds))} left" if seconds else ""
                     log.info("== run %d of %d: %s%s", len(runs) - len(pending) + 1, len(runs), run.title, left)
                     run.work()
                     seconds.append(time.monotonic() - started)
@@ -192,6 +200,7 @@ def _work_through(runs, write):
                 failures[run.title] = str(error)
                 log.warning("%s failed: %s", run.title, error)
             pending.remove(run)
+            task.advance(new=worked)
         if len(pending) == before:
             time.sleep(WAIT_SECONDS)
     return failures

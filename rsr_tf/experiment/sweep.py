@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from rsr_tf import pruning
+from rsr_tf import progress, pruning
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.evaluate import attack_network, evaluation_images, weight_statistics
@@ -52,7 +52,7 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
         sweep = Sweep(experiment)
         if sparsities or gammas:
             sweep.prune([("sparsity", value) for value in sparsities] + [("gamma", value) for value in gammas])
-        for number, value in enumerate(lambdas, 1):
+        for number, value in enumerate(progress.track(lambdas, "lambda", title="sweep"), 1):
             log.info("== lambda %g, %d of %d", value, number, len(lambdas))
             sweep.train(value)
         return sweep.write()
@@ -116,7 +116,8 @@ class Sweep:
         if self.config.undefended.epochs and self.experiment.folder.undefended.exists():
             baseline = load_network(self.experiment.folder.undefended, self.data_set)
             self.content["share_below"]["undefended"] = weight_statistics(baseline)["share_below"]
-        for number, (target, value) in enumerate(targets, 1):
+        told = progress.track(targets, "network", title="sweep", note=lambda target: "{} {:g}".format(*target))
+        for number, (target, value) in enumerate(told, 1):
             if any((point["target"], point["value"]) == (target, value) for point in self.content["points"]):
                 continue
             log.info("== %s %g, %d of %d", target, value, number, len(targets))

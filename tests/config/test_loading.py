@@ -35,8 +35,26 @@ def test_file_is_read_with_its_defaults(tmp_path):
     ],
 )
 def test_wrong_override_is_one_line_with_key_expectation_and_finding(override, message):
-    with pytest.raises(UserError, match=whole_line(f"run.toml: {message}")):
+    with pytest.raises(UserError, match=whole_line(f"--set {override}: {message}")):
         parse("", override)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "culprit"),
+    [
+        ("training.epochs = 0", (), "run.toml"),
+        ("training.epochs = 0", ("seed=3",), "run.toml"),
+        ("training.epochs = 0", ("training.epochs=-1",), "--set training.epochs=-1"),
+        ("training.epochs = 3", ("training.epochs=2", "training.epochs=0"), "--set training.epochs=0"),
+        ("", ("seed=3", "pruning={sparsity = 2}"), "--set pruning={sparsity = 2}"),
+        ("", ("evaluation.epsilon=0.001",), "--set evaluation.epsilon=0.001"),
+        ("", ("pruning.begin=0.9", "pruning.end=0.8"), "--set pruning.begin=0.9 --set pruning.end=0.8"),
+        ("evaluation.epsilon = 0.001", ("evaluation.draws=2",), "run.toml"),
+    ],
+)
+def test_mistake_is_blamed_on_who_made_it(text, overrides, culprit):
+    with pytest.raises(UserError, match=rf"\A{re.escape(culprit)}: `"):
+        parse(text, *overrides)
 
 
 @pytest.mark.parametrize("name", ["data", "model"])

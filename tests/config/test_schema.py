@@ -128,7 +128,7 @@ COUNTS = (
 @pytest.mark.parametrize("value", [1_000_001, 2**31, 2**63, 10**30])
 def test_count_that_a_graph_cannot_hold_is_refused(key, value):
     with pytest.raises(
-        UserError, match=whole_line(f"run.toml: `{key}` should be less than or equal to 1000000. ")[:-2]
+        UserError, match=whole_line(f"--set {key}={value}: `{key}` should be less than or equal to 1000000. ")[:-2]
     ):
         parse("", f"{key}={value}")
 

@@ -193,14 +193,15 @@ def test_evaluation_with_a_twin_resumes_and_notes_another_twin(tmp_path, linear)
 
 def test_expected_time_is_logged_before_the_first_attack(caplog):
     def stop(seed):
-        if any("robust accuracy" in message for message in caplog.messages):
+        if any(message.startswith("clean ") for message in caplog.messages):
             raise KeyboardInterrupt
 
     with caplog.at_level(logging.INFO, "rsr_tf"), pytest.raises(KeyboardInterrupt):
         evaluate(reseed=stop)
     assert caplog.messages[0].startswith("suite quick, 100 images, ")
-    assert re.search(r"about \d+ s if the first ones break every image, \d+ s if none breaks any", caplog.messages[0])
-    assert caplog.messages[1].startswith("clean on noise_on")
+    assert re.search(r"attacks: \d+ s to \d+ s, by how many images break early$", caplog.messages[0])
+    assert caplog.messages[1].startswith("attack  ")
+    assert caplog.messages[2].split()[:3] == ["clean", "noise_on", "100"]
 
 
 @pytest.mark.parametrize(
