@@ -208,14 +208,28 @@ def build_admm(config):
     return ADMMPruning(section.sparsity, frequency=section.admm_frequency, rho=section.rho, exclude=section.exclude)
 
 
-def compile_model(model, config, learning_rate):
-    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
-    section = config.training
+def build_optimizer(section, learning_rate):
+    """Build a new optimizer of the kind in a config.
+
+    Args:
+        section: the section `training` of a `Config`.
+        learning_rate: number, or a Keras schedule.
+    """
     options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
     options["name"] = section.optimizer  # Keras counts the optimizers of a process, which a resumed run has fewer of
+    options["global_clipnorm"] = section.clip_norm or None
     if section.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
-    else:
-        optimizer = keras.optimizers.Adam(**options)
+        options |= {"momentum": section.momentum, "nesterov": section.momentum > 0}
+    elif section.optimizer == "adamw":
+        options["weight_decay"] = section.weight_decay  # it takes no `None`
+    elif section.optimizer == "muon":
+        options["adam_weight_decay"] = options["weight_decay"]
+    classes = {name.lower(): getattr(keras.optimizers, name) for name in dir(keras.optimizers)}
+    return classes[section.optimizer](**options)
+
+
+def compile_model(model, config, learning_rate):
+    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
+    optimizer = build_optimizer(config.training, learning_rate)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"])
