@@ -114,6 +114,9 @@ class Training(Section):
         "adversarial-training", description="how clean and adversarial images make the loss (Eq. 5)"
     )
     clean_weight: Share = Field(0.5, description="a of Eq. 5")
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of each label given to all classes alike; the attack of training raises this loss, too"
+    )
     warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")

@@ -10,6 +10,7 @@ from rsr_tf.pruning.admm import ADMMPruning
 from rsr_tf.pruning.callback import PruningCallback
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training.learning_rate import Sawtooth
+from rsr_tf.training.losses import SmoothedCrossentropy
 from rsr_tf.training.model import RSRModel
 from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
 from rsr_tf.validation import check_batch
@@ -230,6 +231,8 @@ def build_optimizer(section, learning_rate):
 
 def compile_model(model, config, learning_rate):
     """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
-    optimizer = build_optimizer(config.training, learning_rate)
+    optimizer, smoothing = build_optimizer(config.training, learning_rate), config.training.label_smoothing
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if smoothing:
+        loss = SmoothedCrossentropy(smoothing)
     model.compile(optimizer, loss, metrics=["accuracy"])

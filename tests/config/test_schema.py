@@ -100,6 +100,7 @@ def test_config_cannot_be_changed_afterwards():
             '`training` optimizer "adam" does not use momentum (0.5)',
         ),
         ("training.momentum = 1", "`training.momentum` should be less than 1. Received: 1"),
+        ("training.label_smoothing = 1", "`training.label_smoothing` should be less than 1. Received: 1"),
         ("training.clip_norm = -1", "`training.clip_norm` should be greater than or equal to 0. Received: -1"),
         ("seed = -1", "`seed` should be greater than or equal to 0. Received: -1"),
     ],

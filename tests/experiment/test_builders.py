@@ -225,3 +225,12 @@ def test_gradient_is_clipped_after_it_is_unscaled(images, labels):
     model.fit(images, labels, batch_size=16, verbose=0)
     steps = [new - old for old, new in zip(before, model.get_weights(), strict=True)]
     assert np.sqrt(sum(np.sum(step**2) for step in steps)) == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_labels_are_smoothed_on_demand(digits):
+    config = parse("", "model.width=0.125", "training.label_smoothing=0.1")
+    model = rsr_model(config, digits)
+    builders.compile_model(model, config, 0.1)
+    assert model.loss.label_smoothing == 0.1
+    builders.compile_model(model, parse(), 0.1)
+    assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
