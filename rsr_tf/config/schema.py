@@ -114,6 +114,9 @@ class Training(Section):
         "adversarial-training", description="how clean and adversarial images make the loss (Eq. 5)"
     )
     clean_weight: Share = Field(0.5, description="a of Eq. 5")
+    ema_momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="of the moving average of the weights, such as 0.999, which becomes the network; 0 for none"
+    )
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="share of each label given to all classes alike; the attack of training raises this loss, too"
     )

@@ -209,16 +209,19 @@ def build_admm(config):
     return ADMMPruning(section.sparsity, frequency=section.admm_frequency, rho=section.rho, exclude=section.exclude)
 
 
-def build_optimizer(section, learning_rate):
+def build_optimizer(section, learning_rate, *, averaged=False):
     """Build a new optimizer of the kind in a config.
 
     Args:
         section: the section `training` of a `Config`.
         learning_rate: number, or a Keras schedule.
+        averaged: whether it keeps the moving average of the weights that the config asks for. Defaults to `False`.
     """
     options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
     options["name"] = section.optimizer  # Keras counts the optimizers of a process, which a resumed run has fewer of
     options["global_clipnorm"] = section.clip_norm or None
+    if averaged and section.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": section.ema_momentum}
     if section.optimizer == "sgd":
         options |= {"momentum": section.momentum, "nesterov": section.momentum > 0}
     elif section.optimizer == "adamw":
@@ -229,9 +232,16 @@ def build_optimizer(section, learning_rate):
     return classes[section.optimizer](**options)
 
 
-def compile_model(model, config, learning_rate):
-    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
-    optimizer, smoothing = build_optimizer(config.training, learning_rate), config.training.label_smoothing
+def compile_model(model, config, learning_rate, **options):
+    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits.
+
+    Args:
+        model: a Keras model.
+        config: a `Config`.
+        learning_rate: number, or a Keras schedule.
+        **options: as for `build_optimizer`.
+    """
+    optimizer, smoothing = build_optimizer(config.training, learning_rate, **options), config.training.label_smoothing
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     if smoothing:
         loss = SmoothedCrossentropy(smoothing)

@@ -101,6 +101,7 @@ def test_config_cannot_be_changed_afterwards():
         ),
         ("training.momentum = 1", "`training.momentum` should be less than 1. Received: 1"),
         ("training.label_smoothing = 1", "`training.label_smoothing` should be less than 1. Received: 1"),
+        ("training.ema_momentum = 1", "`training.ema_momentum` should be less than 1. Received: 1"),
         ("training.clip_norm = -1", "`training.clip_norm` should be greater than or equal to 0. Received: -1"),
         ("seed = -1", "`seed` should be greater than or equal to 0. Received: -1"),
     ],
