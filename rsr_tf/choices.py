@@ -24,8 +24,11 @@ OBJECTIVES = ("adversarial-training",)
 OVERFITTING_WATCHES = ("off", "warn", "multi-step")
 """Values of `attack.overfitting_watch`."""
 
-OPTIMIZERS = ("sgd", "adam")
-"""Values of `training.optimizer`."""
+OPTIMIZERS = (
+    *("sgd", "adam", "adamw", "adadelta", "adafactor", "adagrad", "adamax", "ftrl", "lamb", "lion", "muon", "nadam"),
+    "rmsprop",
+)
+"""Values of `training.optimizer`: classes of `keras.optimizers` in lower case."""
 
 LEARNING_RATE_SCHEDULES = ("constant", "steps", "cosine")
 """Values of `training.schedule`."""

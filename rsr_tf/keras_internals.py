@@ -144,6 +144,21 @@ def optimizer_slots(optimizer, variable):
     return [slot for slot in slots if slot is not variable and slot.shape == variable.shape]
 
 
+def weight_averages(optimizer):
+    """List the weights that an optimizer trains, each with its moving average, in pairs.
+
+    Args:
+        optimizer: a Keras optimizer; of a `LossScaleOptimizer`, the inner one is taken.
+
+    Returns:
+        A list of pairs of variables; empty without `use_ema`, or if the optimizer is not built.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not (getattr(optimizer, "use_ema", False) and optimizer.built):
+        return []
+    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+
+
 CompiledMetrics = compile_utils.CompileMetrics
 """Class in which `compile` collects the metrics; Keras' callbacks look up names and directions in it."""
 

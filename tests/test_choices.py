@@ -56,6 +56,13 @@ def test_norms_are_those_of_the_attacks():
     assert tuple(NORMS) == choices.NORMS
 
 
+def test_optimizers_are_those_of_keras_that_train_alone():
+    """Others wrap optimizers, or have weights for training that are not those of evaluation."""
+    classes = {name.lower() for name, member in vars(keras.optimizers).items() if inspect.isclass(member)}
+    others = {"optimizer", "lossscaleoptimizer", "multioptimizer", "optimizermap", "schedulefreeadamw"}
+    assert set(choices.OPTIMIZERS) == classes - others
+
+
 def test_objectives_are_those_of_the_training():
     assert tuple(OBJECTIVES) == choices.OBJECTIVES
 

@@ -15,6 +15,7 @@ from rsr_tf.keras_internals import (
     optimizer_slots,
     own_variables,
     unlocked,
+    weight_averages,
 )
 
 
@@ -202,3 +203,17 @@ def test_names_that_keras_makes_up_are_told_from_given_ones():
     assert given_name(named) == "image"
     assert given_name(unnamed) is None
     assert [given_name(tensor) for tensor in outputs] == ["logits", None, None, None, None]
+
+
+def test_weights_have_averages_only_with_ema_and_a_built_optimizer():
+    weights = [keras.Variable(np.ones(2, "float32")), keras.Variable(np.zeros(3, "float32"))]
+    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
+    assert weight_averages(optimizer) == []
+    optimizer.build(weights)
+    optimizer.apply([np.ones(2, "float32"), np.ones(3, "float32")])
+    pairs = weight_averages(keras.optimizers.LossScaleOptimizer(optimizer))
+    assert [weight for weight, _ in pairs] == weights
+    np.testing.assert_allclose(pairs[0][1], [0.5, 0.5])  # the weights after the first step
+    plain = keras.optimizers.SGD(0.5)
+    plain.build(weights)
+    assert weight_averages(plain) == []

@@ -102,7 +102,9 @@ class Training(Section):
 
     epochs: PositiveCount = Field(160, description="passes over the training images")
     batch_size: PositiveCount = Field(128, description="images in a step")
-    optimizer: Literal[*choices.OPTIMIZERS] = Field("sgd", description="sgd has Nesterov momentum 0.9")
+    optimizer: Literal[*choices.OPTIMIZERS] = Field("sgd", description="of Keras; sgd with Nesterov momentum")
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="Nesterov momentum of sgd; 0 for none")
+    clip_norm: NotNegative = Field(0.0, description="largest norm of the gradient of all weights together; 0 for none")
     learning_rate: Positive = Field(0.1, description="highest learning rate")
     schedule: Literal[*choices.LEARNING_RATE_SCHEDULES] = Field(
         "steps", description="steps: x0.1 at half and at three quarters; cosine: up over 30 %, then down to 0"
@@ -112,9 +114,21 @@ class Training(Section):
         "adversarial-training", description="how clean and adversarial images make the loss (Eq. 5)"
     )
     clean_weight: Share = Field(0.5, description="a of Eq. 5")
+    ema_momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="of the moving average of the weights, such as 0.999, which becomes the network; 0 for none"
+    )
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of each label given to all classes alike; the attack of training raises this loss, too"
+    )
     warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")
+
+    @model_validator(mode="after")
+    def _momentum_that_is_used(self):
+        if self.optimizer != "sgd" and self.momentum != type(self).model_fields["momentum"].default:
+            raise ValueError(f'optimizer "{self.optimizer}" does not use momentum ({self.momentum:g})')
+        return self
 
 
 SCHEDULE_KEYS = {

@@ -10,6 +10,7 @@ from rsr_tf.pruning.admm import ADMMPruning
 from rsr_tf.pruning.callback import PruningCallback
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
 from rsr_tf.training.learning_rate import Sawtooth
+from rsr_tf.training.losses import SmoothedCrossentropy
 from rsr_tf.training.model import RSRModel
 from rsr_tf.training.overfitting import CatastrophicOverfittingMonitor
 from rsr_tf.validation import check_batch
@@ -208,14 +209,40 @@ def build_admm(config):
     return ADMMPruning(section.sparsity, frequency=section.admm_frequency, rho=section.rho, exclude=section.exclude)
 
 
-def compile_model(model, config, learning_rate):
-    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits."""
-    section = config.training
+def build_optimizer(section, learning_rate, *, averaged=False):
+    """Build a new optimizer of the kind in a config.
+
+    Args:
+        section: the section `training` of a `Config`.
+        learning_rate: number, or a Keras schedule.
+        averaged: whether it keeps the moving average of the weights that the config asks for. Defaults to `False`.
+    """
     options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
     options["name"] = section.optimizer  # Keras counts the optimizers of a process, which a resumed run has fewer of
+    options["global_clipnorm"] = section.clip_norm or None
+    if averaged and section.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": section.ema_momentum}
     if section.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
-    else:
-        optimizer = keras.optimizers.Adam(**options)
+        options |= {"momentum": section.momentum, "nesterov": section.momentum > 0}
+    elif section.optimizer == "adamw":
+        options["weight_decay"] = section.weight_decay  # it takes no `None`
+    elif section.optimizer == "muon":
+        options["adam_weight_decay"] = options["weight_decay"]
+    classes = {name.lower(): getattr(keras.optimizers, name) for name in dir(keras.optimizers)}
+    return classes[section.optimizer](**options)
+
+
+def compile_model(model, config, learning_rate, **options):
+    """Compile a model with a new optimizer of the kind in a config, and cross-entropy on logits.
+
+    Args:
+        model: a Keras model.
+        config: a `Config`.
+        learning_rate: number, or a Keras schedule.
+        **options: as for `build_optimizer`.
+    """
+    optimizer, smoothing = build_optimizer(config.training, learning_rate, **options), config.training.label_smoothing
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if smoothing:
+        loss = SmoothedCrossentropy(smoothing)
     model.compile(optimizer, loss, metrics=["accuracy"])

@@ -27,6 +27,7 @@ from rsr_tf.experiment.load import load_network, twins, variants
 from rsr_tf.experiment.provenance import describe, describe_machine, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
+from rsr_tf.experiment.training_checks import check_training
 from rsr_tf.export.benchmark import format_table
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
@@ -92,6 +93,7 @@ class Experiment:
         """Train the network, and the undefended baseline if the config has one."""
         section, baseline = self.config.training, self.config.undefended
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
+        check_training(self.config, self._steps_per_epoch)
         with user_errors():
             network = builders.build_network(self.config, self._data_set)
             pruner = self._check_pruning(network)

@@ -12,6 +12,7 @@ from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
+from rsr_tf.training.averaging import AveragedValidation
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
     Raises:
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
     """
-    section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
-    compile_model(model, config, learning_rate)
+    compile_model(model, config, learning_rate, averaged=stage == "train")
     checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
     pruner = pruner or SparsityLogger()
     with user_errors():
@@ -47,16 +47,10 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         epoch = checkpoint.restore(model)
     if epoch:
         log.info("resuming after epoch %d of %d", epoch, epochs)
-    batches = data.training_batches(
-        data_set.train,
-        batch_size=section.batch_size,
-        seed=config.seed,
-        crop_and_flip=config.data.crop_and_flip,
-        start_step=epoch * steps,
-    )
     history = [row for row in rows if row["stage"] == stage][:epoch]
     callbacks = [
         TerminateOnNonFinite(),
+        AveragedValidation(),
         *build_overfitting_watch(config, data_set, model, history),
         pruner,
         CSVHistory(folder.history, stage),
@@ -65,17 +59,32 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
     ]
     if epoch < epochs:
         with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
-            model.fit(
-                batches,
-                validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
-                initial_epoch=epoch,
-                epochs=epochs,
-                steps_per_epoch=steps,
-                shuffle=False,  # `training_batches` shuffles already
-                verbose=_verbosity(),
-                callbacks=[*callbacks, EpochProgress(task)],  # last, so that a counted epoch is one that is saved
-            )
+            callbacks.append(EpochProgress(task))  # last, so that a counted epoch is one that is saved
+            _fit_epochs(model, config, data_set, epoch, epochs, callbacks)
+    model.optimizer.finalize_variable_values(model.trainable_weights)  # `fit` did, but it may not have been called
     save(model, path, folder)
+
+
+def _fit_epochs(model, config, data_set, epoch, epochs, callbacks):
+    """Train a compiled model after its first epochs."""
+    section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
+    batches = data.training_batches(
+        data_set.train,
+        batch_size=section.batch_size,
+        seed=config.seed,
+        crop_and_flip=config.data.crop_and_flip,
+        start_step=epoch * steps,
+    )
+    model.fit(
+        batches,
+        validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
+        initial_epoch=epoch,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        shuffle=False,  # `training_batches` shuffles already
+        verbose=_verbosity(),
+        callbacks=callbacks,
+    )
 
 
 def save(model, path, folder):

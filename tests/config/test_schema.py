@@ -95,6 +95,14 @@ def test_config_cannot_be_changed_afterwards():
         ("data.validation = 1", "`data.validation` should be less than 1. Received: 1"),
         ("evaluation.step_size = 0.5", "`evaluation` step_size (0.5) must be at most epsilon (0.0313725)"),
         ("evaluation.epsilon = 0.001", "`evaluation` step_size (0.00784314) must be at most epsilon (0.001)"),
+        (
+            'training.optimizer = "adam"\ntraining.momentum = 0.5',
+            '`training` optimizer "adam" does not use momentum (0.5)',
+        ),
+        ("training.momentum = 1", "`training.momentum` should be less than 1. Received: 1"),
+        ("training.label_smoothing = 1", "`training.label_smoothing` should be less than 1. Received: 1"),
+        ("training.ema_momentum = 1", "`training.ema_momentum` should be less than 1. Received: 1"),
+        ("training.clip_norm = -1", "`training.clip_norm` should be greater than or equal to 0. Received: -1"),
         ("seed = -1", "`seed` should be greater than or equal to 0. Received: -1"),
     ],
 )

@@ -1,8 +1,11 @@
 """From a config to the objects it describes; the command's own tests see them at work."""
 
+import keras
 import numpy as np
 import pytest
+from helpers import compiled, parse
 
+from rsr_tf.choices import OPTIMIZERS
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import builders
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
@@ -171,3 +174,63 @@ def test_held_out_image_is_named_as_such(tmp_path):
 
 def test_images_without_a_fault_are_loaded(tmp_path):
     assert len(builders.load_data(npz_config(tmp_path / "own.npz")).validation) == 150
+
+
+def optimizer_of(*overrides):
+    return builders.build_optimizer(parse("", *overrides).training, learning_rate=0.1)
+
+
+def test_default_optimizer_is_sgd_with_nesterov_momentum():
+    found = optimizer_of().get_config()
+    kept = ("momentum", "nesterov", "weight_decay", "global_clipnorm", "use_ema")
+    assert {key: found[key] for key in kept} == dict(zip(kept, (0.9, True, None, None, False), strict=True))
+
+
+def test_momentum_can_be_chosen_or_left_out():
+    assert optimizer_of("training.momentum=0.5").momentum == 0.5
+    plain = optimizer_of("training.momentum=0")
+    assert (plain.momentum, plain.nesterov) == (0.0, False)
+
+
+@pytest.mark.parametrize("weight_decay", [0, 0.1])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_trains(name, weight_decay):
+    """One step on a constant gradient moves a weight down, with whatever decay."""
+    optimizer = optimizer_of(f"training.optimizer={name}", f"training.weight_decay={weight_decay}")
+    assert type(optimizer).__name__.lower() == optimizer.name == name
+    weight = keras.Variable(np.ones((2, 3), "float32"))
+    optimizer.build([weight])
+    optimizer.apply([np.ones((2, 3), "float32")])
+    assert np.all(weight.numpy() < 1)
+    if name in ("sgd", "adamw"):  # decoupled: 1 - 0.1 * 0.1 before the step of 0.1 * 1.9 or 0.1
+        step = {"sgd": 0.19, "adamw": 0.1}[name]
+        np.testing.assert_allclose(weight.numpy(), 1 - 0.1 * weight_decay - step, atol=1e-5)
+
+
+def test_gradient_of_all_weights_together_is_clipped():
+    """The gradients (3, 0) and (0, 4) have the norm 5; clipped to 1, they are (0.6, 0) and (0, 0.8)."""
+    optimizer = optimizer_of("training.clip_norm=1", "training.momentum=0")
+    weights = [keras.Variable(np.zeros(2, "float32")) for _ in range(2)]
+    optimizer.build(weights)
+    optimizer.apply([np.array([3, 0], "float32"), np.array([0, 4], "float32")])
+    np.testing.assert_allclose([weight.numpy() for weight in weights], [[-0.06, 0], [0, -0.08]], atol=1e-7)
+
+
+def test_gradient_is_clipped_after_it_is_unscaled(images, labels):
+    """With loss scaling, the step is as long as the norm allows, whatever the scale."""
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    optimizer = optimizer_of("training.clip_norm=1e-3", "training.momentum=0")
+    compiled(model, keras.optimizers.LossScaleOptimizer(optimizer))
+    before = model.get_weights()
+    model.fit(images, labels, batch_size=16, verbose=0)
+    steps = [new - old for old, new in zip(before, model.get_weights(), strict=True)]
+    assert np.sqrt(sum(np.sum(step**2) for step in steps)) == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_labels_are_smoothed_on_demand(digits):
+    config = parse("", "model.width=0.125", "training.label_smoothing=0.1")
+    model = rsr_model(config, digits)
+    builders.compile_model(model, config, 0.1)
+    assert model.loss.label_smoothing == 0.1
+    builders.compile_model(model, parse(), 0.1)
+    assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)

@@ -1,14 +1,18 @@
-"""What a pruner does in the training of a run; the command's own tests see the rest of it."""
+"""Trainings that a kill stops, and that go on; the command's own tests see the rest of them."""
 
+import keras
 import numpy as np
 import pytest
 from helpers import TINY, parse
 
+from rsr_tf import data
 from rsr_tf.experiment import builders
 from rsr_tf.experiment.fit import fit
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.files import read_text
+from rsr_tf.keras_internals import weight_averages
 from rsr_tf.pruning import ADMMPruning
+from rsr_tf.training.callbacks import Checkpoint, read_history
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -76,3 +80,64 @@ def test_killed_training_resumes_bitwise(config, digits, tmp_path):
     assert pruner.state is None
     assert not hasattr(model, "admm")
     assert (tmp_path / "whole" / "model.keras").stat().st_size == pytest.approx(saved, rel=0.01)
+
+
+def weights_after(monkeypatch, digits, path, overrides, kill):
+    """Train twice with the same settings: once whole, and once with an error in a callback, and again to the end."""
+    results = []
+    for name in ("whole", "killed"):
+        config = parse("", *overrides_of_tiny(), *overrides)
+        folder = RunFolder(path / name)
+        if name == "killed":
+            with monkeypatch.context() as patch:
+                kill(patch)
+                with pytest.raises(KilledError):
+                    fit_stage(config, digits, folder)
+            assert not folder.model.exists()
+        fit_stage(config, digits, folder)
+        results.append((keras.models.load_model(folder.model), read_text(folder.history)))
+    (whole, rows), (resumed, rows_of_resumed) = results
+    for ours, theirs in zip(resumed.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert rows_of_resumed == rows
+    return whole, read_history(path / "whole" / "history.csv")
+
+
+def overrides_of_tiny():
+    return [line for line in overrides() if "epochs" not in line]
+
+
+def fit_stage(config, digits, folder):
+    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    steps = data.steps_per_epoch(digits.train, config.training.batch_size)
+    model = builders.build_rsr_model(config, builders.build_network(config, digits), warmup_steps=0)
+    pruner = builders.build_pruner(config, config.training.epochs * steps)
+    options = {"epochs": config.training.epochs, "learning_rate": 0.05, "pruner": pruner}
+    fit(model, "train", folder.model, config=config, data_set=digits, folder=folder, **options)
+
+
+def kill_after(method, epoch):
+    """Return a function that makes a method of `Checkpoint` the last thing that happens in an epoch."""
+
+    def kill(patch):
+        original = getattr(Checkpoint, method)
+
+        def killed(self, number, logs=None):
+            original(self, number, logs)
+            if number == epoch:
+                raise KilledError
+
+        patch.setattr(Checkpoint, method, killed)
+
+    return kill
+
+
+@pytest.mark.parametrize("epoch", [0, 2], ids=["after the first epoch", "between the last epoch and the network"])
+def test_training_with_averaged_weights_resumes_bitwise(monkeypatch, digits, tmp_path, epoch):
+    overrides = ["training.epochs=3", "training.ema_momentum=0.8", "model.noise=none"]
+    model, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill_after("on_epoch_end", epoch))
+    for weight, average in weight_averages(model.optimizer):
+        np.testing.assert_array_equal(weight, average)
+    x, y = digits.validation.pixels(), digits.validation.labels
+    accuracy = np.mean(np.argmax(model(x), axis=-1) == y)
+    assert accuracy == pytest.approx(float(rows[-1]["val_accuracy"]), abs=1e-6)

@@ -1,0 +1,45 @@
+"""Check settings of a training that do not go together, before anything is written."""
+
+import logging
+
+from rsr_tf.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def check_training(config, steps_per_epoch):
+    """Check the section `training` of a config against the others.
+
+    Args:
+        config: a `Config`.
+        steps_per_epoch: number of steps in an epoch.
+
+    Raises:
+        UserError: for settings that do not go together.
+    """
+    _check_average(config, config.training.epochs * steps_per_epoch)
+
+
+def _check_average(config, steps):
+    """Check that the average of the weights keeps zeros, and warn if it keeps the initial weights as well."""
+    momentum = config.training.ema_momentum
+    if not momentum:
+        return
+    if config.model.lasso_step == "proximal" and config.model.lasso:
+        raise UserError(
+            '`training.ema_momentum` must be 0 with `model.lasso_step` "proximal", whose zeros an average does not '
+            f"keep. Received: {momentum:g}"
+        )
+    if config.training.optimizer == "muon" and config.pruning.in_training:
+        raise UserError(
+            "`training.ema_momentum` must be 0 with the optimizer muon and pruning in training: muon moves pruned "
+            f"weights before their average is taken. Received: {momentum:g}"
+        )
+    if momentum**steps > 0.01:
+        log.warning(
+            "`training.ema_momentum` is large for a training of %d steps: %.0f %% of the average are the initial "
+            "weights. %.2g would leave 1 %%",
+            steps,
+            100 * momentum**steps,
+            0.01 ** (1 / steps),
+        )

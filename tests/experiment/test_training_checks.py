@@ -1,0 +1,48 @@
+import logging
+
+import pytest
+from helpers import parse
+
+from rsr_tf.errors import UserError
+from rsr_tf.experiment.training_checks import check_training
+
+AVERAGED = "training.ema_momentum=0.9"
+PRUNED_IN_TRAINING = "pruning.schedule=polynomial"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([AVERAGED, "model.lasso_step=proximal"], '`training.ema_momentum` must be 0 with .* "proximal", .* 0.9'),
+        (
+            [AVERAGED, "training.optimizer=muon", PRUNED_IN_TRAINING],
+            "`training.ema_momentum` must be 0 with the optimizer muon and pruning in training",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        check_training(parse("", *overrides), steps_per_epoch=9)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["model.lasso_step=proximal"],
+        [AVERAGED, "model.lasso_step=proximal", "model.lasso=0"],
+        [AVERAGED, PRUNED_IN_TRAINING],
+        [AVERAGED, "training.optimizer=muon"],
+        [AVERAGED, "training.optimizer=adam", PRUNED_IN_TRAINING],
+    ],
+)
+def test_what_goes_together_is_taken_in_silence(overrides, caplog):
+    check_training(parse("", *overrides), steps_per_epoch=9)
+    assert caplog.text == ""
+
+
+def test_average_that_still_holds_the_initial_weights_is_warned_of(caplog):
+    """0.999 ** 360 is 0.698, and 0.9873 ** 360 is 0.01."""
+    with caplog.at_level(logging.WARNING):
+        check_training(parse("", "training.ema_momentum=0.999", "training.epochs=40"), steps_per_epoch=9)
+    assert "70 % of the average are the initial weights. 0.99 would leave 1 %" in caplog.text
