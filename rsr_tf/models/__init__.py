@@ -25,6 +25,13 @@ MODELS = {
 """Name in a config (`model.name`) -> function that builds the network."""
 
 __all__ = [
-    *("CIFAR10_MEAN", "CIFAR10_STD", "MODELS", "Scheme"),
-    *("resnet18", "resnet20", "small_cnn", "vgg16", "wide_resnet"),
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
+    "MODELS",
+    "Scheme",
+    "resnet18",
+    "resnet20",
+    "small_cnn",
+    "vgg16",
+    "wide_resnet",
 ]
