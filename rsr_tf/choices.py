@@ -1,6 +1,6 @@
 """The names that a user can choose from, in the config or on the command line. Imports nothing."""
 
-MODELS = ("small_cnn", "resnet20", "resnet18", "vgg16")
+MODELS = ("small_cnn", "resnet20", "resnet18", "vgg16", "wide_resnet")
 """Values of `model.name`: functions of `rsr_tf.models`."""
 
 DATA_SETS = ("digits", "cifar10", "npz")

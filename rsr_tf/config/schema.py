@@ -67,13 +67,32 @@ class Model(Section):
         "gradient", description="gradient: in the loss (Eq. 6); proximal: after every update, for exact zeros"
     )
     group_lasso: NotNegative = Field(0.0, description="lambda of the lasso over whole filters of the convolutions")
-    width: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="factor on the number of filters (Table 2)")
+    width: Annotated[Number, Field(gt=0, le=16)] = Field(
+        1.0, description="factor on the number of filters (Table 2); wide_resnet: its widening factor [10]"
+    )
+    depth: Annotated[int, Field(ge=10, le=1000)] | None = Field(
+        None, description="wide_resnet: number of layers, 6n + 4 [28]"
+    )
     activation_bits: Annotated[int, Field(ge=0, le=24)] = Field(
         0, description="DQ: bits of the hidden activations, clipped to [0, 6]; 0 for ReLU"
     )
     orthogonality: NotNegative = Field(0.0, description="DQ: beta of the penalty on kernels that expand distances")
     image_noise: NotNegative = Field(0.0, description="RSE, DP: standard deviation of noise on the pixels")
     feature_noise: NotNegative = Field(0.0, description="RSE: that of noise before all convolutions but the first")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_size(cls, values):
+        is_wide = isinstance(values, dict) and values.get("name") == "wide_resnet"
+        return {"depth": 28, "width": 10.0, **values} if is_wide else values
+
+    @model_validator(mode="after")
+    def _keys_of_the_network(self):
+        if self.depth is not None and self.name != "wide_resnet":
+            raise ValueError(f"{self.name} does not use depth ({self.depth})")
+        if self.depth is not None and self.depth % 6 != 4:
+            raise ValueError(f"depth must be 6n + 4, such as 16, 28 or 34. Received: {self.depth}")
+        return self
 
 
 class Attack(Section):

@@ -19,6 +19,7 @@ from rsr_tf.layers.registry import (
     live_config,
     stock_class,
 )
+from rsr_tf.layers.regularizers import sparsity_penalty
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ STOCK_ONLY = ("lora_rank", "lora_alpha", "quantization_config")
 """Config keys that noisy layers have and stock layers do not, and the other way round."""
 
 
-def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
+def add_noise(model, kind="channel", *, lasso=None, group_lasso=0.0, noise_scale=0.25):
     """Copy a functional or Sequential model, with conv and dense layers that are noisy (Eq. 4) and can be pruned.
 
     All convolutions of Keras are converted: plain, transposed, depthwise and separable, in 1, 2 and 3 dimensions,
@@ -41,14 +42,16 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
             that can be pruned but draw no noise. Defaults to `"channel"`.
         lasso: non-negative number, lambda of Eq. 6: an L1 regularizer on every converted kernel, which replaces an
             existing regularizer. Defaults to `None`, which keeps the regularizers.
+        group_lasso: non-negative number, lambda of the lasso over whole filters of the convolutions (depthwise ones
+            aside, whose filters are single channels), beside the lasso; see `rsr_tf.GroupLasso`. Defaults to 0.
         noise_scale: non-negative number, initial value of `alpha`. Defaults to 0.25.
 
     Returns:
         A functional `keras.Model`.
 
     Raises:
-        ValueError: if `model` is subclassed or already noisy, `kind` is unknown, or `lasso` or `noise_scale` is
-            negative.
+        ValueError: if `model` is subclassed or already noisy, `kind` is unknown, or `lasso`, `group_lasso` or
+            `noise_scale` is negative.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -57,7 +60,7 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
         ('NoisyDense', (4,))
     """
     check_kind(kind, name="kind")
-    for name, value in (("lasso", lasso or 0), ("noise_scale", noise_scale)):
+    for name, value in (("lasso", lasso or 0), ("group_lasso", group_lasso), ("noise_scale", noise_scale)):
         if not value >= 0:
             raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
     check_functional(model)
@@ -77,8 +80,9 @@ def add_noise(model, kind="channel", *, lasso=None, noise_scale=0.25):
         else:
             return [(layer, clone_layer(layer))]
         config = {key: value for key, value in live_config(layer).items() if key not in STOCK_ONLY}
-        if lasso is not None:
-            config.update((role.regularizer, keras.regularizers.L1(lasso) if lasso else None) for role in roles)
+        if lasso is not None or group_lasso:
+            group = 0 if issubclass(cls, keras.layers.Dense) else group_lasso
+            config.update((role.regularizer, sparsity_penalty(lasso or 0, group, role.filter_axes)) for role in roles)
         return [(layer, cls.from_config({**config, **changes}))]
 
     unchanged = unpruned_layers(model)
@@ -131,6 +135,26 @@ def strip(model, *, fold=False):
         if isinstance(layer, FeatureNoise):
             return [(None, keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name))]
         return [(layer, clone_layer(layer))]
+
+    return _rebuild(model, convert)
+
+
+def without_weight_noise(model):
+    """Copy a network whose layers draw no noise for their weights; masks and `FeatureNoise` are kept.
+
+    Args:
+        model: a built functional or Sequential model, `RSRModel` included.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: if `model` is subclassed.
+    """
+
+    def convert(layer):
+        changes = {"noise": "none"} if isinstance(layer, NoisyConvBlock | WeightNoise) else {}
+        return [(layer, clone_layer(layer, **changes))]
 
     return _rebuild(model, convert)
 

@@ -54,6 +54,18 @@ def _group_norm(kernel, axis):
     return math.sqrt(math.prod(kernel.shape[other] for other in others)) * keras.ops.sum(norms)
 
 
+def sparsity_penalty(lasso, group_lasso, filter_axes):
+    """Return the regularizer of a kernel: lasso, and group lasso if one axis indexes its filters; `None` for neither.
+
+    Args:
+        lasso, group_lasso: non-negative numbers, the two lambdas.
+        filter_axes: tuple of negative integers, the axes of the kernel that index filters.
+    """
+    if group_lasso and len(filter_axes) == 1:
+        return GroupLasso(group_lasso, l1=lasso, axis=filter_axes[0])
+    return keras.regularizers.L1(lasso) if lasso else None
+
+
 @keras.saving.register_keras_serializable("rsr_tf")
 class Orthogonality(keras.regularizers.Regularizer):
     """Penalty that keeps a layer from expanding distances: Defensive Quantization (Lin, Gan and Han, ICLR 2019, Eq. 8).

@@ -13,8 +13,25 @@ from rsr_tf.models.resnet import resnet18, resnet20
 from rsr_tf.models.scheme import Scheme
 from rsr_tf.models.small_cnn import small_cnn
 from rsr_tf.models.vgg import vgg16
+from rsr_tf.models.wide_resnet import wide_resnet
 
-MODELS = {"small_cnn": small_cnn, "resnet20": resnet20, "resnet18": resnet18, "vgg16": vgg16}
+MODELS = {
+    "small_cnn": small_cnn,
+    "resnet20": resnet20,
+    "resnet18": resnet18,
+    "vgg16": vgg16,
+    "wide_resnet": wide_resnet,
+}
 """Name in a config (`model.name`) -> function that builds the network."""
 
-__all__ = ["CIFAR10_MEAN", "CIFAR10_STD", "MODELS", "Scheme", "resnet18", "resnet20", "small_cnn", "vgg16"]
+__all__ = [
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
+    "MODELS",
+    "Scheme",
+    "resnet18",
+    "resnet20",
+    "small_cnn",
+    "vgg16",
+    "wide_resnet",
+]

@@ -165,3 +165,23 @@ def test_number_that_takes_forever_or_is_none_is_refused_at_once(name):
 def test_number_too_small_for_a_float_is_zero():
     with pytest.raises(UserError, match=r"`attack\.epsilon` should be greater than 0"):
         parse("", 'attack.epsilon="1e-999999999"')
+
+
+def test_wide_resnet_has_its_usual_size_unless_told_otherwise():
+    model = parse("", "model.name=wide_resnet").model
+    assert (model.depth, model.width) == (28, 10.0)
+    model = parse("", "model.name=wide_resnet", "model.depth=16", "model.width=4").model
+    assert (model.depth, model.width) == (16, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "message"),
+    [
+        ("small_cnn", 16, "`model` small_cnn does not use depth (16)"),
+        ("wide_resnet", 20, "`model` depth must be 6n + 4, such as 16, 28 or 34. Received: 20"),
+        ("wide_resnet", 4, "`model.depth` should be greater than or equal to 10. Received: 4"),
+    ],
+)
+def test_depth_is_that_of_a_wide_resnet(name, depth, message):
+    with pytest.raises(UserError, match=whole_line(f"run.toml: {message}")):
+        parse("", f"model.name={name}", f"model.depth={depth}")

@@ -5,7 +5,7 @@ import tensorflow as tf
 from helpers import compiled, silence, tiny_network
 
 import rsr_tf
-from rsr_tf.layers import noisy_layers
+from rsr_tf.layers import noisy_layers, prunable_kernels
 from rsr_tf.layers.conversion import in_float32, with_fresh_noise
 
 
@@ -36,6 +36,22 @@ def test_lasso_replaces_the_regularizers_of_the_kernels():
     expected = 0.1 * sum(np.abs(layer.kernel).sum() for layer in noisy_layers(noisy))
     assert sum(map(float, noisy.losses)) == pytest.approx(expected, rel=1e-5)
     assert sum(map(float, rsr_tf.add_noise(model).losses)) == pytest.approx(sum(map(float, model.losses)), rel=1e-6)
+
+
+def test_group_lasso_is_on_the_filters_of_convolutions_alone():
+    inputs = keras.Input((8, 8, 2))
+    x = keras.layers.Conv2DTranspose(3, 2, name="transposed")(keras.layers.DepthwiseConv2D(3, name="depthwise")(inputs))
+    x = keras.layers.Flatten()(keras.layers.SeparableConv2D(4, 3, name="separable")(x))
+    model = keras.Model(inputs, keras.layers.Dense(5, name="dense")(x))
+    noisy = rsr_tf.add_noise(model, lasso=0.1, group_lasso=0.5)
+    found = {path: getattr(one.layer, one.role.regularizer) for path, one in prunable_kernels(noisy).items()}
+    l1 = "depthwise", "separable/depthwise_kernel", "dense"
+    assert {name for name, penalty in found.items() if isinstance(penalty, keras.regularizers.L1)} == set(l1)
+    groups = {name: penalty.get_config() for name, penalty in found.items() if name not in l1}
+    assert groups == {
+        "transposed": {"group": 0.5, "l1": 0.1, "axis": -2},
+        "separable/pointwise_kernel": {"group": 0.5, "l1": 0.1, "axis": -1},
+    }
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ SMALL = {
     "resnet20": lambda **options: models.resnet20(**options),
     "resnet18": lambda **options: models.resnet18(width=0.25, **options),
     "vgg16": lambda **options: models.vgg16(width=0.25, **options),
+    "wide_resnet": lambda **options: models.wide_resnet(depth=10, width=1, **options),
 }
 
 
@@ -26,6 +27,7 @@ def capacity(model):
         (models.resnet20, 269_722),
         (models.resnet18, 11_173_962),
         (models.vgg16, 14_724_042),
+        (models.wide_resnet, 36_479_194),
         (lambda: models.vgg16(head="imagenet", noise="none"), 138_357_544),
     ],
 )
