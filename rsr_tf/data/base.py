@@ -30,6 +30,10 @@ class Split:
         """Return the first `count` examples as a `Split`; `None` means all."""
         return Split(self.images[:count], self.labels[:count])
 
+    def take(self, chosen):
+        """Return the examples of an array of positions as a `Split`."""
+        return Split(self.images[chosen], self.labels[chosen])
+
     def pixels(self):
         """Return the images as a float32 array `(n, h, w, c)` in [0,1]."""
         return as_pixels(self.images).numpy()
@@ -41,7 +45,7 @@ class DataSet:
 
     Args:
         title: string, the name of the data set in reports.
-        train, validation, test: `Split` objects.
+        train, validation, test: `Split` objects; a loader gives `None` for a `validation` to be held out of `train`.
         class_names: tuple of strings; a label is an index into it.
 
     Example:
