@@ -63,7 +63,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
     ]
     if epoch < epochs:
-        with disk_errors(folder.path), _not_finite_errors():
+        with disk_errors(folder.path), _not_finite_errors(), data.reading_errors():
             model.fit(
                 batches,
                 validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
