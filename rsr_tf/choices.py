@@ -3,8 +3,11 @@
 MODELS = ("small_cnn", "resnet20", "resnet18", "vgg16", "wide_resnet")
 """Values of `model.name`: functions of `rsr_tf.models`."""
 
-DATA_SETS = ("digits", "cifar10", "npz")
-"""Values of `data.name`, see `rsr_tf.data.load`."""
+DATA_SETS = ("digits", "cifar10", "npz", "folder")
+"""Values of `data.name`, see `rsr_tf.data.load`; `NAME` after a colon stands for any name."""
+
+DATA_CACHES = ("auto", "memory", "stream")
+"""Values of `data.cache`."""
 
 NOISE_KINDS = ("channel", "layer", "element", "none")
 """Values of `model.noise`: one noise scale per filter, layer or weight, or no noise."""

@@ -11,7 +11,8 @@ import rsr_tf
 from rsr_tf import choices, data, evaluation, models
 from rsr_tf.attacks.norms import NORMS
 from rsr_tf.cli import main
-from rsr_tf.config.schema import Config
+from rsr_tf.config.schema import Config, Data
+from rsr_tf.data.stored import is_kept
 from rsr_tf.experiment.builders import build_learning_rate
 from rsr_tf.layers import noise
 from rsr_tf.training.objectives import OBJECTIVES
@@ -21,7 +22,7 @@ def listed_in_error(function, *arguments, **options):
     """Return the choices that the error about an unknown one lists."""
     with pytest.raises(ValueError, match=r"must be one of .* Received: ") as caught:
         function(*arguments, **options)
-    return re.findall(r"'([\w-]+)'", str(caught.value).partition("Received")[0])
+    return re.findall(r"'([\w:-]+)'", str(caught.value).partition("Received")[0])
 
 
 def test_models_are_those_of_the_library():
@@ -31,6 +32,15 @@ def test_models_are_those_of_the_library():
 
 def test_data_sets_are_those_of_the_library():
     assert set(listed_in_error(data.load, "none")) == set(choices.DATA_SETS)
+
+
+@pytest.mark.parametrize("name", choices.DATA_SETS)
+def test_config_takes_every_data_set(name):
+    assert Data(name=name).name == name
+
+
+def test_caches_are_those_of_stored_images():
+    assert set(listed_in_error(is_kept, (1, 1, 1, 1), "none")) == set(choices.DATA_CACHES)
 
 
 def test_noise_kinds_are_those_of_the_layers():
@@ -88,7 +98,7 @@ def test_every_learning_rate_schedule_can_be_built():
 @pytest.mark.parametrize(
     ("key", "values"),
     [
-        ("data.name", choices.DATA_SETS),
+        ("data.cache", choices.DATA_CACHES),
         ("model.name", choices.MODELS),
         ("model.noise", choices.NOISE_KINDS),
         ("model.lasso_step", choices.LASSO_STEPS),

@@ -57,7 +57,7 @@ def test_config_that_cannot_be_read_is_named(odd, name, command, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["long", "loop", "under a file", "/dev/zero", "~nosuchuser123/x"])
-@pytest.mark.parametrize("data", ["npz", "cifar10"])
+@pytest.mark.parametrize("data", ["npz", "cifar10", "folder"])
 def test_directory_of_data_that_cannot_be_read_is_named(config, odd, name, data, tmp_path):
     directory = name if name.startswith("~") else odd(name)
     line = refused("train", config, "--set", f"data.name={data}", "--set", f"data.directory={directory}")

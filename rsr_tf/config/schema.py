@@ -8,7 +8,7 @@ import math
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from rsr_tf import choices
 
@@ -37,8 +37,18 @@ Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 PixelDistance = Annotated[Number, Field(gt=0, le=1)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+ShareHeldOut = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 PositiveCount = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+
+
+def _data_set(value):
+    """Check the name of a data set against `choices.DATA_SETS`, where `NAME` stands for any name."""
+    kind, _, name = value.partition(":")
+    if value not in choices.DATA_SETS and not (name and f"{kind}:NAME" in choices.DATA_SETS):
+        *others, last = map(repr, choices.DATA_SETS)
+        raise ValueError(f"should be {', '.join(others)} or {last}")
+    return value
 
 
 class Section(BaseModel):
@@ -50,10 +60,24 @@ class Section(BaseModel):
 class Data(Section):
     """The data set."""
 
-    name: Literal[*choices.DATA_SETS] = Field(description="digits, cifar10 (TFDS), or npz: a NumPy file")
-    directory: str = Field("", description="prepared TFDS folder, or path of the npz file")
-    validation: Annotated[Number, Field(gt=0, lt=1)] = Field(0.1, description="share of training images held out")
+    name: Annotated[str, AfterValidator(_data_set)] = Field(
+        description="digits, cifar10 (TFDS), npz: a NumPy file, or folder: image files (docs/data.md)"
+    )
+    directory: str = Field("", description="prepared TFDS folder, path of the npz file, or the folder of the images")
+    validation: ShareHeldOut = Field(0.1, description="share of training images held out, if the data has no split")
+    test: ShareHeldOut = Field(0.2, description="folder: share of each class for the test, if there is no test folder")
+    resize: Annotated[list[PositiveCount], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="folder: [height, width] to which every image is resized (bilinear, antialiased)"
+    )
+    cache: Literal[*choices.DATA_CACHES] = Field(
+        "auto", description="folder: images in memory, or read batch by batch; auto: memory up to 1 GiB"
+    )
     crop_and_flip: bool = Field(False, description="random crops (padding 4) and mirror images in training")
+
+    @property
+    def options(self):
+        """The options of `rsr_tf.data.load` that only some sources use, where they are not the default."""
+        return self.model_dump(include={"test", "resize", "cache"}, exclude_defaults=True)
 
 
 class Model(Section):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from rsr_tf.data import decoded_cache
-from rsr_tf.data.base import Split
+from rsr_tf.data.base import DataSet, Split
 from rsr_tf.errors import first_line, require
 from rsr_tf.files import expanded
 
@@ -32,7 +32,7 @@ def load(name, directory=None):
         directory: path of a folder with a copy prepared by TFDS. Defaults to `None`, where TFDS downloads.
 
     Returns:
-        A tuple `(title, train, test, class_names)`; images are uint8.
+        A `DataSet` without validation images; images are uint8.
 
     Raises:
         FileNotFoundError: if `directory` has no prepared copy, or TFDS cannot load it.
@@ -50,7 +50,7 @@ def load(name, directory=None):
         arrays = _decode(name, title, directory)
         decoded_cache.write(prepared, arrays)
     train, test = (Split(arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in ("train", "test"))
-    return f"{title} (JPEG copy)" if arrays["jpeg"] else title, train, test, class_names
+    return DataSet(f"{title} (JPEG copy)" if arrays["jpeg"] else title, train, None, test, class_names)
 
 
 def _decode(name, title, directory):

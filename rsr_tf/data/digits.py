@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rsr_tf.data.base import Split
+from rsr_tf.data.base import DataSet, Split
 from rsr_tf.errors import require
 
 
@@ -13,16 +13,12 @@ def load(directory=None):
         directory: not used.
 
     Returns:
-        A tuple `(title, train, test, class_names)`; images are float32 `(n, 8, 8, 1)`.
+        A `DataSet` without validation images; images are float32 `(n, 8, 8, 1)`.
     """
     train_test_split = require("sklearn.model_selection", extra="data").train_test_split
     digits = require("sklearn.datasets", extra="data").load_digits()
     images = (digits.images[..., np.newaxis] / 16).astype(np.float32)
     labels = digits.target.astype(np.int32)
     x_train, x_test, y_train, y_test = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
-    return (
-        "scikit-learn digits",
-        Split(x_train, y_train),
-        Split(x_test, y_test),
-        [str(name) for name in digits.target_names],
-    )
+    class_names = tuple(str(name) for name in digits.target_names)
+    return DataSet("scikit-learn digits", Split(x_train, y_train), None, Split(x_test, y_test), class_names)

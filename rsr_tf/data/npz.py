@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rsr_tf.data.base import Split
+from rsr_tf.data.base import DataSet, Split
 from rsr_tf.files import expanded
 from rsr_tf.files.arrays import array_headers, read_arrays
 
@@ -19,8 +19,8 @@ def load(directory):
             uint8 or float in [0,1], and integer labels `(n,)`.
 
     Returns:
-        A tuple `(title, train, test, class_names)`: the title is the name of the file, class names are numbers; images
-        are uint8 or float32.
+        A `DataSet` without validation images: the title is the name of the file, class names are numbers; images are
+        uint8 or float32.
 
     Raises:
         FileNotFoundError: if `directory` is not a file.
@@ -41,7 +41,8 @@ def load(directory):
     _check_headers(headers, path)
     arrays = read_arrays(path, NAMES)
     train, test = (_checked(arrays[f"x_{name}"], arrays[f"y_{name}"], path) for name in ("train", "test"))
-    return path.stem, train, test, [str(index) for index in range(int(train.labels.max()) + 1)]
+    class_names = tuple(str(index) for index in range(int(train.labels.max()) + 1))
+    return DataSet(path.stem, train, None, test, class_names)
 
 
 def _check_headers(headers, path):

@@ -4,13 +4,19 @@ A training batch is a pure function of the seed and the step number, so a resume
 uninterrupted one.
 """
 
+import contextlib
+import re
+
 import numpy as np
 import tensorflow as tf
 
 from rsr_tf.data.base import as_pixels
+from rsr_tf.data.stored import ImageError
 
 CROP_PADDING = 4
 """Pixels of zero padding around an image before it is cropped (He et al. 2016)."""
+IN_ORDER = {"num_parallel_calls": 2, "deterministic": True}
+"""Two batches are read at a time, and used in the order of their numbers."""
 
 
 def training_batches(split, *, batch_size, seed, crop_and_flip=False, start_step=0):
@@ -40,20 +46,20 @@ def training_batches(split, *, batch_size, seed, crop_and_flip=False, start_step
         ((4, 8, 8, 1), (4,))
     """
     steps = steps_per_epoch(split, batch_size)
-    images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
+    read, labels = image_reader(split.images), tf.constant(split.labels, tf.int32)
 
     def batch(step):
         epoch, position = step // steps, step % steps
         places = tf.range(batch_size, dtype=tf.int64) + position * batch_size
         shuffle_seed = tf.cast([seed, epoch], tf.int64)
         chosen = tf.random.experimental.index_shuffle(places, shuffle_seed, tf.constant(len(split) - 1, tf.int64))
-        x = tf.gather(images, chosen)
+        x = read(chosen)
         if crop_and_flip:
             x = augment(x, tf.cast([seed, step], tf.int64))
         return as_pixels(x), tf.gather(labels, chosen)
 
     numbers = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    return numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
+    return numbers.map(batch, **IN_ORDER).prefetch(4)
 
 
 def steps_per_epoch(split, batch_size):
@@ -92,8 +98,50 @@ def batches(split, *, batch_size):
         >>> len(rsr_tf.data.batches(rsr_tf.data.load("digits").validation, batch_size=50))
         3
     """
-    pairs = tf.data.Dataset.from_tensor_slices((split.images, split.labels.astype(np.int32))).batch(batch_size)
-    return pairs.map(lambda x, y: (as_pixels(x), y)).prefetch(2)
+    read, labels = image_reader(split.images), tf.constant(split.labels, tf.int32)
+    numbers = tf.data.Dataset.range(len(split)).batch(batch_size)
+    return numbers.map(lambda chosen: (as_pixels(read(chosen)), tf.gather(labels, chosen)), **IN_ORDER).prefetch(2)
+
+
+def image_reader(images):
+    """Return a function that reads images within a graph.
+
+    Args:
+        images: array, or `StoredImages`, which are read and checked by Python when the graph runs.
+
+    Returns:
+        A function of an integer tensor `(k,)` of positions that returns a tensor `(k, h, w, c)`.
+    """
+    if isinstance(images, np.ndarray):
+        constant = tf.constant(images)
+        return lambda chosen: tf.gather(constant, chosen)
+
+    def read(chosen):
+        return tf.ensure_shape(
+            tf.numpy_function(images.gather, [chosen], images.dtype), (*chosen.shape, *images.shape[1:])
+        )
+
+    return read
+
+
+@contextlib.contextmanager
+def reading_errors():
+    """Convert the error of a graph that could not read an image back to the `ImageError` of the image.
+
+    Raises:
+        ImageError: if an image could not be read within a graph.
+
+    Example:
+        >>> with rsr_tf.data.reading_errors():
+        ...     x, y = next(iter(rsr_tf.data.batches(rsr_tf.data.load("digits").test, batch_size=4)))
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(rf"{ImageError.__name__}: (.*)", str(error))
+        if found is None:
+            raise
+        raise ImageError(found[1]) from error
 
 
 def augment(images, seed):

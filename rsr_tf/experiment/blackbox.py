@@ -127,7 +127,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, eot_samples=
         matrix = evaluation.evaluate_transfer(
             networks,
             networks,
-            data_set.test.pixels()[chosen],
+            data_set.test.take(chosen).pixels(),
             data_set.test.labels[chosen],
             attack=attacks,
             seed=config.seed,
@@ -146,8 +146,9 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, eot_samples=
 
 def _check_same_data(finished):
     first = finished[0].config.data
+    keys = {"npz": ("name", "directory"), "folder": ("name", "directory", "test", "resize")}.get(first.name, ("name",))
     for each in finished:
-        for key in ("name", "directory") if first.name == "npz" else ("name",):
+        for key in keys:
             found, expected = getattr(each.config.data, key), getattr(first, key)
             if found != expected:
                 raise UserError(f"the data of {each.name} is {found}, not {expected}")

@@ -36,7 +36,8 @@ def load_data(config):
     """
     section = config.data
     with user_errors("data"):
-        data_set = data.load(section.name, directory=section.directory, validation=section.validation, seed=config.seed)
+        options = {"directory": section.directory, "validation": section.validation, **section.options}
+        data_set = data.load(section.name, seed=config.seed, **options)
         data.steps_per_epoch(data_set.train, config.training.batch_size)
         for name in ("train", "validation", "test"):
             where = f" in the {name} images of {section.directory or data_set.title}"
@@ -45,7 +46,10 @@ def load_data(config):
 
 
 def _check_split(split, where, *, classes):
-    """Check all images and labels of a split; the images without a copy, as uint8 cannot be out of range."""
+    """Check all images and labels of a split; the images without a copy, as uint8 cannot be out of range.
+
+    `StoredImages` are uint8; of those, one is read now, and each is checked again whenever it is read.
+    """
     images = split.first(1).pixels() if split.images.dtype == np.uint8 else split.images
     check_batch(images, split.labels, classes=classes, where=where)
 

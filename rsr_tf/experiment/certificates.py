@@ -38,7 +38,7 @@ def write_certificates(experiment, *, num_images, draws):
     labels = data_set.test.labels
     chosen = evaluation.draw_by_class(labels, min(num_images, len(labels)), seed=config.seed)
     keras.utils.set_random_seed(config.seed)
-    images, options = data_set.test.pixels()[chosen], {"draws": draws, "std": std, "of": "votes"}
+    images, options = data_set.test.take(chosen).pixels(), {"draws": draws, "std": std, "of": "votes"}
     found = evaluation.certify(evaluation.as_model_fn(network), images, labels[chosen], **options)
     content = describe_network(config, data_set, "trained", None) | {"versions": versions(), **found.as_dict(RADII)}
     with disk_errors(folder.path):

@@ -112,7 +112,7 @@ def _verbosity():
 @contextlib.contextmanager
 def _errors_of_training(folder):
     try:
-        with disk_errors(folder.path):
+        with disk_errors(folder.path), data.reading_errors():
             yield
     except NotFiniteError as error:
         raise UserError(

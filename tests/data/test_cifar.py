@@ -30,10 +30,10 @@ def test_another_data_set_is_one_row_of_the_table(tmp_path, monkeypatch, jpeg, t
     images, labels = np.arange(24, dtype="uint8").reshape(2, 2, 2, 3), np.array([1, 0], "int32")
     arrays = {"train_images": images, "train_labels": labels, "test_images": images[:1], "test_labels": labels[:1]}
     decoded_cache.write(tmp_path / "cifar_x", {"jpeg": np.array(jpeg), **arrays})
-    found, train, test, class_names = cifar.load("cifar_x", tmp_path)
-    assert (found, class_names) == (title, ("cat", "dog"))
-    np.testing.assert_array_equal(train.images, images)
-    np.testing.assert_array_equal(test.labels, [1])
+    found = cifar.load("cifar_x", tmp_path)
+    assert (found.title, found.class_names) == (title, ("cat", "dog"))
+    np.testing.assert_array_equal(found.train.images, images)
+    np.testing.assert_array_equal(found.test.labels, [1])
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rsr_tf.data import LOADERS, load
+from rsr_tf.data import LOADERS, DataSet, Split, load
 
 
 def rows(images):
@@ -12,7 +12,7 @@ def rows(images):
 
 
 def test_every_loader_is_named():
-    assert tuple(LOADERS) == ("digits", "cifar10", "npz")
+    assert tuple(LOADERS) == ("digits", "cifar10", "npz", "folder")
 
 
 def test_same_seed_holds_out_the_same_images():
@@ -41,5 +41,42 @@ def test_impossible_validation_share_is_refused(share):
 
 
 def test_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"`name` must be one of \('digits', 'cifar10', 'npz'\).*name='mnist'"):
+    with pytest.raises(
+        ValueError, match=r"`name` must be one of \('digits', 'cifar10', 'npz', 'folder'\).*name='mnist'"
+    ):
         load("mnist")
+
+
+def toys(directory, *, size=2):
+    split = Split(np.zeros((10, size, size, 1), "uint8"), np.arange(10))
+    return DataSet(f"toys of {directory}", split, None, split, tuple("0123456789"))
+
+
+def test_a_new_source_is_one_row_and_its_keywords_are_its_options(monkeypatch):
+    monkeypatch.setitem(LOADERS, "toys", toys)
+    found = load("toys", directory="here", validation=0.3, size=5)
+    assert (found.title, found.image_shape, len(found.train), len(found.validation)) == (
+        "toys of here",
+        (5, 5, 1),
+        7,
+        3,
+    )
+    with pytest.raises(ValueError, match=r"`size` is used by toys\. Received: 5 with digits"):
+        load("digits", size=5)
+    with pytest.raises(ValueError, match=r"`weight` is used by no source\. Received: 1 with toys"):
+        load("toys", weight=1)
+
+
+def test_validation_images_of_a_source_are_kept(monkeypatch):
+    own = Split(np.ones((4, 2, 2, 1), "uint8"), np.arange(4))
+    monkeypatch.setitem(LOADERS, "toys", lambda directory: DataSet("toys", own, own, own, ()))
+    assert load("toys").validation is own
+    assert len(load("toys").train) == 4
+
+
+def test_a_row_may_stand_for_any_name(monkeypatch):
+    monkeypatch.setitem(LOADERS, "shelf:NAME", lambda name, directory: toys(f"{directory}/{name}"))
+    assert load("shelf:books", directory="d").title == "toys of d/books"
+    for wrong in ("shelf", "shelf:", "digits:books"):
+        with pytest.raises(ValueError, match=rf"`name` must be one of .*'shelf:NAME'.*Received: name='{wrong}'"):
+            load(wrong)
