@@ -20,6 +20,7 @@ from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.identity import content_hash
+from rsr_tf.layers import reseed_noise
 
 log = logging.getLogger(__name__)
 
@@ -163,11 +164,12 @@ def attack_examples(networks, images, labels, config):
         A JSON-serializable dict with the labels, the clean images, and for each network the adversarial images and its
         predictions for both; images are base64 PNGs.
     """
-    keras.utils.set_random_seed(config.seed)  # the same examples if the run was stopped before them
+    keras.utils.set_random_seed(config.seed)  # and of the noise below: the same if a run was stopped before
     chosen = evaluation.draw_by_class(labels, EXAMPLES, seed=config.seed)
     images, labels = images[chosen], labels[chosen]
     examples = {"labels": [int(label) for label in labels], "clean": [_png(image) for image in images]}
     for name, network in networks.items():
+        reseed_noise(network, config.seed)
         x_adv, clean, adversarial = evaluation.adversarial_examples(
             evaluation.as_model_fn(network), images, labels, **attack_parameters(config)
         )
