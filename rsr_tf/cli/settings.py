@@ -23,7 +23,8 @@ def config(key, file):
       rsr config training.schedule
       rsr config --check my.toml
     """
-    from rsr_tf.config import load_config, text_table
+    from rsr_tf.config import load_config
+    from rsr_tf.config.reference import text_table
 
     if key and file:
         raise click.UsageError("--check takes a file and goes without KEY")

@@ -10,7 +10,6 @@ from rsr_tf.config.loading import (
     parse_toml,
     run_folder_of,
 )
-from rsr_tf.config.reference import text_table
 from rsr_tf.config.schema import Config, NotNegative, Share
 from rsr_tf.config.template import template
 from rsr_tf.errors import UserError
@@ -30,5 +29,4 @@ __all__ = [
     "parse_toml",
     "run_folder_of",
     "template",
-    "text_table",
 ]

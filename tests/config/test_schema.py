@@ -184,4 +184,4 @@ def test_wide_resnet_has_its_usual_size_unless_told_otherwise():
 )
 def test_depth_is_that_of_a_wide_resnet(name, depth, message):
     with pytest.raises(UserError, match=whole_line(f"run.toml: {message}")):
-        parse("", f"model.name={name}", f"model.depth={depth}")
+        parse_config({"data": {"name": "digits"}, "model": {"name": name, "depth": depth}}, source="run.toml")
