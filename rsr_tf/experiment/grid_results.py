@@ -89,6 +89,7 @@ def _rows(cell, grid, root):
                     "network": network,
                     "seeds": list(done),
                     "num_images": images,
+                    "failed_checks": _failed_checks([_verdict(grid, folder_of(root, cell, s), network) for s in done]),
                     "scheme": next(iter(done.values()))["scheme"],
                     "source": cell.reference.source,
                     "values": {
@@ -141,6 +142,12 @@ def _certified(folder, network):
         if (row["method"], row["radius"]) == ("pixeldp", RADIUS):
             return row["accuracy"], content["num_images"]
     return None
+
+
+def _failed_checks(verdicts):
+    """Return the names of the checks that failed in any verdict, each once."""
+    checks = [check for verdict in verdicts if verdict for check in verdict["checks"]]
+    return sorted({check["name"] for check in checks if not check["passed"]})
 
 
 def _values(entry, verdict):

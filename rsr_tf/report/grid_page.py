@@ -101,20 +101,23 @@ def markdown_table(content):
         names = [*_varying(content), *(GRID_COLUMNS[column] for column in columns)]
         lines += [f"**{heading}**", "", f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
         for row in rows:
-            cells = [_markdown_cell(column, row["values"].get(column), row["source"] or "paper") for column in columns]
+            cells = [_markdown_cell(column, row) for column in columns]
             lines.append(f"| {' | '.join([*(row['labels'][axis] for axis in _varying(content)), *cells])} |")
         lines.append("")
     lines += [_markdown_remark(content), ""]
     return "\n".join(lines)
 
 
-def _markdown_cell(column, value, source):
+def _markdown_cell(column, row):
+    value, source = row["values"].get(column), row["source"] or "paper"
     if value is None:
         return ""
     low, high = value["interval"]
     text = shown(column, value["mean"])
     if low != high:
         text += f" [{shown(column, low)}, {shown(column, high)}]"
+    if column == "claim" and row["failed_checks"]:
+        text += f"<br>not reliable: {'; '.join(row['failed_checks'])}"
     if "reference" in value:
         text += f"<br>{source} {shown(column, value['reference'])} ({100 * value['difference']:+.1f})"
     return text

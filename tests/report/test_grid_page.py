@@ -22,7 +22,8 @@ def value(mean, low, high, **reference):
 def row(cell, network, **values):
     return {
         **{"cell": cell, "labels": {"scheme": cell.upper()}, "note": f"About {cell}.", "network": network},
-        **{"seeds": [0, 1], "num_images": 100, "scheme": "RSR", "source": "", "values": values},
+        **{"seeds": [0, 1], "num_images": 100, "scheme": "RSR", "source": ""},
+        **{"values": values, "failed_checks": []},
     }
 
 
@@ -60,6 +61,15 @@ def test_source_of_a_reference_is_named(content):
     content["rows"][0]["source"] = "He et al."
     assert "He et al. 85.0" in text_of(grid_page(content))
     assert "<br>He et al. 85.0 (-1.0)" in markdown_table(content)
+
+
+def test_claim_whose_checks_failed_is_marked(content):
+    content["rows"][0]["values"]["claim"] = value(0.3, 0.2, 0.4)
+    content |= {"columns": ["clean", "claim"]}
+    assert "not reliable" not in grid_page(content) + markdown_table(content)
+    content["rows"][0]["failed_checks"] = ["gradients not zero"]
+    assert "30.0 [20.0, 40.0] not reliable: gradients not zero" in text_of(grid_page(content))
+    assert "30.0 [20.0, 40.0]<br>not reliable: gradients not zero" in markdown_table(content)
 
 
 def test_what_is_missing_or_failed_is_said(content):
