@@ -15,12 +15,15 @@ def cross_entropy(labels, logits):
     Returns:
         float32 `(n,)`.
 
+    Raises:
+        ValueError: for logits with a single column.
+
     Example:
         >>> loss = rsr_tf.attacks.cross_entropy([0, 1], [[0.0, 0.0], [0.0, 0.0]])
         >>> np.allclose(loss, np.log(2))
         True
     """
-    labels, logits = tf.convert_to_tensor(labels), tf.cast(logits, tf.float32)
+    labels, logits = tf.convert_to_tensor(labels), _of_classes(logits)
     if labels.shape.rank == 2 and labels.shape[-1] == logits.shape[-1]:
         return tf.nn.softmax_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(tf.reshape(labels, [-1]), tf.int64), logits)
@@ -63,7 +66,7 @@ def logit_margin(logits, labels):
     Returns:
         float32 `(n,)`.
     """
-    logits = tf.cast(logits, tf.float32)
+    logits = _of_classes(logits)
     own = tf.one_hot(tf.cast(labels, tf.int64), tf.shape(logits)[-1], on_value=True, off_value=False)
     label_logit = tf.reduce_max(tf.where(own, logits, -float("inf")), axis=-1)
     return label_logit - tf.reduce_max(tf.where(own, -float("inf"), logits), axis=-1)
@@ -79,4 +82,16 @@ def is_correct(logits, labels):
     Returns:
         Boolean `(n,)`.
     """
+    logits = _of_classes(logits)
     return (tf.argmax(logits, axis=-1) == tf.cast(labels, tf.int64)) & ~tf.reduce_any(tf.math.is_nan(logits), axis=-1)
+
+
+def _of_classes(logits):
+    """Return logits as float32. One column would make every image right, with a gradient of zero or a constant one."""
+    logits = tf.cast(logits, tf.float32)
+    if logits.shape.rank and logits.shape[-1] == 1:
+        raise ValueError(
+            "`logits` must have a column for each class. A network with one output has two of them as "
+            f"`rsr_tf.as_model_fn(network)`. Received: logits of shape {logits.shape}"
+        )
+    return logits

@@ -81,3 +81,16 @@ def test_class_numbers_may_have_any_type(dtype):
 def test_boolean_labels_are_the_classes_0_and_1():
     loss = cross_entropy(np.array([False, True]), tf.constant([[np.log(3.0), 0.0], [np.log(3.0), 0.0]]))
     np.testing.assert_allclose(loss, [np.log(4 / 3), np.log(4)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [[0], [1]]])
+def test_single_column_of_logits_is_refused(labels):
+    """The cross-entropy of one class would have the gradient 1 - label: half of the images would not be attacked."""
+    logits, message = tf.constant([[2.0], [-1.0]]), r"a column for each class.*as_model_fn.* of shape \(2, 1\)"
+    for function in (cross_entropy, difference_of_logits_ratio, lambda y, z: logit_margin(z, y)):
+        with pytest.raises(
+            ValueError, match=r"a column for each class.*as_model_fn.*Received: logits of shape \(2, 1\)"
+        ):
+            function(labels, logits)
+    with pytest.raises(ValueError, match=message):
+        is_correct(logits, labels)
