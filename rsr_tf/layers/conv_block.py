@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rsr_tf.layers import batch_norm
 from rsr_tf.layers.convolutions import NoisyConv2D
+from rsr_tf.layers.replicas import replica_context
 
 PARTS = ("convolution", "normalization")
 """Names of the layers in a block."""
@@ -31,6 +32,8 @@ class NoisyConvBlock(keras.layers.Layer):
         frozen: names of the parts that are not trained, of `"convolution"` and `"normalization"`. Defaults to `None`:
             both are trained if the block is `trainable`.
         kernel_constraint: of the convolution, as in `keras.layers.Conv2D`, such as `Parseval`. Defaults to `None`.
+        synchronized: bool, whether several replicas normalize by the statistics of all their images instead of each by
+            those of its own, as in `keras.layers.BatchNormalization`. Defaults to `False`.
 
     Raises:
         ValueError: if `noise` is unknown or `noise_scale` is negative.
@@ -57,6 +60,7 @@ class NoisyConvBlock(keras.layers.Layer):
         seed=None,
         frozen=None,
         kernel_constraint=None,
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -77,7 +81,11 @@ class NoisyConvBlock(keras.layers.Layer):
             name="convolution",
         )
         self.normalization = keras.layers.BatchNormalization(
-            momentum=momentum, epsilon=epsilon, dtype=self.dtype_policy, name="normalization"
+            momentum=momentum,
+            epsilon=epsilon,
+            synchronized=synchronized,
+            dtype=self.dtype_policy,
+            name="normalization",
         )
         self.activation = keras.activations.get(activation)
         for name in PARTS:
@@ -108,6 +116,8 @@ class NoisyConvBlock(keras.layers.Layer):
     def _normalize_batch(self, inputs):
         """Normalize by the statistics of the batch, and update the moving statistics."""
         bn = self.normalization
+        if bn.synchronized and replica_context() is not None:
+            return bn(inputs, training=True)  # there is no fused operation of several replicas
         outputs, mean, variance = batch_norm.normalize_batch(
             inputs, tf.convert_to_tensor(bn.gamma), tf.convert_to_tensor(bn.beta), bn.epsilon
         )
@@ -128,6 +138,7 @@ class NoisyConvBlock(keras.layers.Layer):
             **({} if frozen == ([] if self.trainable else list(PARTS)) else {"frozen": frozen}),
             **{key: convolution[key] for key in shared + noise},
             **{key: convolution[key] for key in ("kernel_constraint",) if convolution[key]},  # absent from older files
+            **({"synchronized": True} if self.normalization.synchronized else {}),  # likewise
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.normalization.momentum,
             "epsilon": self.normalization.epsilon,

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.layers.noisy_layer import seed_generator, standard_normal
+from rsr_tf.layers.replicas import ReplicaSeedGenerator
 
 
 def _gaussian(draw, shape):
@@ -63,7 +64,7 @@ class FeatureNoise(keras.layers.Layer):
         self.std = float(std)
         self.kind = kind
         self.seed = seed
-        self.seed_generator = seed_generator(seed)
+        self.seed_generator = seed_generator(seed, ReplicaSeedGenerator)
         self.supports_masking = True
 
     def build(self, input_shape):

@@ -22,9 +22,14 @@ UNSEEDED = {FRESH: unseeded_normal, TFLITE: tflite_normal}
 """Values of `seed` for noise from the operating system, which cannot be reproduced; for export, not for training."""
 
 
-def seed_generator(seed):
-    """Return the `keras.random.SeedGenerator` of a layer's noise, or `None` for a seed in `UNSEEDED`."""
-    return None if seed in UNSEEDED else keras.random.SeedGenerator(seed)
+def seed_generator(seed, kind=keras.random.SeedGenerator):
+    """Return the `keras.random.SeedGenerator` of a layer's noise, or `None` for a seed in `UNSEEDED`.
+
+    Args:
+        seed: the argument `seed` of the layer.
+        kind: class of the generator. Defaults to `keras.random.SeedGenerator`.
+    """
+    return None if seed in UNSEEDED else kind(seed)
 
 
 def standard_normal(shape, seed, generator):

@@ -164,7 +164,7 @@ class PruningCallback(SparsityLogger):
             log.info("step %d: pruned to %.2f %%%s", now, 100 * sparsity(self.model), planned)
 
     def _updates_done(self):
-        return int(self.model.optimizer.iterations)
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))  # also of several devices
 
 
 def call_schedule(schedule, step):

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from rsr_tf import keras_internals
 from rsr_tf.attacks.base import Attack
-from rsr_tf.training.batches import as_images, peek, range_errors, unpacked
+from rsr_tf.layers.replicas import ReplicaSeedGenerator
+from rsr_tf.training.batches import as_batch, peek, range_errors, unpacked
 from rsr_tf.training.callbacks import check_callbacks
 from rsr_tf.training.compiled import AdversarialMetrics, Compilation, Head, head_of, per_image_loss, with_threshold
 from rsr_tf.validation import check_batch
@@ -31,7 +32,7 @@ class AttackedModel(keras.Model):
         super().__init__(*(unpacked(tensors) for tensors in args), **kwargs)
         _check_ends(self)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = ReplicaSeedGenerator(seed)  # each replica starts from points of its own
         self.clean_loss = keras.metrics.Mean(name="clean_loss")
         self.lasso = keras.metrics.Mean(name="lasso")
         self.compilation = Compilation(Head(self.output_shape[-1]))
@@ -120,11 +121,10 @@ class AttackedModel(keras.Model):
         return [*others, keras_internals.ListedMetrics(own), *adversarial]
 
     def unpacked_batch(self, data):
-        """Return images as float32, checked, labels and sample weights of what `fit` gives to a step."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        y = unpacked(y)
-        self._build_adversarial_metrics(y)  # not within a branch of the graph
-        return as_images(x), y, sample_weight
+        """Return the `rsr_tf.training.batches.Batch` of what `fit` gives to a step."""
+        batch = as_batch(*keras.utils.unpack_x_y_sample_weight(data))
+        self._build_adversarial_metrics(batch.y)  # not within a branch of the graph
+        return batch
 
     def attacked(self, model_fn, x, labels, y):
         """Attack a batch.

@@ -3,8 +3,10 @@
 import contextlib
 
 import keras
+import tensorflow as tf
 
 from rsr_tf.keras_internals import nested_layers
+from rsr_tf.layers.replicas import replica_context
 
 
 @contextlib.contextmanager
@@ -32,3 +34,24 @@ def bounded_momentum(model, bound):
     finally:
         for layer, momentum in zip(slow, momenta, strict=True):
             layer.momentum = momentum
+
+
+def synchronize_statistics(model, share):
+    """Give all replicas the same moving statistics: the mean of theirs, weighted by their numbers of images.
+
+    Keras creates these variables without aggregation, so every replica would go on with a network of its own. Called
+    after the passes of a step, as no replica can wait for another within a branch of the graph.
+
+    Args:
+        model: a Keras model; with layers that are frozen or `synchronized` nothing is done.
+        share: result of `share_of_replica`.
+    """
+    context = replica_context()
+    layers = [layer for layer in nested_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    own = [layer for layer in dict.fromkeys(layers) if layer.trainable and not layer.synchronized]
+    variables = [variable for layer in own for variable in layer.non_trainable_variables]
+    if context is None or not variables:
+        return
+    weighted = [share * tf.convert_to_tensor(variable) for variable in variables]
+    for variable, mean in zip(variables, context.all_reduce(tf.distribute.ReduceOp.SUM, weighted), strict=True):
+        variable.assign(mean)

@@ -4,9 +4,12 @@ import contextlib
 import itertools
 import re
 import types
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+
+from rsr_tf.layers.replicas import replica_context
 
 RANGE_MESSAGE = "`images` must be in [0, 1]"
 
@@ -60,6 +63,51 @@ LOOKED_AT = 256
 
 def _put_back(batch, generator):
     yield from itertools.chain([batch], generator)
+
+
+class Batch(NamedTuple):
+    """What a step trains with: a batch, or the part of it that one of several replicas has.
+
+    Args:
+        x: float32 tensor `(n, ...)`, images in [0,1].
+        y: labels, in the form that the compiled loss takes.
+        sample_weight: weights of the examples, or `None`.
+        count: int32 scalar tensor, number of images: n, or 0 if `x` is one blank image, which a replica has in place
+            of none.
+    """
+
+    x: tf.Tensor
+    y: Any
+    sample_weight: Any
+    count: tf.Tensor
+
+    def counted(self, tensor):
+        """Return a tensor `(n, ...)`, or `None`, without its row for a blank image; metrics take what is left."""
+        return tensor if tensor is None or replica_context() is None else tensor[: self.count]
+
+
+def as_batch(x, y, sample_weight):
+    """Return the `Batch` of what `fit` gives to a step, with the images checked.
+
+    A batch with fewer images than there are replicas leaves some without any, and a convolution of no images fails.
+
+    Args:
+        x: tensor `(n, ...)` of any number type, or a structure with one.
+        y: labels, or a structure with them.
+        sample_weight: weights of the examples, or `None`.
+    """
+    x, y = as_images(x), unpacked(y)
+    count = tf.shape(x)[0]
+    if replica_context() is not None:
+        blank = tf.cast(count == 0, tf.int32)
+        x, y, sample_weight = (tensor if tensor is None else _padded(tensor, blank) for tensor in (x, y, sample_weight))
+    return Batch(x, y, sample_weight, count)
+
+
+def _padded(tensor, rows):
+    """Append rows of zeros to a tensor `(n, ...)`."""
+    tensor = tf.convert_to_tensor(tensor)
+    return tf.pad(tensor, tf.concat([[[0, rows]], tf.zeros((tf.rank(tensor) - 1, 2), tf.int32)], axis=0))
 
 
 def as_images(x):

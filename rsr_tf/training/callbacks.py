@@ -87,11 +87,13 @@ class Checkpoint(keras.callbacks.Callback):
         epochs = _epochs_done(saved[-1])
         if self.epochs is not None and epochs > self.epochs:
             raise ValueError(f"the checkpoint {saved[-1]} is of epoch {epochs}, but the training has {self.epochs}")
-        model.optimizer.build(model.trainable_variables)
+        scope = model.distribute_strategy.scope()  # variables of several devices are created and loaded in it
         try:
             with zipfile.ZipFile(saved[-1]) as archive:
                 check_expansion(archive)
-            with warnings.catch_warnings(record=True, action="always", category=UserWarning) as skipped:
+            skipping = warnings.catch_warnings(record=True, action="always", category=UserWarning)
+            with scope, skipping as skipped:
+                model.optimizer.build(model.trainable_variables)
                 model.load_weights(saved[-1])
             if skipped:  # of an optimizer that differs Keras restores nothing
                 raise ValueError(skipped[0].message)

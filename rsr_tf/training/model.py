@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.regularizers import soft_threshold
+from rsr_tf.layers.replicas import share_of_replica
 from rsr_tf.training.attacked_model import AttackedModel
-from rsr_tf.training.batch_norm import bounded_momentum
+from rsr_tf.training.batch_norm import bounded_momentum, synchronize_statistics
 from rsr_tf.training.objectives import OBJECTIVES, ForwardPass
 
 
@@ -111,21 +112,23 @@ class RSRModel(AttackedModel):
             optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
 
     def train_step(self, data):
-        x, y, sample_weight = self.unpacked_batch(data)
+        batch = self.unpacked_batch(data)
         if self.attack is not None:  # outside the tape: no gradient flows through the attack
-            x_adv = self._unless_warmup(lambda: self.perturb(x, y), lambda: x)
+            x_adv = self._unless_warmup(lambda: self.perturb(batch.x, batch.y), lambda: batch.x)
+        share = share_of_replica(batch.count)
         bound = None if self.attack is None else self.batch_norm_momentum
         with tf.GradientTape() as tape, bounded_momentum(self, bound):
-            logits, loss = self._loss(x, lambda: x_adv, y, sample_weight, training=True)
-            scaled_loss = self.optimizer.scale_loss(loss)
+            logits, loss = self._loss(batch, lambda: x_adv, training=True)
+            scaled_loss = self.optimizer.scale_loss(share * loss)
         weights = self.trainable_weights
         self._update(tape.gradient(scaled_loss, weights), weights)
-        return self._results(x, y, logits, loss, sample_weight)
+        synchronize_statistics(self, share)
+        return self._results(batch, logits, loss)
 
     def test_step(self, data):
-        x, y, sample_weight = self.unpacked_batch(data)
-        logits, loss = self._loss(x, lambda: self.perturb(x, y), y, sample_weight, training=False)
-        return self._results(x, y, logits, loss, sample_weight)
+        batch = self.unpacked_batch(data)
+        logits, loss = self._loss(batch, lambda: self.perturb(batch.x, batch.y), training=False)
+        return self._results(batch, logits, loss)
 
     def perturb(self, x, y):
         """Attack a batch, with the network in inference mode and its noise on.
@@ -141,44 +144,48 @@ class RSRModel(AttackedModel):
         y = tf.convert_to_tensor(y)
         return self.attacked(model_fn, x, self.objective.attacked_labels(model_fn, x, y), y)
 
-    def _loss(self, x, perturbed, y, sample_weight, *, training):
+    def _loss(self, batch, perturbed, *, training):
         """Run the network on clean and adversarial images, and apply the objective.
 
         Args:
-            x: the clean images.
+            batch: a `Batch` with the clean images.
             perturbed: function that returns the adversarial images; called after the clean pass, if there is an attack.
-            y, sample_weight: as for `keras.Model.fit`.
             training: whether the network is in training mode, and `warmup_steps` apply.
 
         Returns:
-            The logits of the clean images, and the loss.
+            The logits of the clean images, and the loss; of several replicas, the loss of this one's images.
         """
-        clean = self._clean_pass(x, y, sample_weight, training)
+        clean = self._clean_pass(batch, training)
         if self.attack is None:
             return clean.logits, clean.loss
 
         def adversarial_pass():
-            return self._adversarial_pass(perturbed(), y, sample_weight, training)
+            return self._adversarial_pass(perturbed(), batch, training)
 
         adversarial = self._unless_warmup(adversarial_pass, lambda: clean) if training else adversarial_pass()
-        return clean.logits, self.objective(clean, adversarial, y, sample_weight)
+        return clean.logits, self.objective(clean, adversarial, batch.y, batch.sample_weight)
 
-    def _clean_pass(self, x, y, sample_weight, training):
-        logits = self(x, training=training)
-        loss = self.compute_loss(x, y, logits, sample_weight, training=training)
+    def _clean_pass(self, batch, training):
+        clean = self._forward_pass(batch.x, batch, training)
         lasso = self._regularization()
-        self.clean_loss.update_state(_unscaled(loss) - lasso, tf.shape(x)[0])
+        self.clean_loss.update_state(clean.loss - lasso, batch.count)
         if self.proximal_lasso:
             lasso += self.proximal_lasso * tf.add_n([tf.reduce_sum(tf.abs(each)) for each in self._trained_kernels()])
         self.lasso.update_state(lasso)
-        return ForwardPass(logits, loss)
+        return clean
 
-    def _adversarial_pass(self, x_adv, y, sample_weight, training):
-        logits = self(x_adv, training=training)
-        loss = self.compute_loss(x_adv, y, logits, sample_weight, training=training)
-        self.adversarial_loss.update_state(_unscaled(loss) - self._regularization(), tf.shape(x_adv)[0])
-        self.compilation.adversarial_metrics.update_state(y, logits, sample_weight)
-        return ForwardPass(logits, loss)
+    def _adversarial_pass(self, x_adv, batch, training):
+        adversarial = self._forward_pass(x_adv, batch, training)
+        self.adversarial_loss.update_state(adversarial.loss - self._regularization(), batch.count)
+        counted = map(batch.counted, (batch.y, adversarial.logits, batch.sample_weight))
+        self.compilation.adversarial_metrics.update_state(*counted)
+        return adversarial
+
+    def _forward_pass(self, x, batch, training):
+        logits = self(x, training=training)
+        loss = self.compute_loss(x, batch.y, logits, batch.sample_weight, training=training)
+        # Keras divides by the number of replicas; metrics and objectives are about the loss itself
+        return ForwardPass(logits, loss * tf.distribute.get_strategy().num_replicas_in_sync)
 
     def _regularization(self):
         return tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses]) if self.losses else tf.constant(0.0)
@@ -202,11 +209,11 @@ class RSRModel(AttackedModel):
     def _trained_kernels(self):
         return [found.kernel for found in prunable_kernels(self).values() if found.kernel.trainable]
 
-    def _results(self, x, y, logits, loss, sample_weight):
+    def _results(self, batch, logits, loss):
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(_unscaled(loss), tf.shape(x)[0])
-        return self.compute_metrics(x, y, logits, sample_weight)
+                metric.update_state(loss, batch.count)
+        return self.compute_metrics(*map(batch.counted, (batch.x, batch.y, logits, batch.sample_weight)))
 
     def save_own_variables(self, store):
         store["seed"] = self.seed_generator.state
@@ -231,8 +238,3 @@ class RSRModel(AttackedModel):
     def from_config(cls, config, custom_objects=None):
         attack = keras.saving.deserialize_keras_object(config["attack"], custom_objects=custom_objects)
         return super().from_config({**config, "attack": attack}, custom_objects=custom_objects)
-
-
-def _unscaled(loss):
-    """Undo the division by the number of replicas in `compute_loss`: metrics report the loss itself."""
-    return loss * tf.distribute.get_strategy().num_replicas_in_sync

@@ -48,7 +48,8 @@ class NoiseRamp(keras.callbacks.Callback):
         self.start = start
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._assign(noise_ramp(int(self.model.optimizer.iterations), decay=self.decay, start=self.start))
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))  # also of several devices
+        self._assign(noise_ramp(step, decay=self.decay, start=self.start))
 
     def on_train_end(self, logs=None):
         self._assign(1.0)
