@@ -1,7 +1,7 @@
 """The names that a user can choose from, in the config or on the command line. Imports nothing."""
 
 MODELS = ("small_cnn", "resnet20", "resnet18", "vgg16", "wide_resnet")
-"""Values of `model.name`: functions of `rsr_tf.models`."""
+"""Values of `model.name`: functions of `rsr_tf.models`. Others are `keras:NAME`, see `rsr_tf.config.networks`."""
 
 DATA_SETS = ("digits", "cifar10", "npz", "folder")
 """Values of `data.name`, see `rsr_tf.data.load`; `NAME` after a colon stands for any name."""

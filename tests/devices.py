@@ -8,14 +8,12 @@ printed as JSON on the last line; FOLDER is for checkpoints.
 
 import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import rsr_tf
-from rsr_tf.training.callbacks import Checkpoint
 
 BATCH, EPOCHS = 64, 4
 
@@ -119,7 +117,15 @@ def compare(one, several, **options):
 
 if __name__ == "__main__":
     import time
+
     one, several = strategies(int(sys.argv[1]))
-    for options in ({}, {"noise": "channel"}, {"norm": "own"}, {"norm": "synchronized"}, {"noise":"channel","norm":"own"}, {"count": 600}):
-        t=time.time()
-        print(options, json.dumps(compare(one, several, **options)), time.time()-t, flush=True)
+    for options in (
+        {},
+        {"noise": "channel"},
+        {"norm": "own"},
+        {"norm": "synchronized"},
+        {"noise": "channel", "norm": "own"},
+        {"count": 600},
+    ):
+        t = time.time()
+        print(options, json.dumps(compare(one, several, **options)), time.time() - t, flush=True)

@@ -99,7 +99,6 @@ def test_every_learning_rate_schedule_can_be_built():
     ("key", "values"),
     [
         ("data.cache", choices.DATA_CACHES),
-        ("model.name", choices.MODELS),
         ("model.noise", choices.NOISE_KINDS),
         ("model.lasso_step", choices.LASSO_STEPS),
         ("attack.labels", choices.LABEL_SOURCES),

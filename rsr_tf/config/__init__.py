@@ -10,7 +10,8 @@ from rsr_tf.config.loading import (
     parse_toml,
     run_folder_of,
 )
-from rsr_tf.config.schema import Config, NotNegative, Share
+from rsr_tf.config.schema import Config
+from rsr_tf.config.sections import NotNegative, Share
 from rsr_tf.config.template import template
 from rsr_tf.errors import UserError
 

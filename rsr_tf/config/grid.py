@@ -32,7 +32,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from rsr_tf import choices
 from rsr_tf.config.loading import GRIDS, find_config, parse_config, parse_file
-from rsr_tf.config.schema import Config, Count, NotNegative, PositiveCount, Section, Share
+from rsr_tf.config.schema import Config
+from rsr_tf.config.sections import Count, NotNegative, PositiveCount, Section, Share
 from rsr_tf.errors import UserError, explain_validation, user_errors
 
 MAX_EXTENDS = 5

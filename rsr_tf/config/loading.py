@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from rsr_tf.config.schema import Config, Section
+from rsr_tf.config.schema import Config
+from rsr_tf.config.sections import Section
 from rsr_tf.errors import UserError, shortened, shown, user_errors
 from rsr_tf.files import MAX_DEPTH, is_deeper, read_text
 

@@ -11,10 +11,10 @@ INTRODUCTION = """\
 # Config keys
 
 A config is a TOML file with the sections below; `rsr_tf/configs/` has examples, which `rsr run quickstart` or
-`rsr run cifar10/resnet20_rsr` finds by name. Only `data.name` and `model.name` are required. `--set section.key=value`
-on the command line replaces a value. Numbers may be fractions in quotes, such as `"8/255"`. An unknown key or a value
-out of range is an error before anything starts. The run folder keeps the whole config with all defaults in
-`config.toml`. `python -m rsr_tf.config.reference > docs/config.md` writes this page.
+`rsr run cifar10/resnet20_rsr` finds by name. Only `data.name` and `model.name` (or `model.file`) are required.
+`--set section.key=value` on the command line replaces a value. Numbers may be fractions in quotes, such as `"8/255"`.
+An unknown key or a value out of range is an error before anything starts. The run folder keeps the whole config with
+all defaults in `config.toml`. `python -m rsr_tf.config.reference > docs/config.md` writes this page.
 """
 
 

@@ -3,43 +3,23 @@
 Only `experiment` and `cli` import this package; every other module takes plain arguments.
 """
 
-import contextlib
-import math
-from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rsr_tf import choices
-
-LONGEST_NUMBER = 100
-"""Characters of a number or fraction in quotes."""
-LARGEST_COUNT = 1_000_000
-"""Of epochs, steps, images, ...: far beyond any use, and far below what the int32 of a graph holds."""
-
-
-def _number(value):
-    """Convert a fraction such as "8/255" to a number; leave other values to pydantic."""
-    if not isinstance(value, str):
-        return value
-    if len(value) <= LONGEST_NUMBER:
-        for convert in (float, Fraction):  # in this order: `Fraction("1e999999999")` writes out all its digits
-            with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
-                number = float(convert(value))
-                if math.isfinite(number):
-                    return number
-                break
-    raise ValueError('expected a number or a fraction such as "8/255"')
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-PixelDistance = Annotated[Number, Field(gt=0, le=1)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-ShareHeldOut = Annotated[Number, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
-PositiveCount = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+from rsr_tf.config.networks import Network
+from rsr_tf.config.sections import (
+    Count,
+    NotNegative,
+    Number,
+    PixelDistance,
+    Positive,
+    PositiveCount,
+    Section,
+    Share,
+    ShareHeldOut,
+)
 
 
 def _data_set(value):
@@ -49,12 +29,6 @@ def _data_set(value):
         *others, last = map(repr, choices.DATA_SETS)
         raise ValueError(f"should be {', '.join(others)} or {last}")
     return value
-
-
-class Section(BaseModel):
-    """A section of the config: unknown keys are errors, values are not converted and cannot change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Data(Section):
@@ -80,10 +54,9 @@ class Data(Section):
         return self.model_dump(include={"test", "resize", "cache"}, exclude_defaults=True)
 
 
-class Model(Section):
+class Model(Network):
     """The network and its regularization."""
 
-    name: Literal[*choices.MODELS] = Field(description="one of `rsr_tf.models`")
     noise: Literal[*choices.NOISE_KINDS] = Field("channel", description="weight noise (Eq. 4)")
     noise_scale: NotNegative = Field(0.25, description="start value of alpha")
     lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")
@@ -91,32 +64,12 @@ class Model(Section):
         "gradient", description="gradient: in the loss (Eq. 6); proximal: after every update, for exact zeros"
     )
     group_lasso: NotNegative = Field(0.0, description="lambda of the lasso over whole filters of the convolutions")
-    width: Annotated[Number, Field(gt=0, le=16)] = Field(
-        1.0, description="factor on the number of filters (Table 2); wide_resnet: its widening factor [10]"
-    )
-    depth: Annotated[int, Field(ge=10, le=1000)] | None = Field(
-        None, description="wide_resnet: number of layers, 6n + 4 [28]"
-    )
     activation_bits: Annotated[int, Field(ge=0, le=24)] = Field(
         0, description="DQ: bits of the hidden activations, clipped to [0, 6]; 0 for ReLU"
     )
     orthogonality: NotNegative = Field(0.0, description="DQ: beta of the penalty on kernels that expand distances")
     image_noise: NotNegative = Field(0.0, description="RSE, DP: standard deviation of noise on the pixels")
     feature_noise: NotNegative = Field(0.0, description="RSE: that of noise before all convolutions but the first")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_size(cls, values):
-        is_wide = isinstance(values, dict) and values.get("name") == "wide_resnet"
-        return {"depth": 28, "width": 10.0, **values} if is_wide else values
-
-    @model_validator(mode="after")
-    def _keys_of_the_network(self):
-        if self.depth is not None and self.name != "wide_resnet":
-            raise ValueError(f"{self.name} does not use depth ({self.depth})")
-        if self.depth is not None and self.depth % 6 != 4:
-            raise ValueError(f"depth must be 6n + 4, such as 16, 28 or 34. Received: {self.depth}")
-        return self
 
 
 class Attack(Section):

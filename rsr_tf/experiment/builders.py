@@ -5,7 +5,9 @@ import numpy as np
 
 from rsr_tf import attacks, data, models
 from rsr_tf.errors import UserError, user_errors
+from rsr_tf.experiment.own_networks import build_own_network
 from rsr_tf.layers import QuantizedReLU
+from rsr_tf.models.pixels import from_pixels
 from rsr_tf.pruning.admm import ADMMPruning
 from rsr_tf.pruning.callback import PruningCallback
 from rsr_tf.pruning.schedules import ConstantSparsity, PolynomialDecay, Rounds
@@ -20,6 +22,8 @@ PLAIN = {
     **{"image_noise": 0.0, "feature_noise": 0.0},
 }
 """Values of the section `model` for a network without any defence."""
+OF_OWN_NETWORKS = ("file", "weights", "sha256", "resize", "rescale", "offset")
+"""Keys of the section `model` that are no arguments of the functions of `rsr_tf.models`."""
 
 
 def load_data(config):
@@ -66,17 +70,23 @@ def build_network(config, data_set, **changes):
         A Keras model.
     """
     keras.utils.set_random_seed(config.seed)
-    options = config.model.model_dump(exclude_none=True) | changes
+    section = config.model.model_copy(update=changes)
+    options = section.model_dump(exclude_none=True, exclude=set(OF_OWN_NETWORKS))
     if options.pop("lasso_step") == "proximal":
         options["lasso"] = 0.0  # `build_rsr_model` applies it
+    if section.kind != "built-in":
+        return build_own_network(section, data_set, lasso=options["lasso"])
     bits = options.pop("activation_bits")
+    before = {"resize": section.resize, "image_noise": options.pop("image_noise")} if section.resize else {}
     scheme = models.Scheme(
         activation=QuantizedReLU(bits) if bits else "relu",
-        **{name: options.pop(name) for name in ("orthogonality", "image_noise", "feature_noise")},
+        **{name: options.pop(name, 0.0) for name in ("orthogonality", "image_noise", "feature_noise")},
     )
     mean, std = data_set.pixel_statistics()
     build = models.MODELS[options.pop("name")]
-    return build(data_set.image_shape, len(data_set.class_names), mean=mean, std=std, scheme=scheme, **options)
+    shape = (*(section.resize or data_set.image_shape[:2]), data_set.image_shape[2])
+    network = build(shape, len(data_set.class_names), mean=mean, std=std, scheme=scheme, **options)
+    return from_pixels(network, data_set.image_shape, **before) if before else network
 
 
 def build_rsr_model(config, network, *, warmup_steps):

@@ -24,6 +24,7 @@ from rsr_tf.experiment.evaluate import (
 )
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
+from rsr_tf.experiment.own_networks import identified
 from rsr_tf.experiment.provenance import describe, describe_machine, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
@@ -64,7 +65,7 @@ class Experiment:
     """
 
     def __init__(self, config, folder):
-        self.config = config
+        self.config = config = identified(config)
         self.folder = RunFolder(folder)
         with user_errors(), self._disk_errors():
             self.folder.check(config.model_dump(), functools.partial(completed, source=self.folder.config))

@@ -31,7 +31,7 @@ def describe(config, data_set):
     """
     return {
         "data": data_set.title,
-        "model": config.model.name,
+        "model": config.model.title,
         "seed": config.seed,
         "attack": {**attack_parameters(config), "repeats": config.evaluation.draws},
         "calibration_images": min(CALIBRATION, len(data_set.train)),

@@ -104,15 +104,30 @@ def load_network(path, data_set=None):
     """
     if not path.exists():
         raise UserError(f"{path} not found. Run `rsr train` or `rsr prune` first")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_expansion(archive)
-        model = keras.models.load_model(path)
-    except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
-        raise UserError(f"cannot read the model {path}: {first_line(error)}") from error
+    model = read_model(path)
     if data_set is not None:
         check_own(model, data_set, path)
     return model
+
+
+def read_model(path):
+    """Read a Keras model from a `.keras` file, whatever network it is.
+
+    Args:
+        path: `Path` of the file.
+
+    Raises:
+        UserError: if the file cannot be read, or has layers of classes that nothing has imported.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_expansion(archive)
+        return keras.models.load_model(path)
+    except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
+        hint = ""
+        if "locate" in str(error):
+            hint = ". If this is a class of your own, import its module: rsr --import MODULE ..."
+        raise UserError(f"cannot read the model {path}: {first_line(error)}{hint}") from error
 
 
 def check_own(model, data_set, path):

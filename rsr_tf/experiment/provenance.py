@@ -69,7 +69,7 @@ def describe(config, data_set, *, num_images):
     return {
         "data": data_set.title,
         "class_names": list(data_set.class_names),
-        "model": config.model.name,
+        "model": config.model.title,
         "scheme": scheme_name(config),
         "seed": config.seed,
         "attack": {**attack_parameters(config), "num_images": num_images, "repeats": config.evaluation.draws}
@@ -90,7 +90,7 @@ def describe_network(config, data_set, network, sparsity):
     """
     return {
         "data": data_set.title,
-        "model": config.model.name,
+        "model": config.model.title,
         "scheme": scheme_name(config),
         "network": network,
         "sparsity": sparsity,

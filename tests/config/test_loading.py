@@ -28,8 +28,8 @@ def test_file_is_read_with_its_defaults(tmp_path):
         ("data.name=mnist", "`data.name` should be 'digits', 'cifar10', 'npz' or 'folder'. Received: 'mnist'"),
         (
             "model.name=resnet50",
-            "`model.name` should be 'small_cnn', 'resnet20', 'resnet18', 'vgg16' or 'wide_resnet'. "
-            "Received: 'resnet50'",
+            "`model.name` should be 'small_cnn', 'resnet20', 'resnet18', 'vgg16', 'wide_resnet' or 'keras:NAME', "
+            "such as 'keras:MobileNetV3Small' (did you mean 'resnet20'?). Received: 'resnet50'",
         ),
         ("model.noise=loud", "`model.noise` should be 'channel', 'layer', 'element' or 'none'. Received: 'loud'"),
         ("attack=1", "`attack` should be a valid dictionary or instance of Attack. Received: 1"),
