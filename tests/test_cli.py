@@ -520,7 +520,10 @@ def test_unknown_suite_is_refused(config):
         ("model.lasso=-1", "`model.lasso` should be greater than or equal to 0. Received: -1"),
         ("pruning.sparsity=1.5", "`pruning.sparsity` should be less than or equal to 1. Received: 1.5"),
         ("model.name=resnet50", "`model.name` should be 'small_cnn', 'resnet20', 'resnet18' or 'vgg16'"),
-        ("data.name=mnist", "`data.name` should be 'digits', 'cifar10', 'npz' or 'folder'. Received: 'mnist'"),
+        (
+            "data.name=mnist",
+            "`data.name` should be 'digits', 'cifar10', 'npz', 'folder' or 'tfds:NAME'. Received:",
+        ),
         ("data.validation", "--set expects section.key=value. Received: data.validation"),
     ],
 )
