@@ -3,7 +3,7 @@
 MODELS = ("small_cnn", "resnet20", "resnet18", "vgg16", "wide_resnet")
 """Values of `model.name`: functions of `rsr_tf.models`. Others are `keras:NAME`, see `rsr_tf.config.networks`."""
 
-DATA_SETS = ("digits", "cifar10", "npz", "folder")
+DATA_SETS = ("digits", "cifar10", "npz", "folder", "tfds:NAME")
 """Values of `data.name`, see `rsr_tf.data.load`; `NAME` after a colon stands for any name."""
 
 DATA_CACHES = ("auto", "memory", "stream")

@@ -523,7 +523,10 @@ def test_unknown_suite_is_refused(config):
             "model.name=resnet50",
             "`model.name` should be 'small_cnn', 'resnet20', 'resnet18', 'vgg16', 'wide_resnet' or",
         ),
-        ("data.name=mnist", "`data.name` should be 'digits', 'cifar10', 'npz' or 'folder'. Received: 'mnist'"),
+        (
+            "data.name=mnist",
+            "`data.name` should be 'digits', 'cifar10', 'npz', 'folder' or 'tfds:NAME'. Received:",
+        ),
         ("data.validation", "--set expects section.key=value. Received: data.validation"),
     ],
 )

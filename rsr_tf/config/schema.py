@@ -35,16 +35,16 @@ class Data(Section):
     """The data set."""
 
     name: Annotated[str, AfterValidator(_data_set)] = Field(
-        description="digits, cifar10 (TFDS), npz: a NumPy file, or folder: image files (docs/data.md)"
+        description="digits, cifar10, npz: a NumPy file, folder: image files, or tfds:NAME (docs/data.md)"
     )
     directory: str = Field("", description="prepared TFDS folder, path of the npz file, or the folder of the images")
     validation: ShareHeldOut = Field(0.1, description="share of training images held out, if the data has no split")
     test: ShareHeldOut = Field(0.2, description="folder: share of each class for the test, if there is no test folder")
     resize: Annotated[list[PositiveCount], Field(min_length=2, max_length=2)] | None = Field(
-        None, description="folder: [height, width] to which every image is resized (bilinear, antialiased)"
+        None, description="folder, tfds: [height, width] to which every image is resized (bilinear, antialiased)"
     )
     cache: Literal[*choices.DATA_CACHES] = Field(
-        "auto", description="folder: images in memory, or read batch by batch; auto: memory up to 1 GiB"
+        "auto", description="folder, tfds: images in memory, or read batch by batch; auto: memory up to 1 GiB"
     )
     crop_and_flip: bool = Field(False, description="random crops (padding 4) and mirror images in training")
 

@@ -9,10 +9,10 @@ import inspect
 
 import numpy as np
 
-from rsr_tf.data import cifar, digits, folder, npz
+from rsr_tf.data import cifar, digits, folder, npz, tfds
 from rsr_tf.data.base import DataSet, Split, as_pixels, channel_statistics
 from rsr_tf.data.pipeline import batches, reading_errors, steps_per_epoch, training_batches
-from rsr_tf.data.stored import ImageError, StoredImages
+from rsr_tf.data.stored import StoredImages
 
 ANY_NAME = ":NAME"
 """End of a key of `LOADERS` that stands for any name, which is the first argument of the loader."""
@@ -21,6 +21,7 @@ LOADERS = {
     **{name: functools.partial(cifar.load, name) for name in cifar.DATA_SETS},
     "npz": npz.load,
     "folder": folder.load,
+    "tfds:NAME": tfds.load,
 }
 """Name in a config (`data.name`) -> function of `directory` that returns a `DataSet`.
 
@@ -31,7 +32,6 @@ keyword-only arguments of the function are the options of `load` that the source
 __all__ = [
     "LOADERS",
     "DataSet",
-    "ImageError",
     "Split",
     "StoredImages",
     "as_pixels",
@@ -49,15 +49,17 @@ def load(name, *, directory=None, validation=0.1, seed=0, **options):
 
     Args:
         name: string, a key of `LOADERS`: `"digits"` (part of scikit-learn), `"cifar10"` (from TFDS), `"npz"` (a file of
-            the user), or `"folder"` (images of the user, a subfolder for each class).
-        directory: for `"cifar10"`, path of a folder with a copy prepared by TFDS; without it TFDS downloads. For
-            `"npz"`, path of a file with the arrays `x_train`, `y_train`, `x_test`, `y_test`: images `(n, h, w, c)`,
-            uint8 or float in [0,1], and integer labels `(n,)`. For `"folder"`, path of the folder. Defaults to `None`.
+            the user), `"folder"` (images of the user, a subfolder for each class), or `"tfds:mnist"` and the like (any
+            classification data set of TFDS).
+        directory: for `"cifar10"` and `"tfds:NAME"`, path of a folder with a copy prepared by TFDS; without it TFDS
+            downloads. For `"npz"`, path of a file with the arrays `x_train`, `y_train`, `x_test`, `y_test`: images
+            `(n, h, w, c)`, uint8 or float in [0,1], and integer labels `(n,)`. For `"folder"`, path of the folder.
+            Defaults to `None`.
         validation: number in (0, 1), share of the training images that is held out, unless the source has validation
             images of its own. Defaults to 0.1.
         seed: integer that selects the held-out images. Defaults to 0.
         **options: `resize` (`(height, width)`), `cache` (`"auto"`, `"memory"`, `"stream"`) and `test` (share of each
-            class) of `"folder"`, see `rsr_tf.data.folder.load`.
+            class) of `"folder"`, see `rsr_tf.data.folder.load`; `resize` and `cache` of `"tfds:NAME"`, too.
 
     Returns:
         A `DataSet`.

@@ -25,7 +25,10 @@ def test_file_is_read_with_its_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.name=mnist", "`data.name` should be 'digits', 'cifar10', 'npz' or 'folder'. Received: 'mnist'"),
+        (
+            "data.name=mnist",
+            "`data.name` should be 'digits', 'cifar10', 'npz', 'folder' or 'tfds:NAME'. Received:",
+        ),
         (
             "model.name=resnet50",
             "`model.name` should be 'small_cnn', 'resnet20', 'resnet18', 'vgg16', 'wide_resnet' or 'keras:NAME', "
@@ -69,8 +72,8 @@ def test_missing_section_is_named(name):
 
 def test_missing_key_is_named_with_what_it_is():
     line = (
-        "run.toml: `data.name` is missing. Expected digits, cifar10 (TFDS), npz: a NumPy file, or folder: image files "
-        "(docs/data.md)"
+        "run.toml: `data.name` is missing. Expected digits, cifar10, npz: a NumPy file, folder: image files, or "
+        "tfds:NAME (docs/data.md)"
     )
     with pytest.raises(UserError, match=whole_line(line)):
         parse_config({**tomllib.loads(MINIMAL), "data": {}}, source="run.toml")

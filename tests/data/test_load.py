@@ -12,7 +12,7 @@ def rows(images):
 
 
 def test_every_loader_is_named():
-    assert tuple(LOADERS) == ("digits", "cifar10", "npz", "folder")
+    assert tuple(LOADERS) == ("digits", "cifar10", "npz", "folder", "tfds:NAME")
 
 
 def test_same_seed_holds_out_the_same_images():
@@ -42,7 +42,7 @@ def test_impossible_validation_share_is_refused(share):
 
 def test_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"`name` must be one of \('digits', 'cifar10', 'npz', 'folder'\).*name='mnist'"
+        ValueError, match=r"`name` must be one of \('digits', 'cifar10', 'npz', 'folder', 'tfds:NAME'\).*name='mnist'"
     ):
         load("mnist")
 

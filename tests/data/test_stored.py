@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from image_folders import random_images
 
-from rsr_tf.data import DataSet, ImageError, Split, StoredImages, batches, reading_errors, stored, training_batches
-from rsr_tf.data.stored import is_kept, resized
+from rsr_tf.data import DataSet, Split, StoredImages, batches, reading_errors, stored, training_batches
+from rsr_tf.data.stored import ImageError, is_kept, resized
 from rsr_tf.errors import UserError
 
 
