@@ -51,7 +51,7 @@ def init(file, data, data_directory, network):
       rsr init my.toml
       rsr init my.toml --data npz --data-directory my.npz --network resnet18
     """
-    from rsr_tf.config import template
+    from rsr_tf.config.template import template
 
     text = template(file, data=data, directory=data_directory, network=network)
     try:

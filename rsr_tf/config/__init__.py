@@ -12,7 +12,6 @@ from rsr_tf.config.loading import (
 )
 from rsr_tf.config.schema import Config
 from rsr_tf.config.sections import NotNegative, Share
-from rsr_tf.config.template import template
 from rsr_tf.errors import UserError
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "parse_numbers",
     "parse_toml",
     "run_folder_of",
-    "template",
 ]
