@@ -1,8 +1,10 @@
 """The group of commands `rsr`, the options that several commands share, and how a command opens a run."""
 
 import contextlib
+import importlib
 import logging
 import os
+import sys
 
 import click
 
@@ -12,6 +14,9 @@ from rsr_tf.cli.terminal import NORMAL, QUIET, VERBOSE, reporting
 from rsr_tf.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
+
+IMPORTS = "rsr_tf.imports"
+"""Key of the modules to import in `click.Context.meta`."""
 
 LEVEL = "rsr_tf.level"
 """Where the context of a command keeps what it logs: one of `QUIET`, `NORMAL` and `VERBOSE`."""
@@ -84,8 +89,23 @@ class Group(click.Group):
             context.exit(stop.exit_code)
 
 
+def _note_imports(context, parameter, names):
+    context.meta.setdefault(IMPORTS, []).extend(names)
+
+
+import_option = click.option(
+    "--import",
+    multiple=True,
+    metavar="MODULE",
+    expose_value=False,
+    callback=_note_imports,
+    help="Import a module with layers of your own before a network is loaded.",
+)
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rsr")
+@import_option
 def main():
     """Train robust, sparse image classifiers; prune, attack, export and report them.
 
@@ -97,7 +117,12 @@ def main():
 main.params += level_options()
 
 
-set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+def set_option(function):
+    """Add the options that every command with networks has: `--set` and `--import`."""
+    option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a config key.")
+    return option(import_option(function))
+
+
 output_option = click.option(
     "--output",
     type=click.Path(file_okay=False),
@@ -158,3 +183,22 @@ def start_tensorflow(log_to=None):
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     log.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))
+    _import_modules(click.get_current_context().meta.get(IMPORTS, ()))
+
+
+def _import_modules(names):
+    """Import modules of the user, from the folder of the command, too, as `python -m` does.
+
+    Args:
+        names: list of strings. Only the command line has them: a config, which may be somebody else's, cannot run code.
+
+    Raises:
+        UserError: if a module is missing or raises an error.
+    """
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # it is the user's code
+            raise UserError(f"--import {name}: {type(error).__name__}: {error}") from error
