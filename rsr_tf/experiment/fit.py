@@ -72,7 +72,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
                 epochs=epochs,
                 steps_per_epoch=steps,
                 shuffle=False,  # `training_batches` shuffles already
-                verbose=_verbosity(),
+                verbose=verbosity(),
                 callbacks=[*callbacks, EpochProgress(task)],  # last, so that a counted epoch is one that is saved
             )
     save(model, path, folder)
@@ -93,7 +93,7 @@ def save(model, path, folder):
         model.save(temporary)
 
 
-def _verbosity():
+def verbosity():
     """Return what Keras prints: nothing if somebody shows the epochs or wants none, else what suits the output."""
     if progress.is_shown():
         return 0

@@ -1,11 +1,14 @@
 """What a pruner does in the training of a run; the command's own tests see the rest of it."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from helpers import TINY, parse
 
+from rsr_tf import progress
 from rsr_tf.experiment import builders
-from rsr_tf.experiment.fit import fit
+from rsr_tf.experiment.fit import fit, verbosity
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.files import read_text
 from rsr_tf.pruning import ADMMPruning
@@ -76,3 +79,24 @@ def test_killed_training_resumes_bitwise(config, digits, tmp_path):
     assert pruner.state is None
     assert not hasattr(model, "admm")
     assert (tmp_path / "whole" / "model.keras").stat().st_size == pytest.approx(saved, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shown", "terminal", "expected"), [(False, False, 2), (False, True, 1), (True, True, 0), (True, False, 0)]
+)
+def test_keras_prints_only_where_nobody_shows_the_epochs(monkeypatch, shown, terminal, expected):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    with progress.shown_by(progress.Display()) if shown else contextlib.nullcontext():
+        assert verbosity() == expected
+
+
+def test_training_tells_of_its_epochs(config, digits, tmp_path):
+    class Shown(progress.Display):
+        def add(self, task):
+            tasks.append(task)
+
+    tasks = []
+    with progress.shown_by(Shown()):
+        train(config, digits, tmp_path)
+    (task,) = tasks
+    assert (task.title, task.unit, task.total, task.done) == ("train", "epoch", 3, 3)
