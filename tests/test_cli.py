@@ -179,6 +179,34 @@ main()
     assert (folder / "history.csv").read_text() == (finished_run[0] / "history.csv").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_training_stopped_by_a_signal_is_one_line_and_goes_on(config, tmp_path, name, code):
+    """The signal comes in the first batch after the first checkpoint."""
+    script = f"""
+import os, signal
+from rsr_tf.cli import main
+from rsr_tf.training.callbacks import Checkpoint
+
+def stop_after_a_checkpoint(self, batch, logs=None):
+    if list(self.folder.glob("train-0001.keras")):
+        os.kill(os.getpid(), signal.{name})
+
+Checkpoint.on_train_batch_end = stop_after_a_checkpoint
+main()
+"""
+    arguments = ["train", str(config), "--output", str(tmp_path / "out"), *settings()]
+    command = [sys.executable, "-c", script, *arguments]
+    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert stopped.returncode == code, stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == "rsr: stopped after epoch 1 of 3; the same command resumes"
+    assert "Traceback" not in stopped.stderr
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["train-0001.keras"]
+    again = rsr(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "resuming after epoch 1 of 3" in again.stdout
+
+
 QUICK = ("attack.steps=0", "undefended.epochs=0", "training.deterministic=false", "evaluation.draws=1")
 
 

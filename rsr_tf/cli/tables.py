@@ -3,6 +3,7 @@
 import click
 
 from rsr_tf.choices import ZOO_NOISES, ZOO_TIERS
+from rsr_tf.cli.given import data_options, given_settings
 from rsr_tf.cli.group import images_option, main, open_experiment, set_option, stage_options, start_tensorflow
 
 SPARSITIES = "0,0.2,0.4,0.6,0.7,0.8,0.9,0.95"
@@ -96,23 +97,32 @@ def grid(grid, scale, overrides, output):
 @click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked together.")
 @set_option
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of the result [zoo/pruned in the run folder].")
-def zoo(network, tier, images, columns, group, overrides, output):
+@data_options
+def zoo(network, tier, images, columns, group, overrides, output, data, data_directory):
     """Attack a finished network by ZOO, which uses its scores only.
 
-    NETWORK is a run folder, for its pruned network, a .keras file in one, or a SavedModel that you trust. An upper
-    bound of the time is printed first. A stopped attack resumes; a call with more images and the same --group reuses
-    those with fewer.
+    NETWORK is a run folder, for its pruned network, a .keras file in one, or, with --data, elsewhere, or a SavedModel
+    that you trust. An upper bound of the time is printed first. A stopped attack resumes; a call with more images and
+    the same --group reuses those with fewer.
 
     \b
     Examples:
       rsr zoo runs/quickstart --images 20
       rsr zoo runs/quickstart/undefended.keras --noise off
+      rsr zoo my.keras --data cifar10
     """
     start_tensorflow()
     from rsr_tf import experiment
 
     experiment.zoo(
-        network, overrides=overrides, output=output, tier=int(tier), images=images, columns=columns, group=group
+        network,
+        overrides=overrides,
+        given=given_settings(data, data_directory, overrides),
+        output=output,
+        tier=int(tier),
+        images=images,
+        columns=columns,
+        group=group,
     )
 
 
@@ -137,11 +147,12 @@ def zoo(network, tier, images, columns, group, overrides, output):
     show_default=True,
     help="Folder for matrix, heat map and state.",
 )
-def transfer(networks, images, steps, eot_samples, overrides, output):
+@data_options
+def transfer(networks, images, steps, eot_samples, overrides, output, data, data_directory):
     """Evaluate images crafted on each of several finished networks on all of them.
 
-    NETWORKS are run folders, for their pruned networks, .keras files in run folders, or SavedModels that you trust. A
-    stopped evaluation resumes.
+    NETWORKS are run folders, for their pruned networks, .keras files in run folders, or, with --data, elsewhere, or
+    SavedModels that you trust. A stopped evaluation resumes.
 
     \b
     Examples:
@@ -151,5 +162,11 @@ def transfer(networks, images, steps, eot_samples, overrides, output):
     from rsr_tf import experiment
 
     experiment.transfer(
-        networks, output=output, overrides=overrides, images=images, steps=steps, eot_samples=eot_samples
+        networks,
+        output=output,
+        overrides=overrides,
+        given=given_settings(data, data_directory, overrides),
+        images=images,
+        steps=steps,
+        eot_samples=eot_samples,
     )

@@ -1,6 +1,6 @@
 """The results of attacks as lines of the log: a table of less than 100 columns that grows while the attacks run."""
 
-NAME, SOURCE, COUNT, SHARE, TIME = 32, 11, 6, 7, 7
+NAME, SOURCE, COUNT, SHARE, TIME = 32, 12, 6, 7, 7
 """Widths of columns."""
 
 
@@ -14,7 +14,7 @@ def heading(targets):
     Example:
         >>> from rsr_tf.evaluation.attack_lines import heading
         >>> heading(["noise_on"])
-        'attack                           crafted on  images  noise_on  robust    time'
+        'attack                           crafted on   images  noise_on  robust    time'
     """
     scores = "  ".join(f"{target:>{SHARE}}  {'robust':>{SHARE - 1}}" for target in targets)
     return f"{'attack':{NAME}} {'crafted on':{SOURCE}} {'images':>{COUNT}}  {scores} {'time':>{TIME}}"

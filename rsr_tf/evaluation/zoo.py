@@ -105,6 +105,7 @@ def run_zoo(
         measured = _measure(column, model_fn, images, settings, group)
         _log_start(tier, column, _num_done(kept, len(images), group), len(images), measured["expected_seconds"])
         options = {"settings": settings, "predictions": own["predictions"], "group": group, "reseed": reseed}
+        options["title"] = f"ZOO, noise {column}"
         found = _attack_in_groups(kept, model_fn, images, labels, chosen, **options)
         table[column] = {**_summary(found, own["predictions"]), **own, **measured}
     return {
@@ -196,7 +197,7 @@ def _probes(pixels, settings):
     return 2 * min(settings.coordinates, pixels) + 1
 
 
-def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, predictions, group, reseed):
+def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, predictions, group, reseed, title):
     """Return the fields of a `ZOOResult` for all images, the correct predictions per adversarial image, and seconds."""
     count = in_batches(count_correct(model_fn, predictions=predictions), batch_size=group)
 
@@ -211,7 +212,7 @@ def _attack_in_groups(kept, model_fn, images, labels, indices, *, settings, pred
         }
 
     parts, groups = [], _groups(len(images), group)
-    with progress.task("group", len(groups), title=f"ZOO, noise {settings.noise}") as task:
+    with progress.task("group", len(groups), title=title) as task:
         for part in groups:
             known = kept.has(_step(part))
             parts.append(kept.once(_step(part), functools.partial(attack, part), _expected(part.stop - part.start)))

@@ -3,8 +3,30 @@
 from rsr_tf.experiment.blackbox import transfer, zoo
 from rsr_tf.experiment.evaluate import evaluate_saved_model
 from rsr_tf.experiment.experiment import Experiment
+from rsr_tf.experiment.given import (
+    evaluate_given,
+    export_given,
+    given_config,
+    is_given,
+    measure_given,
+    prune_given,
+)
 from rsr_tf.experiment.grid import run_grid
 from rsr_tf.experiment.summary import summarize
 from rsr_tf.experiment.sweep import run_sweep
 
-__all__ = ["Experiment", "evaluate_saved_model", "run_grid", "run_sweep", "summarize", "transfer", "zoo"]
+__all__ = [
+    "Experiment",
+    "evaluate_given",
+    "evaluate_saved_model",
+    "export_given",
+    "given_config",
+    "is_given",
+    "measure_given",
+    "prune_given",
+    "run_grid",
+    "run_sweep",
+    "summarize",
+    "transfer",
+    "zoo",
+]

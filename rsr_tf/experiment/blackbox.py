@@ -19,11 +19,11 @@ NOISE_SUFFIX = {"noise_on": ", noise on", "noise_off": ", noise off"}
 """What distinguishes the two rows of a noisy network in a transfer matrix."""
 
 
-def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, group=8):
+def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, columns=None, group=8):
     """Attack a finished network by ZOO; see `rsr_tf.evaluation.run_zoo`. Resumes a stopped attack.
 
     Args:
-        path, overrides: as for `rsr_tf.experiment.load.open_finished`.
+        path, overrides, given: as for `rsr_tf.experiment.load.open_finished`.
         output: path of a folder for the state and for `zoo_tierN_IMAGES.json`, which collects the columns of several
             calls. Defaults to `zoo/NAME` in the run folder, with the name of the `.keras` file.
         tier, columns, group: as for `run_zoo`.
@@ -36,7 +36,7 @@ def zoo(path, *, overrides=(), output=None, tier=1, images=200, columns=None, gr
         UserError: if the network or its data is missing, `output` is missing for a SavedModel, or another process is
             at work in `output`.
     """
-    finished = open_finished(path, overrides)
+    finished = open_finished(path, overrides, given)
     if output is None and (finished.folder / "saved_model.pb").exists():
         raise UserError("a SavedModel needs --output, the folder for the result")
     name = Path(path).stem if Path(path).suffix == ".keras" else "pruned"
@@ -86,7 +86,7 @@ def _with_earlier_columns(table, file):
     return {**table, "columns": columns, "headline": evaluation.most_broken(columns)}
 
 
-def transfer(paths, *, output, overrides=(), images=1000, steps=20, eot_samples=10):
+def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, eot_samples=10):
     """Evaluate images crafted on each of several finished networks on all of them; see `evaluate_transfer`.
 
     A noisy network has two rows: with and without its noise. The attack is PGD with the epsilon of the first network;
@@ -97,6 +97,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, eot_samples=
         output: path of a folder for `transfer.json`, `transfer.csv`, `transfer.svg`, and the state of each different
             call.
         overrides: changes to the config of each network.
+        given: as for `open_finished`.
         images: number of test images, drawn by the seed. Defaults to 1000.
         steps: number of PGD steps. Defaults to 20.
         eot_samples: number of gradients averaged in each step on a noisy network. Defaults to 10.
@@ -109,7 +110,7 @@ def transfer(paths, *, output, overrides=(), images=1000, steps=20, eot_samples=
     """
     from rsr_tf.report.charts import draw_heat_map  # needs matplotlib; imported before the long evaluation
 
-    finished = [open_finished(path, overrides) for path in paths]
+    finished = [open_finished(path, overrides, given) for path in paths]
     config = finished[0].config
     _check_same_data(finished)
     networks, attacks = _rows(finished, epsilon=config.evaluation.epsilon, steps=steps, eot_samples=eot_samples)

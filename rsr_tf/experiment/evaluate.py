@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import evaluation, pruning
-from rsr_tf.config import parse_config
+from rsr_tf.config import CONFIG_FILE, parse_config
 from rsr_tf.data import Split
 from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import load_data
@@ -226,7 +226,10 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images
     if "config" not in metadata:  # the config tells how to attack it, but not how it was trained
         head |= {"model": Path(path).name, "scheme": "SavedModel"}
     name, identity = suite_name(suite, num_images=num_images), content_hash(Path(path))
-    with _claimed(output, config) as folder:
+    values = config.model_dump()
+    with claimed(
+        output, values, lambda stored: parse_config(stored, source=f"{output}/{CONFIG_FILE}").model_dump()
+    ) as folder:
         options = {"head": head, "num_images": num_images, "identity": identity}
         verdict = write_verdict(folder, name, networks, data_set, config, suite, **options)
         with disk_errors(folder.path):
@@ -235,11 +238,22 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images
 
 
 @contextlib.contextmanager
-def _claimed(output, config):
-    """Claim a folder for the evaluation of a SavedModel: a `RunFolder` without a training."""
-    folder, values = RunFolder(output), config.model_dump()
+def claimed(output, values, complete):
+    """Claim a folder for the evaluation of a network that was not trained in it.
+
+    Args:
+        output: path of the folder.
+        values, complete: as for `RunFolder.check`.
+
+    Yields:
+        The `RunFolder`.
+
+    Raises:
+        UserError: if the folder is used for something else.
+    """
+    folder = RunFolder(output)
     with user_errors(), disk_errors(output):
-        folder.check(values, lambda stored: parse_config(stored, source=folder.config).model_dump())
+        folder.check(values, complete)
         if folder.model.exists() or folder.checkpoints.exists():
             raise UserError(f"{output} is the folder of a training. Choose another --output")
         folder.claim(values, versions())

@@ -82,7 +82,7 @@ def _fit_epochs(model, config, data_set, epoch, epochs, callbacks):
         epochs=epochs,
         steps_per_epoch=steps,
         shuffle=False,  # `training_batches` shuffles already
-        verbose=_verbosity(),
+        verbose=verbosity(),
         callbacks=callbacks,
     )
 
@@ -102,7 +102,7 @@ def save(model, path, folder):
         model.save(temporary)
 
 
-def _verbosity():
+def verbosity():
     """Return what Keras prints: nothing if somebody shows the epochs or wants none, else what suits the output."""
     if progress.is_shown():
         return 0

@@ -48,13 +48,14 @@ class FinishedNetwork:
     reseed: Callable
 
 
-def open_finished(path, overrides=()):
+def open_finished(path, overrides=(), given=None):
     """Open a finished network.
 
     Args:
         path: a run folder, for its pruned network, a `.keras` file in one, or a SavedModel that `rsr` exported and
             that you trust, as its graph is code.
         overrides: changes to the stored config, such as `"data.directory=FOLDER"`; see `rsr_tf.config.load_config`.
+        given: the `Config` of `.keras` files that are in no run folder. Defaults to `None`, which takes no such file.
 
     Returns:
         A `FinishedNetwork`.
@@ -66,14 +67,19 @@ def open_finished(path, overrides=()):
     if (path / "saved_model.pb").exists():
         return _open_exported(path, overrides)
     folder = RunFolder(path.parent if path.suffix == ".keras" else path)
-    if not folder.config.exists():
+    if given is not None and path.suffix == ".keras" and not folder.config.exists():
+        config, own = given, Path("runs") / path.stem
+    elif folder.config.exists():
+        config, own = load_config(folder.path, overrides), folder.path
+    else:
         raise UserError(f"{path} is neither a run folder, nor a .keras file in one, nor a SavedModel")
-    config = load_config(folder.path, overrides)
     file = path if path.suffix == ".keras" else folder.pruned
-    model, name, draws = in_float32(load_network(file)), folder.path.resolve().name, config.evaluation.ensemble
+    with user_errors():
+        model = in_float32(load_network(file))
+    name, draws = own.resolve().name, config.evaluation.ensemble
     return FinishedNetwork(
-        name if file.name == folder.pruned.name else f"{name}/{file.stem}",
-        folder.path,
+        name if own != folder.path or file.name == folder.pruned.name else f"{name}/{file.stem}",
+        own,
         config,
         variants(model, draws),
         f"{content_hash(file)} in float32" + (f", mean of {draws} draws" if draws > 1 else ""),

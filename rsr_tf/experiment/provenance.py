@@ -85,7 +85,8 @@ def describe_network(config, data_set, network, sparsity):
     Args:
         config: a `Config`.
         data_set: a `DataSet`.
-        network: one of `rsr_tf.choices.NETWORKS`, or `"exported"` for a SavedModel.
+        network: one of `rsr_tf.choices.NETWORKS`, `"exported"` for a SavedModel, or `"given"`
+            for a network that no run made.
         sparsity: share of pruned weights, or `None` if unknown.
     """
     return {

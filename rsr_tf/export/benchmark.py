@@ -141,7 +141,7 @@ def format_table(content):
         A string.
     """
     heads = {"bytes": 12, "of dense": 9, "gzipped": 12, "ms, 1": 9, "ms, 128": 9, "faster": 8, "clean": 8, "PGD": 8}
-    lines = [" " * 26 + "".join(head.rjust(width) for head, width in heads.items())]
+    lines = [" " * 24 + "".join(head.rjust(width) for head, width in heads.items())]
     first = next(iter(content["networks"]))
     for name, network in content["networks"].items():
         lines.append(f"{name}, {network['sparsity']:.1%} zeros, dense float32 weights {network['dense_bytes']:,} bytes")
@@ -150,7 +150,7 @@ def format_table(content):
             faster = "" if name == first else _shown_speedup(content["speedup"][title]["128"])
             clean, attacked = (entry["scores"][attack]["mean"] for attack in ("clean", "pgd"))
             lines.append(
-                f"  {title:<24}{entry['bytes']:>12,}{entry['bytes'] / network['dense_bytes']:>9.1%}"
+                f"  {title:<22}{entry['bytes']:>12,}{entry['bytes'] / network['dense_bytes']:>9.1%}"
                 f"{entry['gzip_bytes']:>12,}{one:>9.2f}{many:>9.1f}{faster:>8}{clean:>8.1%}{attacked:>8.1%}"
             )
     return "\n".join(lines)

@@ -4,7 +4,13 @@ The JSON files of a run hold identifiers such as `"noise_off"` or `"PGD, one dra
 place is defined here, once. To reword a page, change a value; the keys are identifiers and must not change.
 """
 
-NETWORKS = {"pruned": "pruned", "trained": "trained", "undefended": "undefended", "exported": "exported"}
+NETWORKS = {
+    "pruned": "pruned",
+    "trained": "trained",
+    "undefended": "undefended",
+    "exported": "exported",
+    "given": "given",
+}
 """Labels of networks; in a sentence followed by "network". The order is that of verdicts in a report."""
 
 NOISE = {"on": "noise on", "off": "noise off", "none": "no noise"}

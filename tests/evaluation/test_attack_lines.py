@@ -22,6 +22,6 @@ def test_line_stands_under_its_heading_in_less_than_100_columns():
         seconds=61.4,
     )
     assert [heading(targets), attack_line(result)] == [
-        "attack                           crafted on  images  noise_on  robust  noise_off  robust    time",
-        "PGD, one draw, epsilon 12.75/255 rescaled         4     75.0%   62.5%      75.0%   50.0%    61 s",
+        "attack                           crafted on   images  noise_on  robust  noise_off  robust    time",
+        "PGD, one draw, epsilon 12.75/255 rescaled          4     75.0%   62.5%      75.0%   50.0%    61 s",
     ]

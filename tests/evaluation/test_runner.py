@@ -1,11 +1,16 @@
+import logging
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from rsr_tf import progress
+from rsr_tf.attacks.base import Cost
 from rsr_tf.attacks.baselines import RandomSigns
 from rsr_tf.evaluation import AttackRunner, State
 from rsr_tf.evaluation.runner import count_correct
+from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST, Step
 
 BRIGHTNESS = np.array([0.55, 0.65, 0.75, 0.85, 0.95, 0.45], "float32")
 """Of the test images; all are labelled as bright, so that the last one is wrong from the start."""
@@ -317,3 +322,48 @@ def test_stored_batch_of_another_kind_is_named(tmp_path, change):
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(ValueError, match=rf"cannot read .*{path.name}: its? "):
         run(make_runner(state=tmp_path / "state"), Darker(0.1))
+
+
+class Costly(Darker):
+    """A `Darker` that says what it costs."""
+
+    def __init__(self, amount, cost):
+        super().__init__(amount)
+        self.cost = lambda: Cost(0, cost)
+
+
+def told_by(state):
+    """Run two attacks in order; what is told of them whenever a batch begins."""
+    seen, runner = [], make_runner(batch_size=3, state=state)
+    inner = runner._attack
+
+    def attack(craft, batch, step):
+        (task,) = progress.tasks()
+        seen.append((task.position, task.note, round(task.share, 2)))
+        return inner(craft, batch, step)
+
+    runner._attack = attack
+    steps = [
+        Step("weak", Costly(0.0, 1), "noise_on", ALL_IMAGES),
+        Step("strong", Costly(0.2, 8), "noise_on", STILL_ROBUST),
+    ]
+    runner.run_steps(steps, {ALL_IMAGES: 6})
+    return seen
+
+
+def test_attacks_in_order_tell_of_every_batch_with_shares_by_their_cost(tmp_path):
+    """The costs are 1 + 6 and 1 + 6 * 8, the first attack has two batches, and the second one too."""
+    assert told_by(tmp_path / "state") == [
+        ("attack 1 of 2", "weak on noise_on", 0.0),
+        ("attack 1 of 2", "weak on noise_on", round(3.5 / 56, 2)),
+        ("attack 2 of 2", "strong on noise_on", round(7 / 56, 2)),
+        ("attack 2 of 2", "strong on noise_on", round((7 + 24.5) / 56, 2)),
+    ]
+    assert told_by(tmp_path / "state") == []  # all is read
+
+
+def test_results_are_a_table_in_the_log(caplog):
+    with caplog.at_level(logging.INFO, "rsr_tf"):
+        told_by(None)
+    assert [line.split()[0] for line in caplog.messages] == ["attack", "weak", "strong"]
+    assert {len(line) for line in caplog.messages} == {len(caplog.messages[0])}

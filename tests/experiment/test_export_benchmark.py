@@ -100,6 +100,7 @@ def test_pruning_shows_in_the_archive_and_in_the_table(measured_once):
     assert sizes[1] < sizes[0]
     table = benchmark.format_table(content)
     assert "pruned, 60.0% zeros" in table
+    assert max(map(len, table.splitlines())) < 100
     for size in sizes:
         assert f"{size:,}" in table
     assert f"{sizes[1] / after['dense_bytes']:.1%}" in table

@@ -1,13 +1,15 @@
 """Trainings that a kill stops, and that go on; the command's own tests see the rest of them."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 from helpers import TINY, parse
 
-from rsr_tf import data
+from rsr_tf import data, progress
 from rsr_tf.experiment import builders
-from rsr_tf.experiment.fit import fit
+from rsr_tf.experiment.fit import fit, verbosity
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.files import read_text
 from rsr_tf.keras_internals import weight_averages
@@ -141,3 +143,24 @@ def test_training_with_averaged_weights_resumes_bitwise(monkeypatch, digits, tmp
     x, y = digits.validation.pixels(), digits.validation.labels
     accuracy = np.mean(np.argmax(model(x), axis=-1) == y)
     assert accuracy == pytest.approx(float(rows[-1]["val_accuracy"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shown", "terminal", "expected"), [(False, False, 2), (False, True, 1), (True, True, 0), (True, False, 0)]
+)
+def test_keras_prints_only_where_nobody_shows_the_epochs(monkeypatch, shown, terminal, expected):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    with progress.shown_by(progress.Display()) if shown else contextlib.nullcontext():
+        assert verbosity() == expected
+
+
+def test_training_tells_of_its_epochs(config, digits, tmp_path):
+    class Shown(progress.Display):
+        def add(self, task):
+            tasks.append(task)
+
+    tasks = []
+    with progress.shown_by(Shown()):
+        train(config, digits, tmp_path)
+    (task,) = tasks
+    assert (task.title, task.unit, task.total, task.done) == ("train", "epoch", 3, 3)

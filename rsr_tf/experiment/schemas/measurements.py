@@ -70,7 +70,7 @@ class Artefacts(Part):
 
     attack: WhiteBox
     calibration_images: Count
-    networks: dict[Network, ExportedNetwork]
+    networks: dict[Network | Literal["given"], ExportedNetwork]
     machine: Machine | None = None
     speedup: dict[str, Timings] | None = None
 

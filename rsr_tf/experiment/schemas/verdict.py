@@ -116,7 +116,7 @@ class Verdict(Part):
     data: str
     model: str
     scheme: str
-    network: Literal[*choices.NETWORKS, "exported"]
+    network: Literal[*choices.NETWORKS, "exported", "given"]
     sparsity: Share | None
     versions: dict[str, str]
     claim: Claim
