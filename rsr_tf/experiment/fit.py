@@ -8,7 +8,7 @@ import keras
 
 from rsr_tf import data
 from rsr_tf.errors import UserError, disk_errors, user_errors
-from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
+from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
@@ -46,13 +46,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         epoch = checkpoint.restore(model)
     if epoch:
         log.info("resuming after epoch %d of %d", epoch, epochs)
-    batches = data.training_batches(
-        data_set.train,
-        batch_size=section.batch_size,
-        seed=config.seed,
-        crop_and_flip=config.data.crop_and_flip,
-        start_step=epoch * steps,
-    )
+    batches = build_training_batches(config, data_set, start_step=epoch * steps)
     history = [row for row in rows if row["stage"] == stage][:epoch]
     callbacks = [
         TerminateOnNonFinite(),

@@ -27,7 +27,7 @@ def test_file_is_read_with_its_defaults(tmp_path):
     [
         (
             "data.name=mnist",
-            "`data.name` should be 'digits', 'cifar10', 'npz', 'folder' or 'tfds:NAME'. Received:",
+            "`data.name` should be 'digits', 'cifar10', 'npz', 'folder' or 'tfds:NAME'. Received: 'mnist'",
         ),
         (
             "model.name=resnet50",

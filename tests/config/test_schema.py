@@ -157,3 +157,31 @@ def test_number_that_takes_forever_or_is_none_is_refused_at_once(name):
 def test_number_too_small_for_a_float_is_zero():
     with pytest.raises(UserError, match=r"`attack\.epsilon` should be greater than 0"):
         parse("", 'attack.epsilon="1e-999999999"')
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", "tfds:", "should be 'digits', .* or 'tfds:NAME'"),
+        ("test", 1.0, "less than 1"),
+        ("resize", [8], "at least 2 items"),
+        ("resize", [8, 8, 8], "at most 2 items"),
+        ("resize", [8, 0], "greater than or equal to 1"),
+        ("resize", 8, "valid list"),
+        ("cache", "disk", "'auto', 'memory' or 'stream'"),
+        ("augment", ["Dense"], "should be a list of crop_and_flip, AutoContrast, .* Received"),
+        ("augment", ["RandomFlip", "MixUp"], "takes no MixUp: it mixes labels"),
+        ("augment", "RandomFlip", "valid list"),
+        ("class_weights", "some", "'none' or 'balanced'"),
+    ],
+)
+def test_wrong_key_of_the_data_is_one_line(key, value, message):
+    values = {"data": {"name": "digits", key: value}, "model": {"name": "small_cnn"}}
+    with pytest.raises(UserError, match=rf"`data\.{key}(\.\d)?` .*{message}"):
+        parse_config(values, source="run.toml")
+
+
+def test_crops_are_not_made_twice():
+    values = {"data": {"name": "digits", "crop_and_flip": True, "augment": ["crop_and_flip"]}}
+    with pytest.raises(UserError, match="crops and flips twice"):
+        parse_config(values | {"model": {"name": "small_cnn"}}, source="run.toml")
