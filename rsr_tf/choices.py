@@ -9,6 +9,21 @@ DATA_SETS = ("digits", "cifar10", "npz", "folder", "tfds:NAME")
 DATA_CACHES = ("auto", "memory", "stream")
 """Values of `data.cache`."""
 
+AUGMENTATIONS = (
+    "crop_and_flip",
+    *("AutoContrast", "Equalization", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomContrast"),
+    *("RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
+    *("RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear"),
+    *("RandomTranslation", "RandomZoom", "Solarization"),
+)
+"""Values of the list `data.augment`."""
+
+LABEL_MIXING = ("CutMix", "MixUp")
+"""Layers of Keras that `data.augment` refuses, as they need labels that are shares of classes."""
+
+CLASS_WEIGHTS = ("none", "balanced")
+"""Values of `data.class_weights`."""
+
 NOISE_KINDS = ("channel", "layer", "element", "none")
 """Values of `model.noise`: one noise scale per filter, layer or weight, or no noise."""
 

@@ -12,6 +12,7 @@ from rsr_tf import choices, data, evaluation, models
 from rsr_tf.attacks.norms import NORMS
 from rsr_tf.cli import main
 from rsr_tf.config.schema import Config, Data
+from rsr_tf.data import augmentation
 from rsr_tf.data.stored import is_kept
 from rsr_tf.experiment.builders import build_learning_rate
 from rsr_tf.layers import noise
@@ -37,6 +38,12 @@ def test_data_sets_are_those_of_the_library():
 @pytest.mark.parametrize("name", choices.DATA_SETS)
 def test_config_takes_every_data_set(name):
     assert Data(name=name).name == name
+
+
+def test_augmentations_are_those_of_the_data():
+    assert (augmentation.CROP_AND_FLIP, *augmentation.LAYERS) == choices.AUGMENTATIONS
+    assert augmentation.MIXING == choices.LABEL_MIXING
+    assert all(hasattr(keras.layers, name) for name in (*augmentation.LAYERS, *augmentation.MIXING))
 
 
 def test_caches_are_those_of_stored_images():
@@ -99,6 +106,8 @@ def test_every_learning_rate_schedule_can_be_built():
     ("key", "values"),
     [
         ("data.cache", choices.DATA_CACHES),
+        ("data.class_weights", choices.CLASS_WEIGHTS),
+        ("model.name", choices.MODELS),
         ("model.noise", choices.NOISE_KINDS),
         ("model.lasso_step", choices.LASSO_STEPS),
         ("attack.labels", choices.LABEL_SOURCES),

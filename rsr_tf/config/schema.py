@@ -47,6 +47,22 @@ class Data(Section):
         "auto", description="folder, tfds: images in memory, or read batch by batch; auto: memory up to 1 GiB"
     )
     crop_and_flip: bool = Field(False, description="random crops (padding 4) and mirror images in training")
+    augment: list[str] = Field([], description="further augmentations in training, layers of Keras (docs/data.md)")
+    class_weights: Literal[*choices.CLASS_WEIGHTS] = Field(
+        "none", description="balanced: every class has the same share of the training loss"
+    )
+
+    @field_validator("augment")
+    @classmethod
+    def _known_augmentations(cls, names, info):
+        for name in names:
+            if name in choices.LABEL_MIXING:
+                raise ValueError(f"takes no {name}: it mixes labels, but the losses take one class for each image")
+            if name not in choices.AUGMENTATIONS:
+                raise ValueError(f"should be a list of {', '.join(choices.AUGMENTATIONS)}")
+        if info.data.get("crop_and_flip") and "crop_and_flip" in names:
+            raise ValueError("crops and flips twice with crop_and_flip = true")
+        return names
 
     @property
     def options(self):

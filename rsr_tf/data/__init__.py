@@ -10,8 +10,9 @@ import inspect
 import numpy as np
 
 from rsr_tf.data import cifar, digits, folder, npz, tfds
+from rsr_tf.data.augmentation import Augmentation
 from rsr_tf.data.base import DataSet, Split, as_pixels, channel_statistics
-from rsr_tf.data.pipeline import batches, reading_errors, steps_per_epoch, training_batches
+from rsr_tf.data.pipeline import balanced_weights, batches, reading_errors, steps_per_epoch, training_batches
 from rsr_tf.data.stored import StoredImages
 
 ANY_NAME = ":NAME"
@@ -31,10 +32,12 @@ keyword-only arguments of the function are the options of `load` that the source
 
 __all__ = [
     "LOADERS",
+    "Augmentation",
     "DataSet",
     "Split",
     "StoredImages",
     "as_pixels",
+    "balanced_weights",
     "batches",
     "channel_statistics",
     "load",

@@ -43,6 +43,7 @@ def load_data(config):
         options = {"directory": section.directory, "validation": section.validation, **section.options}
         data_set = data.load(section.name, seed=config.seed, **options)
         data.steps_per_epoch(data_set.train, config.training.batch_size)
+        data.Augmentation(section.augment, data_set.image_shape)  # before anything starts
         for name in ("train", "validation", "test"):
             where = f" in the {name} images of {section.directory or data_set.title}"
             _check_split(getattr(data_set, name), where, classes=len(data_set.class_names))
@@ -56,6 +57,29 @@ def _check_split(split, where, *, classes):
     """
     images = split.first(1).pixels() if split.images.dtype == np.uint8 else split.images
     check_batch(images, split.labels, classes=classes, where=where)
+
+
+def build_training_batches(config, data_set, *, start_step):
+    """Build the stream of training batches of a config.
+
+    Args:
+        config: a `Config`.
+        data_set: a `DataSet`.
+        start_step: integer, the number of the first batch.
+    """
+    section = config.data
+    weights = None
+    if section.class_weights == "balanced":
+        weights = data.balanced_weights(data_set.train.labels, len(data_set.class_names))
+    return data.training_batches(
+        data_set.train,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        crop_and_flip=section.crop_and_flip,
+        augment=section.augment,
+        class_weights=weights,
+        start_step=start_step,
+    )
 
 
 def build_network(config, data_set, **changes):

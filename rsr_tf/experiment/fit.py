@@ -8,7 +8,7 @@ import keras
 
 from rsr_tf import data, progress
 from rsr_tf.errors import UserError, disk_errors, user_errors
-from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
+from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
@@ -68,13 +68,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
 def _fit_epochs(model, config, data_set, epoch, epochs, callbacks):
     """Train a compiled model after its first epochs."""
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
-    batches = data.training_batches(
-        data_set.train,
-        batch_size=section.batch_size,
-        seed=config.seed,
-        crop_and_flip=config.data.crop_and_flip,
-        start_step=epoch * steps,
-    )
+    batches = build_training_batches(config, data_set, start_step=epoch * steps)
     model.fit(
         batches,
         validation_data=data.batches(data_set.validation, batch_size=section.batch_size),

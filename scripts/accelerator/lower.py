@@ -23,7 +23,7 @@ from accelerator.artifact import ARGUMENTS, Artifact, Program, epoch_order, writ
 from rsr_tf import data
 from rsr_tf.config import load_config
 from rsr_tf.data import as_pixels
-from rsr_tf.data.pipeline import augment
+from rsr_tf.data.augmentation import crop_and_flip
 from rsr_tf.experiment import builders
 
 PARTS = ("program", "data")
@@ -95,7 +95,7 @@ class Training:
         chosen = tf.gather(order, position + tf.range(size))  # the places of a slice would be constants in XLA
         x = tf.gather(images, chosen)
         if self.config.data.crop_and_flip:
-            x = augment(x, tf.stack([tf.constant(self.config.seed, tf.int64), tf.cast(step, tf.int64)]))
+            x = crop_and_flip(x, tf.stack([tf.constant(self.config.seed, tf.int64), tf.cast(step, tf.int64)]))
         return self.model.train_step((as_pixels(x), tf.gather(labels, chosen)))
 
     def _validate(self, images, labels, first):

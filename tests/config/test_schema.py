@@ -185,3 +185,31 @@ def test_wide_resnet_has_its_usual_size_unless_told_otherwise():
 def test_depth_is_that_of_a_wide_resnet(name, depth, message):
     with pytest.raises(UserError, match=whole_line(f"run.toml: {message}")):
         parse_config({"data": {"name": "digits"}, "model": {"name": name, "depth": depth}}, source="run.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", "tfds:", "should be 'digits', .* or 'tfds:NAME'"),
+        ("test", 1.0, "less than 1"),
+        ("resize", [8], "at least 2 items"),
+        ("resize", [8, 8, 8], "at most 2 items"),
+        ("resize", [8, 0], "greater than or equal to 1"),
+        ("resize", 8, "valid list"),
+        ("cache", "disk", "'auto', 'memory' or 'stream'"),
+        ("augment", ["Dense"], "should be a list of crop_and_flip, AutoContrast, .* Received"),
+        ("augment", ["RandomFlip", "MixUp"], "takes no MixUp: it mixes labels"),
+        ("augment", "RandomFlip", "valid list"),
+        ("class_weights", "some", "'none' or 'balanced'"),
+    ],
+)
+def test_wrong_key_of_the_data_is_one_line(key, value, message):
+    values = {"data": {"name": "digits", key: value}, "model": {"name": "small_cnn"}}
+    with pytest.raises(UserError, match=rf"`data\.{key}(\.\d)?` .*{message}"):
+        parse_config(values, source="run.toml")
+
+
+def test_crops_are_not_made_twice():
+    values = {"data": {"name": "digits", "crop_and_flip": True, "augment": ["crop_and_flip"]}}
+    with pytest.raises(UserError, match="crops and flips twice"):
+        parse_config(values | {"model": {"name": "small_cnn"}}, source="run.toml")

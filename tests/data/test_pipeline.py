@@ -3,9 +3,10 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
-from rsr_tf.data import Split, batches, steps_per_epoch, training_batches
-from rsr_tf.data.pipeline import CROP_PADDING
+from rsr_tf.data import Split, balanced_weights, batches, steps_per_epoch, training_batches
+from rsr_tf.data.augmentation import CROP_PADDING
 
 
 def numbered(count, dtype="uint8", shape=(6, 5, 3)):
@@ -129,3 +130,17 @@ def test_batches_keep_the_order_and_the_last_short_batch():
     np.testing.assert_array_equal(np.concatenate(y), split.labels)
     np.testing.assert_allclose(np.concatenate(x), split.pixels(), rtol=1e-6)
     assert (x[0].dtype, y[0].dtype) == (np.float32, np.int32)
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(balanced_weights(labels, 3), expected, rtol=1e-6)
+    np.testing.assert_allclose(balanced_weights(labels, 4), [*(expected * 3 / 4), 0], rtol=1e-6)
+
+
+def test_batches_with_weights_hold_that_of_each_label():
+    train = Split(np.zeros((10, 4, 4, 1), "uint8"), np.arange(10) % 3)
+    x, y, weights = next(iter(training_batches(train, batch_size=6, seed=0, class_weights=[1.0, 2.0, 0.5])))
+    assert x.shape == (6, 4, 4, 1)
+    np.testing.assert_array_equal(weights, np.array([1.0, 2.0, 0.5], "float32")[y.numpy()])

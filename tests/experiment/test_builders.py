@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 from helpers import compiled, parse
+from image_folders import write_classes
 
+from rsr_tf import data
 from rsr_tf.choices import OPTIMIZERS
 from rsr_tf.config import UserError, parse_config
 from rsr_tf.experiment import builders
@@ -234,3 +236,42 @@ def test_labels_are_smoothed_on_demand(digits):
     assert model.loss.label_smoothing == 0.1
     builders.compile_model(model, parse(), 0.1)
     assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
+
+
+def folder_config(path, **data):
+    values = {"data": {"name": "folder", "directory": str(path), **data}, "model": {"name": "small_cnn"}}
+    return parse_config(values | {"training": {"batch_size": 4}}, source="test")
+
+
+def test_options_of_the_data_reach_its_source(tmp_path):
+    write_classes(tmp_path, {"a": 8, "b": 8})
+    found = builders.load_data(folder_config(tmp_path, cache="stream", resize=[5, 4], test=0.5, validation=0.25))
+    assert isinstance(found.train.images, data.StoredImages)
+    assert (found.image_shape, len(found.train), len(found.validation), len(found.test)) == ((5, 4, 1), 6, 2, 8)
+
+
+def test_option_that_the_source_does_not_use_is_refused():
+    values = {"data": {"name": "digits", "cache": "stream"}, "model": {"name": "small_cnn"}}
+    message = r"\[data\] `cache` is used by folder, tfds:NAME\. Received: 'stream' with digits"
+    with pytest.raises(UserError, match=message):
+        builders.load_data(parse_config(values, source="test"))
+
+
+def test_augmentation_that_the_images_cannot_take_is_refused_before_anything_starts(tmp_path):
+    write_classes(tmp_path, {"a": 8, "b": 8})
+    with pytest.raises(UserError, match=r"\[data\] `augment`: RandomHue must be able to take"):
+        builders.load_data(folder_config(tmp_path, augment=["RandomHue"]))
+
+
+def test_batches_of_a_config_have_its_augmentations_and_weights(tmp_path):
+    write_classes(tmp_path, {"few": 5, "many": 20})
+    config = folder_config(tmp_path, augment=["RandomFlip"], class_weights="balanced", test=0.2, validation=0.1)
+    data_set = builders.load_data(config)
+    options = {"batch_size": 4, "seed": 0, "augment": ["RandomFlip"], "start_step": 3}
+    expected_x, expected_y = next(iter(data.training_batches(data_set.train, **options)))
+    x, y, weights = next(iter(builders.build_training_batches(config, data_set, start_step=3)))
+    np.testing.assert_array_equal(x, expected_x)
+    np.testing.assert_array_equal(y, expected_y)
+    counts = np.bincount(data_set.train.labels)
+    np.testing.assert_allclose(weights, (18 / 2 / counts)[y.numpy()], rtol=1e-6)
+    assert len(next(iter(builders.build_training_batches(folder_config(tmp_path), data_set, start_step=0)))) == 2

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 from helpers import TINY, parse
+from image_folders import write_classes
 
 from rsr_tf import data, progress
+from rsr_tf.errors import UserError
 from rsr_tf.experiment import builders
 from rsr_tf.experiment.fit import fit, verbosity
 from rsr_tf.experiment.run_folder import RunFolder
@@ -164,3 +166,40 @@ def test_training_tells_of_its_epochs(config, digits, tmp_path):
         train(config, digits, tmp_path)
     (task,) = tasks
     assert (task.title, task.unit, task.total, task.done) == ("train", "epoch", 3, 3)
+
+
+DATA = [
+    "data.name=folder",
+    'data.augment=["crop_and_flip", "RandomErasing"]',
+    "data.class_weights=balanced",
+    "training.batch_size=32",
+]
+
+
+def folder_run(folder, path, cache, kind=ADMMPruning):
+    """Train on a folder of images; return all that training has changed."""
+    config = parse("", *overrides(), *DATA, f"data.directory={folder}", f"data.cache={cache}")
+    return state_of(*train(config, builders.load_data(config), path, kind))
+
+
+def test_run_killed_while_it_read_image_files_ends_as_one_from_memory(tmp_path):
+    write_classes(tmp_path / "images", {"a": 60, "b": 120})
+    expected = folder_run(tmp_path / "images", tmp_path / "memory", "memory")
+    with pytest.raises(KilledError):
+        folder_run(tmp_path / "images", tmp_path / "run", "stream", KilledPruning)
+    for found, wanted in zip(folder_run(tmp_path / "images", tmp_path / "run", "stream"), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_image_that_breaks_during_training_is_one_line(tmp_path):
+    write_classes(tmp_path / "images", {"a": 60, "b": 120})
+    config = parse("", *overrides(), *DATA, f"data.directory={tmp_path / 'images'}", "data.cache=stream")
+    data_set = builders.load_data(config)
+    network = builders.build_network(config, data_set)
+    for path in (tmp_path / "images" / "b").iterdir():
+        path.write_bytes(b"")
+    model, folder = builders.build_rsr_model(config, network, warmup_steps=0), RunFolder(tmp_path / "run")
+    folder.checkpoints.mkdir(parents=True)
+    options = {"config": config, "data_set": data_set, "folder": folder, "epochs": 1, "learning_rate": 0.05}
+    with pytest.raises(UserError, match=r"\Acannot read the image .*/images/b/\d+.png: .*\Z"):
+        fit(model, "train", folder.model, **options)
