@@ -12,7 +12,7 @@ from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.averaging import AveragedValidation
-from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
+from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, StepCheckpoint, TerminateOnNonFinite
 
 log = logging.getLogger(__name__)
 
@@ -37,48 +37,68 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
     """
     compile_model(model, config, learning_rate, averaged=stage == "train")
-    checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
+    checkpoint = _checkpoint(folder.checkpoints, stage, epochs, config.training.checkpoint_steps)
     pruner = pruner or SparsityLogger()
-    with user_errors():
-        rows = folder.read_history()
-        if checkpoint.epochs_done < epochs:
-            pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
-        epoch = checkpoint.restore(model)
-    if epoch:
-        log.info("resuming after epoch %d of %d", epoch, epochs)
-    history = [row for row in rows if row["stage"] == stage][:epoch]
-    callbacks = [
-        TerminateOnNonFinite(),
-        AveragedValidation(),
-        *build_overfitting_watch(config, data_set, model, history),
-        pruner,
-        CSVHistory(folder.history, stage),
-        checkpoint,
-        keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
-    ]
-    if epoch < epochs:
-        with disk_errors(folder.path), _not_finite_errors():
-            _fit_epochs(model, config, data_set, epoch, epochs, callbacks)
+    is_trained = False
+    while not is_trained:
+        with user_errors():
+            rows = folder.read_history()
+            if checkpoint.epochs_done < epochs:
+                pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
+            epoch = checkpoint.restore(model)
+        if epoch or checkpoint.steps_done:
+            log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
+        history = [row for row in rows if row["stage"] == stage][:epoch]
+        callbacks = [
+            TerminateOnNonFinite(),
+            AveragedValidation(),
+            *build_overfitting_watch(config, data_set, model, history),
+            pruner,
+            CSVHistory(folder.history, stage),
+            checkpoint,
+            keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
+        ]
+        # the rest of an epoch first, as `fit` gives all its epochs the same number of steps; then again from its end
+        last = epoch + 1 if checkpoint.steps_done else epochs
+        if epoch < epochs:
+            with disk_errors(folder.path), _not_finite_errors():
+                _fit_epochs(model, config, data_set, (epoch, checkpoint.steps_done), last, callbacks)
+        is_trained = last >= epochs
     model.optimizer.finalize_variable_values(model.trainable_weights)  # `fit` did, but it may not have been called
     save(model, path, folder)
 
 
-def _fit_epochs(model, config, data_set, epoch, epochs, callbacks):
-    """Train a compiled model after its first epochs."""
+def _checkpoint(folder, stage, epochs, frequency):
+    if frequency:
+        return StepCheckpoint(folder, stage, epochs, frequency=frequency)
+    return Checkpoint(folder, stage, epochs)
+
+
+def _and_steps(checkpoint):
+    return f" and {checkpoint.steps_done} steps" if checkpoint.steps_done else ""
+
+
+def _fit_epochs(model, config, data_set, position, epochs, callbacks):
+    """Train a compiled model after its first epochs, and after the first steps of the next one."""
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
+    epoch, steps_done = position
+    if steps_done >= steps:
+        raise UserError(
+            f"the checkpoint of epoch {epoch} and {steps_done} steps is of another run: epochs have {steps}"
+        )
     batches = data.training_batches(
         data_set.train,
         batch_size=section.batch_size,
         seed=config.seed,
         crop_and_flip=config.data.crop_and_flip,
-        start_step=epoch * steps,
+        start_step=epoch * steps + steps_done,
     )
     model.fit(
         batches,
         validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
         initial_epoch=epoch,
         epochs=epochs,
-        steps_per_epoch=steps,
+        steps_per_epoch=steps - steps_done,
         shuffle=False,  # `training_batches` shuffles already
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=callbacks,

@@ -12,7 +12,7 @@ from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.files import read_text
 from rsr_tf.keras_internals import weight_averages
 from rsr_tf.pruning import ADMMPruning
-from rsr_tf.training.callbacks import Checkpoint, read_history
+from rsr_tf.training.callbacks import Checkpoint, StepCheckpoint, read_history
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -141,3 +141,33 @@ def test_training_with_averaged_weights_resumes_bitwise(monkeypatch, digits, tmp
     x, y = digits.validation.pixels(), digits.validation.labels
     accuracy = np.mean(np.argmax(model(x), axis=-1) == y)
     assert accuracy == pytest.approx(float(rows[-1]["val_accuracy"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["training.ema_momentum=0.8"],
+        ["pruning.schedule=polynomial", "pruning.frequency=2", "training.optimizer=adam"],
+    ],
+    ids=["average", "pruning in training"],
+)
+def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits, tmp_path, overrides):
+    """Epochs of 4 steps, saved after 2; the kill comes after 3 steps of the second epoch."""
+    options = ["training.epochs=3", "training.checkpoint_steps=2", *overrides]
+    seen = []
+
+    def kill(patch):
+        original = StepCheckpoint.on_train_batch_end
+
+        def killed(self, batch, logs=None):
+            original(self, batch, logs)
+            seen.append([path.name for path in self.folder.iterdir()])
+            if len(seen) == 7:
+                raise KilledError
+
+        patch.setattr(StepCheckpoint, "on_train_batch_end", killed)
+
+    weights_after(monkeypatch, digits, tmp_path, options, kill)
+    first = ["train-0000-000002.keras"]
+    assert seen == [[], first, first, first, ["train-0001.keras"], *[["train-0001-000002.keras"]] * 2]
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["train-0003.keras"]
