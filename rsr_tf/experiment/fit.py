@@ -1,6 +1,7 @@
 """Train a model with the settings of a config, starting from its last checkpoint."""
 
 import contextlib
+import functools
 import logging
 import sys
 
@@ -8,6 +9,7 @@ import keras
 
 from rsr_tf import data
 from rsr_tf.errors import UserError, disk_errors, user_errors
+from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, compile_model
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
@@ -36,36 +38,44 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
     Raises:
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
     """
+    steps = data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, learning_rate, averaged=stage == "train")
     checkpoint = _checkpoint(folder.checkpoints, stage, epochs, config.training.checkpoint_steps)
     pruner = pruner or SparsityLogger()
+    best = build_best_epoch(config, folder, stage, model, pruner, steps)
     is_trained = False
     while not is_trained:
         with user_errors():
             rows = folder.read_history()
             if checkpoint.epochs_done < epochs:
                 pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
-            epoch = checkpoint.restore(model)
-        if epoch or checkpoint.steps_done:
+            position = epoch, _ = checkpoint.restore(model), checkpoint.steps_done
+            history = [row for row in rows if row["stage"] == stage][:epoch]
+            for callback in best:
+                callback.restore(history)
+        if any(position):
             log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
-        history = [row for row in rows if row["stage"] == stage][:epoch]
-        callbacks = [
-            TerminateOnNonFinite(),
-            AveragedValidation(),
-            *build_overfitting_watch(config, data_set, model, history),
-            pruner,
-            CSVHistory(folder.history, stage),
-            checkpoint,
-            keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
-        ]
-        # the rest of an epoch first, as `fit` gives all its epochs the same number of steps; then again from its end
-        last = epoch + 1 if checkpoint.steps_done else epochs
-        if epoch < epochs:
+        is_over = epoch >= epochs or any(callback.is_over(epoch) for callback in best)
+        if not is_over:
+            callbacks = [
+                TerminateOnNonFinite(),
+                AveragedValidation(),
+                *build_overfitting_watch(config, data_set, model, history),
+                pruner,
+                *best,
+                CSVHistory(folder.history, stage),
+                checkpoint,
+                keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
+            ]
             with disk_errors(folder.path), _not_finite_errors():
-                _fit_epochs(model, config, data_set, (epoch, checkpoint.steps_done), last, callbacks)
-        is_trained = last >= epochs
+                _fit_epochs(model, config, data_set, position, epochs, callbacks)
+        is_trained = is_over or not position[1]
     model.optimizer.finalize_variable_values(model.trainable_weights)  # `fit` did, but it may not have been called
-    save(model, path, folder)
+    if best and best[0].best:
+        save_last = functools.partial(save, model, folder=folder)
+        save_best_and_last(save_last, best[0], path, folder, config.training.keep)
+    else:
+        save(model, path, folder)
 
 
 def _checkpoint(folder, stage, epochs, frequency):
@@ -79,7 +89,10 @@ def _and_steps(checkpoint):
 
 
 def _fit_epochs(model, config, data_set, position, epochs, callbacks):
-    """Train a compiled model after its first epochs, and after the first steps of the next one."""
+    """Train a compiled model after its first epochs; after some steps of an epoch, only to the end of this epoch.
+
+    That is because `fit` gives all its epochs the same number of steps.
+    """
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
     epoch, steps_done = position
     if steps_done >= steps:
@@ -97,7 +110,7 @@ def _fit_epochs(model, config, data_set, position, epochs, callbacks):
         batches,
         validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
         initial_epoch=epoch,
-        epochs=epochs,
+        epochs=epoch + 1 if steps_done else epochs,
         steps_per_epoch=steps - steps_done,
         shuffle=False,  # `training_batches` shuffles already
         verbose=1 if sys.stdout.isatty() else 2,
