@@ -51,6 +51,9 @@ OPTIMIZERS = (
 LEARNING_RATE_SCHEDULES = ("constant", "steps", "cosine")
 """Values of `training.schedule`."""
 
+KEPT_EPOCHS = ("last", "best")
+"""Values of `training.keep`."""
+
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """Values of `training.precision`: Keras dtype policies."""
 

@@ -94,6 +94,7 @@ def test_run_leaves_every_artefact(finished_run):
         "logs",
         "checkpoints",
         "model.keras",
+        "model_best.keras",
         "pruned.keras",
         "undefended.keras",
         "saved_model",

@@ -133,6 +133,11 @@ class Training(Section):
         0.0, description="share of each label given to all classes alike; the attack of training raises this loss, too"
     )
     warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
+    keep: Literal[*choices.KEPT_EPOCHS] = Field(
+        "last", description="epoch whose network the run goes on with: the last, or the best in adversarial validation"
+    )
+    patience: Count = Field(0, description="epochs without a better one after which training stops; 0 never stops it")
+    checkpoint_steps: Count = Field(0, description="steps between two checkpoints within an epoch; 0 for none")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")
 

@@ -1,6 +1,7 @@
 """Train a model with the settings of a config, starting from its last checkpoint."""
 
 import contextlib
+import functools
 import logging
 import sys
 
@@ -8,12 +9,13 @@ import keras
 
 from rsr_tf import data, progress
 from rsr_tf.errors import UserError, disk_errors, user_errors
+from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.averaging import AveragedValidation
-from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, TerminateOnNonFinite
+from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, StepCheckpoint, TerminateOnNonFinite
 
 log = logging.getLogger(__name__)
 
@@ -37,44 +39,82 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
     Raises:
         UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
     """
+    steps = data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, learning_rate, averaged=stage == "train")
-    checkpoint = Checkpoint(folder.checkpoints, stage, epochs)
+    checkpoint = _checkpoint(folder.checkpoints, stage, epochs, config.training.checkpoint_steps)
     pruner = pruner or SparsityLogger()
+    best = build_best_epoch(config, folder, stage, model, pruner, steps)
+    is_trained = False
+    while not is_trained:
+        position, history = _resume(model, stage, folder, checkpoint, pruner, best, epochs)
+        epoch = position[0]
+        is_trained = epoch >= epochs or any(callback.is_over(epoch) for callback in best)
+        if not is_trained:
+            callbacks = [
+                TerminateOnNonFinite(),
+                AveragedValidation(),
+                *build_overfitting_watch(config, data_set, model, history),
+                pruner,
+                *best,
+                CSVHistory(folder.history, stage),
+                checkpoint,
+                keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
+            ]
+            with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
+                callbacks.append(EpochProgress(task))  # last, so that a counted epoch is one that is saved
+                _fit_epochs(model, config, data_set, position, epochs, callbacks)
+            is_trained = not position[1]  # else `_fit_epochs` has trained to the end of one epoch
+    model.optimizer.finalize_variable_values(model.trainable_weights)  # `fit` did, but it may not have been called
+    if best and best[0].best:
+        save_last = functools.partial(save, model, folder=folder)
+        save_best_and_last(save_last, best[0], path, folder, config.training.keep)
+    else:
+        save(model, path, folder)
+
+
+def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
+    """Load the last checkpoint; return the number of finished epochs and of steps after them, and their history."""
     with user_errors():
         rows = folder.read_history()
         if checkpoint.epochs_done < epochs:
             pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
         epoch = checkpoint.restore(model)
-    if epoch:
-        log.info("resuming after epoch %d of %d", epoch, epochs)
-    history = [row for row in rows if row["stage"] == stage][:epoch]
-    callbacks = [
-        TerminateOnNonFinite(),
-        AveragedValidation(),
-        *build_overfitting_watch(config, data_set, model, history),
-        pruner,
-        CSVHistory(folder.history, stage),
-        checkpoint,
-        keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
-    ]
-    if epoch < epochs:
-        with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
-            callbacks.append(EpochProgress(task))  # last, so that a counted epoch is one that is saved
-            _fit_epochs(model, config, data_set, epoch, epochs, callbacks)
-    model.optimizer.finalize_variable_values(model.trainable_weights)  # `fit` did, but it may not have been called
-    save(model, path, folder)
+        history = [row for row in rows if row["stage"] == stage][:epoch]
+        for callback in best:
+            callback.restore(history)
+    if epoch or checkpoint.steps_done:
+        log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
+    return (epoch, checkpoint.steps_done), history
 
 
-def _fit_epochs(model, config, data_set, epoch, epochs, callbacks):
-    """Train a compiled model after its first epochs."""
+def _checkpoint(folder, stage, epochs, frequency):
+    if frequency:
+        return StepCheckpoint(folder, stage, epochs, frequency=frequency)
+    return Checkpoint(folder, stage, epochs)
+
+
+def _and_steps(checkpoint):
+    return f" and {checkpoint.steps_done} steps" if checkpoint.steps_done else ""
+
+
+def _fit_epochs(model, config, data_set, position, epochs, callbacks):
+    """Train a compiled model after its first epochs; after some steps of an epoch, only to the end of this epoch.
+
+    That is because `fit` gives all its epochs the same number of steps.
+    """
     section, steps = config.training, data.steps_per_epoch(data_set.train, config.training.batch_size)
-    batches = build_training_batches(config, data_set, start_step=epoch * steps)
+    epoch, steps_done = position
+    if steps_done >= steps:
+        raise UserError(
+            f"the checkpoint of epoch {epoch} and {steps_done} steps is of another run: epochs have {steps}"
+        )
+    batches = build_training_batches(config, data_set, start_step=epoch * steps + steps_done)
     model.fit(
         batches,
         validation_data=data.batches(data_set.validation, batch_size=section.batch_size),
         initial_epoch=epoch,
-        epochs=epochs,
-        steps_per_epoch=steps,
+        epochs=epoch + 1 if steps_done else epochs,
+        steps_per_epoch=steps - steps_done,
         shuffle=False,  # `training_batches` shuffles already
         verbose=verbosity(),
         callbacks=callbacks,

@@ -24,6 +24,8 @@ class RunFolder:
         self.logs = self.path / "logs"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model.keras"
+        self.best_epoch = self.path / "model_best.keras"
+        self.last_epoch = self.path / "model_last.keras"
         self.admm = self.path / "admm.keras"
         self.pruned = self.path / "pruned.keras"
         self.undefended = self.path / "undefended.keras"

@@ -18,6 +18,20 @@ def check_training(config, steps_per_epoch):
         UserError: for settings that do not go together.
     """
     _check_average(config, config.training.epochs * steps_per_epoch)
+    _check_best_epoch(config)
+
+
+def _check_best_epoch(config):
+    """Check that some epoch can be the best, if that is asked for."""
+    section = config.training
+    asked = {"training.keep": (section.keep, "last"), "training.patience": (section.patience, 0)}
+    for key, (value, default) in asked.items():
+        if value == default:
+            continue
+        if not config.attack.steps:
+            raise UserError(f"`{key}` looks at the accuracy under attack, but `attack.steps` is 0. Received: {value}")
+        if section.warmup_epochs >= section.epochs:
+            raise UserError(f"`{key}` needs an epoch after the {section.warmup_epochs} of warm-up. Received: {value}")
 
 
 def _check_average(config, steps):

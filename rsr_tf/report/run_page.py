@@ -1,5 +1,7 @@
 """Write `report.html`: one self-contained file from the JSON, `history.csv` and `config.toml` of a run."""
 
+import tomllib
+
 from rsr_tf.report.charts import share_below_by_network, training_curves, weight_histogram
 from rsr_tf.report.labels import STAGES, noise_state
 from rsr_tf.report.render import render
@@ -26,10 +28,22 @@ def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=
         verdict=verdict_view(verdicts[0]) if verdicts else None,
         others=[summary(verdict) for verdict in verdicts[1:]],
         artefacts=artefacts if _are_complete(artefacts) else None,
+        epochs=_epochs_kept(config_text, history),
         curves=[training_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
         **_scores(evaluation),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _epochs_kept(config_text, history):
+    """Return what the best and the last epoch of the training have, or `None` if no epoch counted as the best."""
+    rows = [row for row in history if row["stage"] == "train"]
+    number = int(float(rows[-1].get("best_epoch") or 0)) if rows else 0
+    if not 1 <= number <= len(rows):
+        return None
+    best, last = (float(row["val_adversarial_accuracy"]) for row in (rows[number - 1], rows[-1]))
+    keep = tomllib.loads(config_text).get("training", {}).get("keep", "last")
+    return {"keep": keep, "best": best, "best_number": number, "last": last, "last_number": len(rows)}
 
 
 def _are_complete(artefacts):

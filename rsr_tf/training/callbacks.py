@@ -8,7 +8,7 @@ import zipfile
 import keras
 import numpy as np
 
-from rsr_tf.errors import first_line
+from rsr_tf.errors import UserError, first_line
 from rsr_tf.files import read_text, replacing
 from rsr_tf.files.arrays import check_expansion
 from rsr_tf.keras_internals import ImagesOfMasks
@@ -51,6 +51,9 @@ class Checkpoint(keras.callbacks.Callback):
     so that no second file can disagree; `keras.callbacks.BackupAndRestore` writes two files, over the old ones.
     The format is `.keras`, which Keras assembles in memory: HDF5 on a full disk would kill the process.
 
+    `StepCheckpoint` also saves within an epoch. Its file, `STAGE-EPOCHS-STEPS.keras`, also holds the state of the
+    metrics, so that those of a resumed epoch cover all its steps.
+
     Args:
         folder: `Path` of the folder for the file, `STAGE-EPOCHS.keras`.
         stage: name of the training, such as `"train"`.
@@ -62,11 +65,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = folder
         self.stage = stage
         self.epochs = epochs
+        self._metrics = None
 
     @property
     def epochs_done(self):
         """Number of finished epochs of the last saved state; 0 without a file."""
-        return max(map(_epochs_done, self._files()), default=0)
+        return self._last[0]
+
+    @property
+    def steps_done(self):
+        """Number of steps of the last saved state after its finished epochs; 0 at the end of an epoch."""
+        return self._last[1]
 
     def restore(self, model):
         """Load the last saved state into a compiled model, if a file exists.
@@ -84,13 +93,14 @@ class Checkpoint(keras.callbacks.Callback):
         saved = self._files()
         if not saved:
             return 0
-        epochs = _epochs_done(saved[-1])
-        if self.epochs is not None and epochs > self.epochs:
+        epochs, steps = _position(saved[-1])
+        if self.epochs is not None and epochs + (steps > 0) > self.epochs:
             raise ValueError(f"the checkpoint {saved[-1]} is of epoch {epochs}, but the training has {self.epochs}")
         scope = model.distribute_strategy.scope()  # variables of several devices are created and loaded in it
         try:
             with zipfile.ZipFile(saved[-1]) as archive:
                 check_expansion(archive)
+                self._metrics = _read_metrics(archive) if steps else None
             skipping = warnings.catch_warnings(record=True, action="always", category=UserWarning)
             with scope, skipping as skipped:
                 model.optimizer.build(model.trainable_variables)
@@ -103,23 +113,94 @@ class Checkpoint(keras.callbacks.Callback):
             path.unlink()
         return epochs
 
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._metrics is not None:  # `fit` has just reset them
+            _assign_metrics(self.model, self._metrics)
+        self._metrics = None
+
     def on_epoch_end(self, epoch, logs=None):
+        self._save(epoch + 1)
+
+    def _save(self, epochs, steps=0):
         earlier = self._files()
-        with replacing(self.folder / f"{self.stage}-{epoch + 1:04d}.keras") as temporary:
+        path = self.folder / f"{self.stage}-{epochs:04d}{f'-{steps:06d}' if steps else ''}.keras"
+        with replacing(path) as temporary:
             self.model.save(temporary)
-        for path in earlier:
-            if _epochs_done(path) != epoch + 1:
-                path.unlink()
+            if steps:
+                _add_metrics(temporary, [variable.numpy() for variable in _metric_variables(self.model)])
+        for each in earlier:
+            if each != path:
+                each.unlink()
+
+    @property
+    def _last(self):
+        return max(map(_position, self._files()), default=(0, 0))
 
     def _files(self):
-        return sorted(self.folder.glob(f"{self.stage}-*.keras"), key=_epochs_done)
+        return sorted(self.folder.glob(f"{self.stage}-*.keras"), key=_position)
 
 
-def _epochs_done(path):
-    number = path.stem.partition("-")[2]
-    if not (number.isascii() and number.isdigit() and int(number)):
-        raise ValueError(f"the name of the checkpoint {path} must end with a number of epochs. Received: {number!r}")
-    return int(number)
+class StepCheckpoint(Checkpoint):
+    """A `Checkpoint` that also saves within an epoch, for epochs that take long.
+
+    To go on, `fit` the rest of the epoch alone, with fewer steps. The model is an `RSRModel`, whose metrics have their
+    variables before the first step.
+
+    Args:
+        folder, stage, epochs: as for `Checkpoint`.
+        frequency: number of steps between two files.
+    """
+
+    def __init__(self, folder, stage, epochs=None, *, frequency):
+        super().__init__(folder, stage, epochs)
+        self.frequency = frequency
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self._epochs, self._before = epoch, self.steps_done if self.epochs_done == epoch else 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        steps = self._before + batch + 1
+        if steps % self.frequency == 0 and batch + 1 < self.params["steps"]:  # the end of the epoch saves its last step
+            self._save(self._epochs, steps)
+
+
+METRICS = "metrics.npz"
+"""Name of the file in a checkpoint of `StepCheckpoint` that holds the state of the metrics."""
+
+
+def _metric_variables(model):
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _assign_metrics(model, values):
+    variables = _metric_variables(model)
+    if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+        raise UserError("the metrics in the checkpoint are not those of this training. Remove it to start again")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _add_metrics(path, values):
+    """Add arrays to a `.keras` file, which Keras ignores."""
+    buffer = io.BytesIO()
+    np.savez(buffer, *values)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(METRICS, buffer.getvalue())
+
+
+def _read_metrics(archive):
+    with np.load(io.BytesIO(archive.read(METRICS)), allow_pickle=False) as stored:
+        return [stored[f"arr_{number}"] for number in range(len(stored.files))]
+
+
+def _position(path):
+    """Return the numbers of finished epochs, and of steps after them, from the name of a checkpoint."""
+    numbers = path.stem.partition("-")[2]
+    counts = [int(number) for number in numbers.split("-") if number.isascii() and number.isdigit()]
+    if len(counts) != numbers.count("-") + 1 or len(counts) > 2 or counts[-1] == 0:
+        raise ValueError(f"the name of the checkpoint {path} must end with a number of epochs. Received: {numbers!r}")
+    return (*counts, 0)[:2]
 
 
 class NotFiniteError(Exception):

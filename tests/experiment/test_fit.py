@@ -16,7 +16,8 @@ from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.files import read_text
 from rsr_tf.keras_internals import weight_averages
 from rsr_tf.pruning import ADMMPruning
-from rsr_tf.training.callbacks import Checkpoint, read_history
+from rsr_tf.training.best_epoch import BestEpoch
+from rsr_tf.training.callbacks import Checkpoint, StepCheckpoint, read_history
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -99,10 +100,13 @@ def weights_after(monkeypatch, digits, path, overrides, kill):
                     fit_stage(config, digits, folder)
             assert not folder.model.exists()
         fit_stage(config, digits, folder)
-        results.append((keras.models.load_model(folder.model), read_text(folder.history)))
+        networks = {file.name: keras.models.load_model(file) for file in sorted(folder.path.glob("*.keras"))}
+        results.append((networks, read_text(folder.history)))
     (whole, rows), (resumed, rows_of_resumed) = results
-    for ours, theirs in zip(resumed.weights, whole.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert set(whole) == set(resumed)
+    for name, network in whole.items():
+        for ours, theirs in zip(resumed[name].weights, network.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
     assert rows_of_resumed == rows
     return whole, read_history(path / "whole" / "history.csv")
 
@@ -139,7 +143,8 @@ def kill_after(method, epoch):
 @pytest.mark.parametrize("epoch", [0, 2], ids=["after the first epoch", "between the last epoch and the network"])
 def test_training_with_averaged_weights_resumes_bitwise(monkeypatch, digits, tmp_path, epoch):
     overrides = ["training.epochs=3", "training.ema_momentum=0.8", "model.noise=none"]
-    model, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill_after("on_epoch_end", epoch))
+    networks, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill_after("on_epoch_end", epoch))
+    model = networks["model.keras"]
     for weight, average in weight_averages(model.optimizer):
         np.testing.assert_array_equal(weight, average)
     x, y = digits.validation.pixels(), digits.validation.labels
@@ -203,3 +208,73 @@ def test_image_that_breaks_during_training_is_one_line(tmp_path):
     options = {"config": config, "data_set": data_set, "folder": folder, "epochs": 1, "learning_rate": 0.05}
     with pytest.raises(UserError, match=r"\Acannot read the image .*/images/b/\d+.png: .*\Z"):
         fit(model, "train", folder.model, **options)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["training.ema_momentum=0.8"],
+        ["pruning.schedule=polynomial", "pruning.frequency=2", "training.optimizer=adam"],
+    ],
+    ids=["average", "pruning in training"],
+)
+def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits, tmp_path, overrides):
+    """Epochs of 4 steps, saved after 2; the kill comes after 3 steps of the second epoch."""
+    options = ["training.epochs=3", "training.checkpoint_steps=2", *overrides]
+    seen = []
+
+    def kill(patch):
+        original = StepCheckpoint.on_train_batch_end
+
+        def killed(self, batch, logs=None):
+            original(self, batch, logs)
+            seen.append([path.name for path in self.folder.iterdir()])
+            if len(seen) == 7:
+                raise KilledError
+
+        patch.setattr(StepCheckpoint, "on_train_batch_end", killed)
+
+    weights_after(monkeypatch, digits, tmp_path, options, kill)
+    first = ["train-0000-000002.keras"]
+    assert seen == [[], first, first, first, ["train-0001.keras"], *[["train-0001-000002.keras"]] * 2]
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["train-0003.keras"]
+
+
+ACCURACIES = (0.2, 0.5, 0.4, 0.3, 0.6)
+"""Adversarial validation accuracies by epoch, in place of the measured ones."""
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize(
+    ("method", "epoch"),
+    [("before", 1), ("on_epoch_end", 1), ("on_epoch_end", 3)],
+    ids=["between best network and checkpoint", "after the best epoch", "after the last one"],
+)
+def test_killed_training_ends_with_the_same_best_and_last_network(monkeypatch, digits, tmp_path, method, epoch, keep):
+    """Epoch 2 is the best, and with a patience of 2 epoch 4 is the last."""
+    remember = BestEpoch._remember
+    monkeypatch.setattr(BestEpoch, "_remember", lambda self, epoch, _: remember(self, epoch, ACCURACIES[epoch]))
+
+    def kill(patch):
+        if method != "before":
+            return kill_after(method, epoch)(patch)
+        save = Checkpoint.on_epoch_end
+
+        def killed(self, number, logs=None):
+            if number == epoch:
+                assert {path.name for path in self.folder.glob("best-*")} == {
+                    "best-train-0001.keras",
+                    "best-train-0002.keras",
+                }
+                raise KilledError
+            save(self, number, logs)
+
+        return patch.setattr(Checkpoint, "on_epoch_end", killed)
+
+    overrides = ["training.epochs=5", "training.patience=2", f"training.keep={keep}", "training.ema_momentum=0.5"]
+    networks, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill)
+    assert [float(row["best_epoch"]) for row in rows] == [1, 2, 2, 2]
+    assert set(networks) == {"model.keras", "model_last.keras" if keep == "best" else "model_best.keras"}
+    steps = {name: int(network.optimizer.iterations) for name, network in networks.items()}
+    best = "model.keras" if keep == "best" else "model_best.keras"
+    assert steps == {name: 8 if name == best else 16 for name in networks}

@@ -18,6 +18,12 @@ PRUNED_IN_TRAINING = "pruning.schedule=polynomial"
             [AVERAGED, "training.optimizer=muon", PRUNED_IN_TRAINING],
             "`training.ema_momentum` must be 0 with the optimizer muon and pruning in training",
         ),
+        (["training.keep=best", "attack.steps=0"], "`training.keep` looks at .* `attack.steps` is 0. Received: best"),
+        (["training.patience=3", "attack.steps=0"], "`training.patience` looks at .* Received: 3"),
+        (
+            ["training.keep=best", "training.epochs=4", "training.warmup_epochs=4"],
+            "`training.keep` needs an epoch after the 4 of warm-up. Received: best",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(overrides, message):
@@ -30,6 +36,7 @@ def test_what_does_not_go_together_is_refused(overrides, message):
     [
         [],
         ["model.lasso_step=proximal"],
+        ["training.keep=best", "training.patience=3", "training.warmup_epochs=4"],
         [AVERAGED, "model.lasso_step=proximal", "model.lasso=0"],
         [AVERAGED, PRUNED_IN_TRAINING],
         [AVERAGED, "training.optimizer=muon"],

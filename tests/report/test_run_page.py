@@ -118,6 +118,24 @@ def test_names_from_outside_are_escaped(page):
     assert "conv&lt;1&gt;" in page
 
 
+@pytest.mark.parametrize(("text", "keep"), [("seed = 3", "last"), ('training.keep = "best"', "best")])
+def test_page_says_which_epoch_is_used_and_the_gap(evaluation, tmp_path, text, keep):
+    history = [
+        {"stage": "train", "epoch": str(epoch), "accuracy": "0.5", "clean_loss": "1", "adversarial_loss": "1"}
+        | {"val_adversarial_accuracy": accuracy, "best_epoch": best}
+        for epoch, (accuracy, best) in enumerate((("0.3", "1.0"), ("0.521", "2.0"), ("0.452", "2.0")))
+    ]
+    history.append({**history[0], "stage": "undefended", "best_epoch": ""})
+    write_report(tmp_path / "report.html", text, evaluation, history)
+    found = re.sub(r"\s+", " ", (tmp_path / "report.html").read_text())
+    assert f"The trained network is that of the {keep} epoch. The best epoch, 2, has" in found
+    assert "accuracy of 52.1 %, the last, 3, one of 45.2 %: a gap of 6.9 points" in found
+
+
+def test_page_of_a_run_without_a_best_epoch_says_nothing_of_it(page):
+    assert "best epoch" not in page
+
+
 def test_right_and_wrong_predictions_have_different_colors(page):
     assert page.count('class="right">dog') == 2
     assert page.count('class="wrong">&lt;b&gt;cat') == 2

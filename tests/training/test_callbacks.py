@@ -7,10 +7,12 @@ import tensorflow as tf
 from helpers import compiled, tiny_network
 
 import rsr_tf
+from rsr_tf.errors import UserError
 from rsr_tf.training.callbacks import (
     Checkpoint,
     CSVHistory,
     NotFiniteError,
+    StepCheckpoint,
     TensorBoard,
     TerminateOnNonFinite,
     read_history,
@@ -148,6 +150,30 @@ def test_epochs_done_are_known_without_reading_the_file(tmp_path):
     assert checkpoint.epochs_done == 10
 
 
+def test_steps_done_count_after_epochs_done(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "train")
+    assert checkpoint.steps_done == 0
+    positions = []
+    for name in ("train-0000-000007.keras", "train-0009.keras", "train-0009-000120.keras", "train-0010.keras"):
+        (tmp_path / name).write_bytes(b"anything")
+        positions.append((checkpoint.epochs_done, checkpoint.steps_done))
+    assert positions == [(0, 7), (9, 0), (9, 120), (10, 0)]
+
+
+def test_checkpoint_within_an_epoch_beyond_the_last_is_refused(tmp_path):
+    (tmp_path / "train-0003-000120.keras").touch()
+    with pytest.raises(ValueError, match=r"the checkpoint .*train-0003-000120\.keras is of epoch 3, but .* has 3"):
+        Checkpoint(tmp_path, "train", epochs=3).restore(linear_model())
+
+
+def test_damaged_metrics_are_one_line(images, labels, tmp_path):
+    checkpoint = StepCheckpoint(tmp_path, "train", frequency=1)
+    checkpoint.set_model(linear_model())
+    checkpoint._metrics = [np.zeros(3)]
+    with pytest.raises(UserError, match="the metrics in the checkpoint are not those of this training"):
+        checkpoint.on_epoch_begin(0)
+
+
 def test_checkpoint_takes_the_place_of_the_previous_one(tmp_path):
     (tmp_path / "train-0001.keras").write_bytes(b"the previous one")
     (tmp_path / "finetune-0001.keras").write_bytes(b"of another stage")
@@ -229,7 +255,9 @@ def test_quantity_that_only_one_stage_has_is_empty_in_the_others(tmp_path):
     assert [(row["lasso"], row["val_loss"]) for row in read_history(path)] == [("0.5", ""), ("", "3.0")]
 
 
-@pytest.mark.parametrize("name", ["train-9999", "train-abc", "train-", "train-0000", "train--1", "train-1_0"])
+@pytest.mark.parametrize(
+    "name", ["train-9999", "train-abc", "train-", "train-0000", "train--1", "train-1_0", "train-1-0", "train-1-2-3"]
+)
 def test_checkpoint_of_no_possible_epoch_is_refused_by_name(tmp_path, name):
     (tmp_path / f"{name}.keras").touch()
     with pytest.raises(ValueError, match=rf"the checkpoint .*{name}\.keras (is of epoch 9999|must end with a number)"):
