@@ -10,6 +10,7 @@ PACKAGE = TESTS.parent / "rsr_tf"
 FILES = sorted(TESTS.rglob("test_*.py"))
 
 TESTED_ELSEWHERE = {
+    "config/sections": "config/test_schema",
     "experiment/experiment": "test_cli",
     "experiment/load": "experiment/test_blackbox",
     "experiment/report": "test_cli",
