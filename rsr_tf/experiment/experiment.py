@@ -95,9 +95,11 @@ class Experiment:
         section, baseline = self.config.training, self.config.undefended
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         check_training(self.config, self._steps_per_epoch)
-        with user_errors():
-            network = builders.build_network(self.config, self._data_set)
-            pruner = self._check_pruning(network)
+        network = pruner = None
+        if not (self.folder.model.exists() and self.config.model.file_of_weights):  # else the file may be gone
+            with user_errors():
+                network = builders.build_network(self.config, self._data_set)
+                pruner = self._check_pruning(network)
         # only now, so that a run that cannot start leaves nothing behind
         with user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), versions())

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,10 +131,12 @@ def read_model(path):
             check_expansion(archive)
         return keras.models.load_model(path)
     except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
-        hint = ""
-        if "locate" in str(error):
-            hint = ". If this is a class of your own, import its module: rsr --import MODULE ..."
-        raise UserError(f"cannot read the model {path}: {first_line(error)}{hint}") from error
+        unknown = re.search(r"Could not locate \w+ '\w+'", str(error))
+        if unknown:
+            cause = f"{unknown[0]}. If it is yours, import its module: rsr --import MODULE ..."
+        else:
+            cause = first_line(error)
+        raise UserError(f"cannot read the model {path}: {cause}") from error
 
 
 def check_own(model, data_set, path):

@@ -47,15 +47,11 @@ def with_logits(model):
     last = node.operation
     if getattr(last, "activation", None) is keras.activations.sigmoid:
         raise ValueError("the network must end with logits or a softmax. Received: a sigmoid")
-    if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and _is_softmax(last)):
+    if isinstance(last, keras.layers.Softmax):
         return keras.Model(model.inputs, node.input_tensors[0], name=model.name)
-    if not _is_softmax(last):
+    if getattr(last, "activation", None) is not keras.activations.softmax:
         return model
     new = clone_layer(last, activation="linear")
     outputs = new(node.input_tensors[0])
     new.set_weights(last.get_weights())
     return keras.Model(model.inputs, outputs, name=model.name)
-
-
-def _is_softmax(layer):
-    return getattr(layer, "activation", None) is keras.activations.softmax

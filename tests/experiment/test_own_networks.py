@@ -156,10 +156,13 @@ def test_run_goes_on_with_the_same_file_alone(own):
     stock().save("own.keras")
     line = stopped_with_one_line("train", "run.toml")
     assert "the run folder runs/run belongs to another config: `model.sha256` is " in line
-    assert "is not the file that `model.sha256` names: it has changed" in stopped_with_one_line("train", "runs/run")
     (own / "own.keras").unlink()
-    result = rsr("prune", "runs/run")
-    assert result.exit_code == 0, result.output
+    for command in ("train", "prune"):
+        result = rsr(command, "runs/run")
+        assert result.exit_code == 0, result.output
+    (own / "runs" / "run" / "model.keras").unlink()
+    stock().save("own.keras")
+    assert "is not the file that `model.sha256` names: it has changed" in stopped_with_one_line("train", "runs/run")
 
 
 LAYER = """
@@ -183,7 +186,8 @@ def test_layers_of_the_user_are_imported_from_the_folder_of_the_command(own, bef
     exec((own / f"{name}.py").read_text(), scope)
     stock(extra=[scope[f"Double{number}"]()]).save("own.keras")
     del keras.saving.get_custom_objects()[f"garden>Double{number}"]
-    assert "class of your own, import its module: rsr --import" in stopped_with_one_line("train", "run.toml")
+    message = f"Could not locate class 'Double{number}'. If it is yours, import its module: rsr --import MODULE ..."
+    assert message in stopped_with_one_line("train", "run.toml")
     option = ("--import", name)
     result = rsr(*option, "train", "run.toml") if before else rsr("train", "run.toml", *option)
     assert result.exit_code == 0, result.output
