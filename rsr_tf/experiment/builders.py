@@ -62,7 +62,7 @@ def build_network(config, data_set, **changes):
         A Keras model.
     """
     keras.utils.set_random_seed(config.seed)
-    options = config.model.model_dump() | changes
+    options = config.model.model_dump(exclude={"start"}) | changes
     if options.pop("lasso_step") == "proximal":
         options["lasso"] = 0.0  # `build_rsr_model` applies it
     bits = options.pop("activation_bits")
