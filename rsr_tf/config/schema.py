@@ -73,6 +73,7 @@ class Data(Section):
 class Model(Network):
     """The network and its regularization."""
 
+    start: str = Field("", description="run folder, for its trained network, or .keras file with the starting weights")
     noise: Literal[*choices.NOISE_KINDS] = Field("channel", description="weight noise (Eq. 4)")
     noise_scale: NotNegative = Field(0.25, description="start value of alpha")
     lasso: NotNegative = Field(5e-5, description="lambda of Eq. 6")

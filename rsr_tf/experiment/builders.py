@@ -95,7 +95,7 @@ def build_network(config, data_set, **changes):
     """
     keras.utils.set_random_seed(config.seed)
     section = config.model.model_copy(update=changes)
-    options = section.model_dump(exclude_none=True, exclude=set(OF_OWN_NETWORKS))
+    options = section.model_dump(exclude_none=True, exclude={"start", *OF_OWN_NETWORKS})
     if options.pop("lasso_step") == "proximal":
         options["lasso"] = 0.0  # `build_rsr_model` applies it
     if section.kind != "built-in":

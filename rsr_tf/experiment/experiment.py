@@ -28,6 +28,7 @@ from rsr_tf.experiment.own_networks import identified
 from rsr_tf.experiment.provenance import describe, describe_machine, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
+from rsr_tf.experiment.start import load_start
 from rsr_tf.experiment.training_checks import check_training
 from rsr_tf.export.benchmark import format_table
 from rsr_tf.export.saved_model import export_saved_model
@@ -100,6 +101,7 @@ class Experiment:
             with user_errors():
                 network = builders.build_network(self.config, self._data_set)
                 pruner = self._check_pruning(network)
+                load_start(network, self.config.model.start, self.folder)
         # only now, so that a run that cannot start leaves nothing behind
         with user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), versions())

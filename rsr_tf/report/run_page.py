@@ -38,10 +38,11 @@ def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=
 def _epochs_kept(config_text, history):
     """Return what the best and the last epoch of the training have, or `None` if no epoch counted as the best."""
     rows = [row for row in history if row["stage"] == "train"]
-    number = int(float(rows[-1].get("best_epoch") or 0)) if rows else 0
+    number = float(rows[-1].get("best_epoch") or 0) if rows else 0
     if not 1 <= number <= len(rows):
         return None
-    best, last = (float(row["val_adversarial_accuracy"]) for row in (rows[number - 1], rows[-1]))
+    number = int(number)
+    best, last = (float(row.get("val_adversarial_accuracy") or "nan") for row in (rows[number - 1], rows[-1]))
     keep = tomllib.loads(config_text).get("training", {}).get("keep", "last")
     return {"keep": keep, "best": best, "best_number": number, "last": last, "last_number": len(rows)}
 

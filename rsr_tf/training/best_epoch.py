@@ -62,7 +62,7 @@ class BestEpoch(keras.callbacks.Callback):
         """
         self._forget()
         for epoch, row in enumerate(rows):
-            self._remember(epoch, float(row[MONITOR]))
+            self._remember(epoch, float(row.get(MONITOR) or "nan"))  # NaN is never better
         if self.best and not self.path.exists():
             if rows[-1].get("best_epoch"):
                 raise ValueError(f"{self.path} not found. It is the network of the best epoch so far")

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -79,3 +82,13 @@ def test_model_that_trains_with_it_is_loaded_with_it(images, labels, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.loss.label_smoothing == 0.3
     assert loaded.evaluate(images, labels, verbose=0, return_dict=True)["loss"] > 0
+
+
+@pytest.mark.slow
+def test_keras_knows_the_loss_as_soon_as_the_package_is_imported():
+    script = """
+import keras, rsr_tf
+print(keras.saving.get_registered_object("rsr_tf>SmoothedCrossentropy").__module__)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "rsr_tf.training.losses"
