@@ -33,6 +33,9 @@ LEARNING_RATE_SCHEDULES = ("constant", "steps", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """Values of `training.precision`: Keras dtype policies."""
 
+DEVICES = ("one", "all")
+"""Values of `training.devices`: one device, or all GPUs of the host."""
+
 SCOPES = ("global", "layer")
 """Values of `pruning.scope`."""
 

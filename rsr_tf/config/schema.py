@@ -114,6 +114,7 @@ class Training(Section):
     clean_weight: Share = Field(0.5, description="a of Eq. 5")
     warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
+    devices: Literal[*choices.DEVICES] = Field("one", description="all: every GPU of this host; they share a step")
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")
 
 

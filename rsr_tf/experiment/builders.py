@@ -213,9 +213,10 @@ def compile_model(model, config, learning_rate):
     section = config.training
     options = {"learning_rate": learning_rate, "weight_decay": section.weight_decay or None}
     options["name"] = section.optimizer  # Keras counts the optimizers of a process, which a resumed run has fewer of
-    if section.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
-    else:
-        optimizer = keras.optimizers.Adam(**options)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    with model.distribute_strategy.scope():
+        if section.optimizer == "sgd":
+            optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, **options)
+        else:
+            optimizer = keras.optimizers.Adam(**options)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, metrics=["accuracy"])
