@@ -57,6 +57,9 @@ KEPT_EPOCHS = ("last", "best")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """Values of `training.precision`: Keras dtype policies."""
 
+DEVICES = ("one", "all")
+"""Values of `training.devices`: one device, or all GPUs of the host."""
+
 SCOPES = ("global", "layer")
 """Values of `pruning.scope`."""
 

@@ -7,6 +7,7 @@ import contextlib
 import re
 
 import keras
+import tensorflow as tf
 from keras.src.backend.common import global_state
 from keras.src.trainers import compile_utils
 
@@ -185,6 +186,21 @@ class ImagesOfMasks(keras.callbacks.TensorBoard):
     def _log_weight_as_image(self, weight, weight_name, epoch):
         shown = keras.ops.cast(weight, "float32") if weight.dtype == "bool" else weight
         super()._log_weight_as_image(shown, weight_name, epoch)
+
+
+class BuiltFromOneReplica(keras.Model):
+    """Keras model that learns the shapes of a batch from one replica.
+
+    Keras takes the mean batch of all replicas, which fails if these have different numbers of images.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        strategy = self.distribute_strategy
+        if iterator is not None and strategy.num_replicas_in_sync > 1:
+            batch = next(next(batches) for _, _, batches in iterator)
+            data_batch = tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
 
 
 def loss_object(loss):

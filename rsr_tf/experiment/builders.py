@@ -279,8 +279,10 @@ def compile_model(model, config, learning_rate, **options):
         learning_rate: number, or a Keras schedule.
         **options: as for `build_optimizer`.
     """
-    optimizer, smoothing = build_optimizer(config.training, learning_rate, **options), config.training.label_smoothing
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if smoothing:
-        loss = SmoothedCrossentropy(smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    smoothing = config.training.label_smoothing
+    with model.distribute_strategy.scope():
+        optimizer = build_optimizer(config.training, learning_rate, **options)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if smoothing:
+            loss = SmoothedCrossentropy(smoothing)
+        model.compile(optimizer, loss, metrics=["accuracy"])

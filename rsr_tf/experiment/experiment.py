@@ -14,7 +14,7 @@ import tensorflow as tf
 from rsr_tf import data, pruning
 from rsr_tf.config import parse_config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
-from rsr_tf.experiment import builders, export_benchmark
+from rsr_tf.experiment import builders, devices, export_benchmark
 from rsr_tf.experiment.evaluate import (
     attack_examples,
     attack_network,
@@ -70,6 +70,7 @@ class Experiment:
         self.folder = RunFolder(folder)
         with user_errors(), self._disk_errors():
             self.folder.check(config.model_dump(), functools.partial(completed, source=self.folder.config))
+        self.strategy = devices.build_strategy(config)  # of the stages that train
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         if config.training.deterministic:
@@ -98,7 +99,7 @@ class Experiment:
         check_training(self.config, self._steps_per_epoch)
         network = pruner = None
         if not (self.folder.model.exists() and self.config.model.file_of_weights):  # else the file may be gone
-            with user_errors():
+            with user_errors(), self.strategy.scope():
                 network = builders.build_network(self.config, self._data_set)
                 pruner = self._check_pruning(network)
                 load_start(network, self.config.model.start, self.folder)
@@ -107,15 +108,17 @@ class Experiment:
             self.folder.claim(self.config.model_dump(), versions())
         if not self.folder.model.exists():
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
-            model = builders.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
+            with self.strategy.scope():
+                model = builders.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
             learning_rate = self._learning_rate(section.schedule, section.learning_rate, section.epochs)
             options = {"epochs": section.epochs, "learning_rate": learning_rate, "pruner": pruner}
             self._fit(model, "train", self.folder.model, **options)
         if baseline.epochs and not self.folder.undefended.exists():
             log.info("-- undefended baseline")
             plain = self.config.changed(attack={"steps": 0}, model=builders.PLAIN)
-            network = builders.build_network(plain, self._data_set)
-            model = builders.build_rsr_model(plain, network, warmup_steps=0)
+            with self.strategy.scope():
+                network = builders.build_network(plain, self._data_set)
+                model = builders.build_rsr_model(plain, network, warmup_steps=0)
             learning_rate = self._learning_rate(section.schedule, baseline.learning_rate, baseline.epochs)
             options = {"epochs": baseline.epochs, "learning_rate": learning_rate}
             self._fit(model, "undefended", self.folder.undefended, **options)
@@ -137,7 +140,8 @@ class Experiment:
         section = self.config.pruning
         if self.folder.pruned.exists():
             return
-        model = self._load(self.folder.model)
+        with self.strategy.scope():
+            model = self._load(self.folder.model)
         if not isinstance(model, RSRModel):
             raise UserError(f"{self.folder.model} is not a network of this run: it is no RSRModel")
         if section.filters:
@@ -162,7 +166,8 @@ class Experiment:
         """Return the network after further training with ADMM, which makes its weights nearly sparse."""
         section = self.config.pruning
         if self.folder.admm.exists():
-            return self._load(self.folder.admm)
+            with self.strategy.scope():
+                return self._load(self.folder.admm)
         model.skip_warmup()
         period = section.admm_frequency * self._steps_per_epoch
         learning_rate = builders.build_learning_rate("sawtooth", section.finetune_learning_rate, period)
@@ -179,7 +184,8 @@ class Experiment:
         with user_errors():
             table = pruning.prune_filters(model, share=section.filters, exclude=section.exclude)
         log.info("%s", table)
-        small = builders.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
+        with self.strategy.scope():
+            small = builders.build_rsr_model(self.config, pruning.rebuild(model), warmup_steps=0)
         small.set_attack(model.attack)  # the overfitting monitor may have replaced it
         return small
 

@@ -12,7 +12,7 @@ from rsr_tf.training.compiled import AdversarialMetrics, Compilation, Head, head
 from rsr_tf.validation import check_batch
 
 
-class AttackedModel(keras.Model):
+class AttackedModel(keras_internals.BuiltFromOneReplica):
     """A functional Keras model with an attack that raises its compiled loss, and compiled metrics under the attack.
 
     A subclass defines the steps. They take what `fit` gives from `unpacked_batch`, adversarial images from `attacked`,

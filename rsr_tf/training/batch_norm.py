@@ -55,3 +55,19 @@ def synchronize_statistics(model, share):
     weighted = [share * tf.convert_to_tensor(variable) for variable in variables]
     for variable, mean in zip(variables, context.all_reduce(tf.distribute.ReduceOp.SUM, weighted), strict=True):
         variable.assign(mean)
+
+
+def check_warmup(model):
+    """Raise `ValueError` for a warm-up with `synchronized` batch normalization on several devices.
+
+    No replica can wait for another within the branch of the graph in which a warm-up ends.
+
+    Args:
+        model: an `RSRModel`.
+    """
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    if several and model.warmup_steps and any(getattr(layer, "synchronized", False) for layer in nested_layers(model)):
+        raise ValueError(
+            "`warmup_steps` must be 0 with `synchronized` batch normalization on several devices. "
+            f"Received: warmup_steps={model.warmup_steps}"
+        )

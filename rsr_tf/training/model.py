@@ -9,7 +9,7 @@ from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.regularizers import soft_threshold
 from rsr_tf.layers.replicas import share_of_replica
 from rsr_tf.training.attacked_model import AttackedModel
-from rsr_tf.training.batch_norm import bounded_momentum, synchronize_statistics
+from rsr_tf.training.batch_norm import bounded_momentum, check_warmup, synchronize_statistics
 from rsr_tf.training.objectives import OBJECTIVES, ForwardPass
 
 
@@ -112,6 +112,7 @@ class RSRModel(AttackedModel):
             optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
 
     def train_step(self, data):
+        check_warmup(self)
         batch = self.unpacked_batch(data)
         if self.attack is not None:  # outside the tape: no gradient flows through the attack
             x_adv = self._unless_warmup(lambda: self.perturb(batch.x, batch.y), lambda: batch.x)
