@@ -12,6 +12,14 @@ from rsr_tf.cli.group import RESUMES, Group
 from rsr_tf.cli.stopping import Stopped, describe_stop, stoppable
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard():
+    """Whoever starts the tests in the background has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def command(number, **meta):
     """A group with a command that gets a signal in its second epoch of 40, in a run of 12."""
 
