@@ -194,6 +194,7 @@ def stop_after_a_checkpoint(self, batch, logs=None):
         os.kill(os.getpid(), signal.{name})
 
 Checkpoint.on_train_batch_end = stop_after_a_checkpoint
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests in the background has it ignored
 main()
 """
     arguments = ["train", str(config), "--output", str(tmp_path / "out"), *settings()]

@@ -34,7 +34,8 @@ def stoppable():
     def stop(number, frame):
         raise Stopped(number, progress.tasks())
 
-    before = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    heard = [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]  # not after `nohup`
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

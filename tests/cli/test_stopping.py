@@ -12,6 +12,14 @@ from rsr_tf.cli.group import RESUMES, Group
 from rsr_tf.cli.stopping import Stopped, describe_stop, stoppable
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard():
+    """Whoever starts the tests in the background has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def command(number, **meta):
     """A group with a command that gets a signal in its second epoch of 40, in a run of 12."""
 
@@ -52,3 +60,12 @@ def test_handlers_are_as_before_afterwards():
     with pytest.raises(Stopped), stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
