@@ -12,7 +12,8 @@ import numpy as np
 from rsr_tf.data import cifar, digits, folder, npz, tfds
 from rsr_tf.data.augmentation import Augmentation
 from rsr_tf.data.base import DataSet, Split, as_pixels, channel_statistics
-from rsr_tf.data.pipeline import balanced_weights, batches, reading_errors, steps_per_epoch, training_batches
+from rsr_tf.data.pipeline import balanced_weights, batches, steps_per_epoch, training_batches
+from rsr_tf.data.reading import reading_errors
 from rsr_tf.data.stored import StoredImages
 
 ANY_NAME = ":NAME"

@@ -1,6 +1,7 @@
 """Cache of decoded images as uint8 arrays, which is faster than decoding a data set in every run.
 
-There is one file per source folder, in `$XDG_CACHE_HOME/rsr_tf` or `~/.cache/rsr_tf`. It can be deleted at any time.
+There is one file per source folder and variant, in `$XDG_CACHE_HOME/rsr_tf` or `~/.cache/rsr_tf`. It can be deleted at
+any time.
 """
 
 import hashlib
@@ -19,33 +20,35 @@ FINGERPRINT = "fingerprint"
 """Name of the array that identifies the state of the source from which the other arrays were decoded."""
 
 
-def read(source, expected=None):
+def read(source, expected=None, *, variant=""):
     """Read the cached arrays of a folder.
 
     Args:
         source: `Path` of the folder with the encoded files.
         expected: names, kinds and shapes of the arrays, see `rsr_tf.files.arrays.check_headers`. Defaults to
             `None`, which reads any.
+        variant: string that tells several files of one source apart. Defaults to none.
 
     Returns:
         A dict of arrays, or `None` if nothing is cached, the source has changed, or the file is damaged or another one.
     """
     expected = {FINGERPRINT: ("U", ()), **(expected or {})}
     try:
-        stored = read_arrays(_path(source), check=lambda headers: check_headers(headers, expected))
+        stored = read_arrays(_path(source, variant), check=lambda headers: check_headers(headers, expected))
         return stored if str(stored.pop(FINGERPRINT)) == fingerprint(source) else None
     except (OSError, ValueError):
         return None
 
 
-def write(source, arrays):
+def write(source, arrays, *, variant=""):
     """Cache the arrays decoded from a folder. If the disk refuses, log the reason and return.
 
     Args:
         source: `Path` of the folder with the encoded files.
         arrays: dict from string to array, not of dtype object.
+        variant: as for `read`.
     """
-    path = _path(source)
+    path = _path(source, variant)
     try:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **{FINGERPRINT: np.array(fingerprint(source))}, **arrays)
@@ -69,7 +72,7 @@ def fingerprint(source):
     return digest.hexdigest()
 
 
-def _path(source):
+def _path(source, variant):
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     source = Path(source).expanduser().resolve()
-    return root / "rsr_tf" / f"{source.name}-{hashlib.sha256(str(source).encode()).hexdigest()[:16]}.npz"
+    return root / "rsr_tf" / f"{source.name}-{hashlib.sha256(str(source).encode()).hexdigest()[:16]}{variant}.npz"

@@ -4,16 +4,13 @@ A training batch is a pure function of the seed and the step number, so a resume
 uninterrupted one.
 """
 
-import contextlib
-import re
-
 import numpy as np
 import tensorflow as tf
 
 from rsr_tf.data.augmentation import Augmentation
 from rsr_tf.data.augmentation import crop_and_flip as crop_and_flipped
 from rsr_tf.data.base import as_pixels
-from rsr_tf.data.stored import ImageError
+from rsr_tf.data.reading import image_reader
 
 IN_ORDER = {"num_parallel_calls": 2, "deterministic": True}
 """Two batches are read at a time, and used in the order of their numbers."""
@@ -125,44 +122,3 @@ def batches(split, *, batch_size):
     read, labels = image_reader(split.images), tf.constant(split.labels, tf.int32)
     numbers = tf.data.Dataset.range(len(split)).batch(batch_size)
     return numbers.map(lambda chosen: (as_pixels(read(chosen)), tf.gather(labels, chosen)), **IN_ORDER).prefetch(2)
-
-
-def image_reader(images):
-    """Return a function that reads images within a graph.
-
-    Args:
-        images: array, or `StoredImages`, which are read and checked by Python when the graph runs.
-
-    Returns:
-        A function of an integer tensor `(k,)` of positions that returns a tensor `(k, h, w, c)`.
-    """
-    if isinstance(images, np.ndarray):
-        constant = tf.constant(images)
-        return lambda chosen: tf.gather(constant, chosen)
-
-    def read(chosen):
-        return tf.ensure_shape(
-            tf.numpy_function(images.gather, [chosen], images.dtype), (*chosen.shape, *images.shape[1:])
-        )
-
-    return read
-
-
-@contextlib.contextmanager
-def reading_errors():
-    """Convert the error of a graph that could not read an image back to the `ImageError` of the image.
-
-    Raises:
-        ImageError: if an image could not be read within a graph.
-
-    Example:
-        >>> with rsr_tf.data.reading_errors():
-        ...     x, y = next(iter(rsr_tf.data.batches(rsr_tf.data.load("digits").test, batch_size=4)))
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        found = re.search(rf"{ImageError.__name__}: (.*)", str(error))
-        if found is None:
-            raise
-        raise ImageError(found[1]) from error

@@ -4,6 +4,7 @@ import struct
 import threading
 
 import numpy as np
+import tensorflow as tf
 
 from rsr_tf.data import decoded_cache
 from rsr_tf.data.base import DataSet, Split
@@ -80,12 +81,11 @@ class Examples:
 
     def read(self, number):
         """Return an image as uint8 `(h, w, c)`."""
-        image = self.features["image"].decode_example(self._example(number)["image"]).numpy()
-        return resized(image, self.size)
+        content, channels = self._example(number)["image"], self.features["image"].shape[-1] or 0
+        return resized(tf.io.decode_image(content, channels, expand_animations=False).numpy(), self.size)
 
-    def labels(self, split):
-        """Return the labels of the examples of a split as an int32 array."""
-        first, last = self.starts[self.splits.index(split)], self.starts[self.splits.index(split) + 1]
+    def labels(self, first, last):
+        """Return the labels of a range of examples as an int32 array."""
         return np.array([self._example(number)["label"] for number in range(first, last)], np.int32)
 
     def _place(self, number):
@@ -128,11 +128,10 @@ def load(name, directory=None, *, resize=None, cache="auto"):
         received = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{name} could not be read from {builder.data_path}. Received: {received}") from error
     everything = StoredImages(store, np.arange(store.starts[-1]))
-    keep = is_kept(everything.shape, cache)
-    found = {}
-    for split, first, last in zip(splits, store.starts, store.starts[1:], strict=False):
-        images = everything[first:last]
-        found[split] = Split(np.asarray(images) if keep else images, labels[split])
+    images = {split: everything[first:last] for split, first, last in _ranges(store)}
+    if is_kept(everything.shape, cache):
+        images = _decoded(images, builder.data_path, everything.image_shape)
+    found = {split: Split(images[split], labels[split]) for split in splits}
     names = tuple(builder.info.features["label"].names)
     return DataSet(builder.info.full_name, found["train"], found.get("validation"), found["test"], names)
 
@@ -179,10 +178,25 @@ def _records(builder, split):
     return builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
+def _ranges(store):
+    """Return name, first number and last number + 1 of each split."""
+    return zip(store.splits, store.starts, store.starts[1:], strict=False)
+
+
 def _labels(store, path):
     """Return the labels of each split as a dict; all records are read for them, once for each copy."""
-    labels = decoded_cache.read(path, dict.fromkeys(store.splits, ("i", (None,))))
+    labels = decoded_cache.read(path, dict.fromkeys(store.splits, ("i", (None,))), variant="-labels")
     if labels is None:
-        labels = {split: store.labels(split) for split in store.splits}
-        decoded_cache.write(path, labels)
+        labels = {split: store.labels(first, last) for split, first, last in _ranges(store)}
+        decoded_cache.write(path, labels, variant="-labels")
     return labels
+
+
+def _decoded(images, path, image_shape):
+    """Return the images of each split as arrays, which are decoded once for each copy and size."""
+    variant = "-" + "x".join(map(str, image_shape))
+    arrays = decoded_cache.read(path, {split: ("u", each.shape) for split, each in images.items()}, variant=variant)
+    if arrays is None:
+        arrays = {split: np.asarray(each) for split, each in images.items()}
+        decoded_cache.write(path, arrays, variant=variant)
+    return arrays

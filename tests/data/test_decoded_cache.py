@@ -62,6 +62,12 @@ def test_two_sources_do_not_share_a_file(source, tmp_path):
     assert decoded_cache.read(source) is not None
 
 
+def test_two_variants_of_a_source_do_not_share_a_file(source):
+    decoded_cache.write(source, ARRAYS, variant="-small")
+    assert decoded_cache.read(source) is None
+    assert decoded_cache.read(source, variant="-small") is not None
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_a_damaged_file_counts_as_none(source, tmp_path, damage):
     decoded_cache.write(source, {"images": np.zeros(10_000, "uint8")})

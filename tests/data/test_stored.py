@@ -106,13 +106,6 @@ def test_image_of_another_kind_is_named_whenever_it_is_read(image, finding):
         list(batches(split, batch_size=2))
 
 
-def test_error_of_a_graph_that_is_not_of_an_image_passes():
-    import tensorflow as tf
-
-    with pytest.raises(tf.errors.InvalidArgumentError, match="other"), reading_errors():
-        raise tf.errors.InvalidArgumentError(None, None, "other")
-
-
 @pytest.mark.parametrize(
     ("cache", "count", "kept"),
     [("auto", 10, True), ("auto", 11, False), ("memory", 11, True), ("stream", 1, False)],

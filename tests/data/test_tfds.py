@@ -68,11 +68,15 @@ def test_images_are_resized(tmp_path):
     assert load("tfds:toys", directory=tmp_path, resize=[4, 5]).image_shape == (4, 5, 3)
 
 
-def test_labels_are_read_once_for_each_copy(tmp_path, monkeypatch):
+def test_labels_and_images_are_read_once_for_each_copy_and_size(tmp_path, monkeypatch):
     write_toys(tmp_path)
-    expected = load("tfds:toys", directory=tmp_path).test.labels
+    expected = load("tfds:toys", directory=tmp_path)
     monkeypatch.setattr("rsr_tf.data.tfds.Examples.labels", None)
-    np.testing.assert_array_equal(load("tfds:toys", directory=tmp_path).test.labels, expected)
+    assert load("tfds:toys", directory=tmp_path, resize=[3, 3]).image_shape == (3, 3, 3)
+    monkeypatch.setattr("rsr_tf.data.tfds.StoredImages.gather", None)
+    found = load("tfds:toys", directory=tmp_path)
+    np.testing.assert_array_equal(found.test.labels, expected.test.labels)
+    np.testing.assert_array_equal(found.test.images, expected.test.images)
 
 
 def test_a_split_for_the_test_is_needed(tmp_path):
