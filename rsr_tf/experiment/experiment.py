@@ -25,12 +25,11 @@ from rsr_tf.experiment.evaluate import (
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
 from rsr_tf.experiment.own_networks import identified
-from rsr_tf.experiment.provenance import describe, describe_machine, describe_network, versions
+from rsr_tf.experiment.provenance import describe, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.experiment.start import load_start
 from rsr_tf.experiment.training_checks import check_training
-from rsr_tf.export.benchmark import format_table
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
@@ -260,21 +259,10 @@ class Experiment:
         """
         with user_errors():
             content = export_benchmark.describe(self.config, self._data_set) | self.folder.read_artefacts()
-        content["machine"] = describe_machine()
-
-        def write():
-            self.folder.write_artefacts(content)
-
-        loaders = {}
+        options = {"data_set": self._data_set, "config": self.config, "again": again}
         with user_errors(), self._disk_errors():
-            for name, path in self._network_paths(baseline=False).items():
-                model, folder = self._load(path), self.folder.artefacts / name
-                entry = export_benchmark.entry_of(content, name, folder, path)
-                options = {"data_set": self._data_set, "config": self.config, "save": write}
-                loaders[name] = export_benchmark.measure_network(model, entry, folder, **options)
-            images, _ = evaluation_images(self._data_set, self.config)
-            export_benchmark.measure_latencies(content, loaders, images, write, again=again)
-        log.info("%s", format_table(content))
+            paths = self._network_paths(baseline=False)
+            export_benchmark.measure_all(paths, self._load, content, self.folder, **options)
         if self.folder.report.exists():
             self.report()
 

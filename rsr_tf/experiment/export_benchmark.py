@@ -9,7 +9,7 @@ import numpy as np
 
 from rsr_tf import progress, pruning
 from rsr_tf.experiment.evaluate import evaluation_images
-from rsr_tf.experiment.provenance import attack_parameters
+from rsr_tf.experiment.provenance import attack_parameters, describe_machine
 from rsr_tf.export import benchmark, formats
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
@@ -37,6 +37,33 @@ def describe(config, data_set):
         "calibration_images": min(CALIBRATION, len(data_set.train)),
         "networks": {},
     }
+
+
+def measure_all(paths, load, content, run_folder, *, data_set, config, again=False):
+    """Write networks in every export format, and measure what `artefacts.json` lacks.
+
+    Args:
+        paths: dict from the name of each network to the `Path` of its `.keras` file.
+        load: function from a `Path` to the Keras model.
+        content: earlier contents of `artefacts.json`, updated in place.
+        run_folder: a `RunFolder`.
+        data_set: a `DataSet`.
+        config: a `Config`.
+        again: whether to repeat the latency measurements. Defaults to `False`.
+    """
+    content["machine"] = describe_machine()
+
+    def save():
+        run_folder.write_artefacts(content)
+
+    loaders = {}
+    for name, path in paths.items():
+        folder = run_folder.artefacts / name
+        entry = entry_of(content, name, folder, path)
+        loaders[name] = measure_network(load(path), entry, folder, data_set=data_set, config=config, save=save)
+    images, _ = evaluation_images(data_set, config)
+    measure_latencies(content, loaders, images, save, again=again)
+    log.info("%s", benchmark.format_table(content))
 
 
 def measure_network(model, entry, folder, *, data_set, config, save):

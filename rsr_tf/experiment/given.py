@@ -12,10 +12,9 @@ from rsr_tf.experiment import export_benchmark
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.evaluate import attack_network, claimed, evaluation_images, write_verdict
 from rsr_tf.experiment.load import check_fits, load_network, twins, variants
-from rsr_tf.experiment.provenance import describe_machine, describe_network, versions
+from rsr_tf.experiment.provenance import describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import suite_name
-from rsr_tf.export.benchmark import format_table
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
@@ -116,17 +115,9 @@ def measure_given(path, config, output=None, again=False):
         check_fits(variants(model), data_set, path)
     with _folder_of(path, config, output) as folder, user_errors(), disk_errors(folder.path):
         content = export_benchmark.describe(config, data_set) | folder.read_artefacts()
-        content |= {"machine": describe_machine(), "model": Path(path).stem}
-        files = folder.artefacts / GIVEN
-        entry = export_benchmark.entry_of(content, GIVEN, files, Path(path))
-
-        def write():
-            folder.write_artefacts(content)
-
-        loaders = export_benchmark.measure_network(model, entry, files, data_set=data_set, config=config, save=write)
-        images, _ = evaluation_images(data_set, config)
-        export_benchmark.measure_latencies(content, {GIVEN: loaders}, images, write, again=again)
-        log.info("%s", format_table(content))
+        content["model"] = Path(path).stem
+        options = {"data_set": data_set, "config": config, "again": again}
+        export_benchmark.measure_all({GIVEN: Path(path)}, lambda _: model, content, folder, **options)
         log.info("artefacts: %s", folder.measured_artefacts)
 
 
