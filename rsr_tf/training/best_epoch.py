@@ -44,6 +44,7 @@ class BestEpoch(keras.callbacks.Callback):
         self.stage = stage
         self.first_epoch = first_epoch
         self.patience = patience
+        self._is_kept = True
         self._forget()
 
     @property
@@ -61,12 +62,13 @@ class BestEpoch(keras.callbacks.Callback):
             ValueError: if the file of the best epoch is missing.
         """
         self._forget()
+        self._is_kept = not rows or bool(rows[-1].get("best_epoch"))
+        if not self._is_kept:  # an earlier version began this training
+            return
         for epoch, row in enumerate(rows):
             self._remember(epoch, float(row.get(MONITOR) or "nan"))  # NaN is never better
         if self.best and not self.path.exists():
-            if rows[-1].get("best_epoch"):
-                raise ValueError(f"{self.path} not found. It is the network of the best epoch so far")
-            self._forget()  # the version that wrote these rows kept no best epoch
+            raise ValueError(f"{self.path} not found. It is the network of the best epoch so far")
         self._remove_others()
 
     def is_over(self, epochs_done):
@@ -77,6 +79,8 @@ class BestEpoch(keras.callbacks.Callback):
         self._remove_others()
 
     def on_epoch_end(self, epoch, logs=None):
+        if not self._is_kept:
+            return
         if self._remember(epoch, float(logs[MONITOR])):
             with averaged_weights(self.model), replacing(self.path) as temporary:
                 self.model.save(temporary)

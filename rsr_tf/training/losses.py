@@ -28,7 +28,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
     Example:
         >>> from rsr_tf.training.losses import SmoothedCrossentropy
         >>> loss = SmoothedCrossentropy(0.2)
-        >>> round(float(loss([0], [[np.log(3.0), 0.0]])), 4)  # 0.9 * log(4 / 3) + 0.1 * log(4)
+        >>> logits = np.array([[np.log(3.0), 0.0]])
+        >>> round(float(loss(np.array([0]), logits)), 4)  # 0.9 * log(4 / 3) + 0.1 * log(4)
         0.3975
     """
 
