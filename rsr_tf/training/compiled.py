@@ -19,6 +19,15 @@ EXCLUSIVE_LOSSES = (
 """Losses of outputs that are classes, one of which is right."""
 
 
+@keras.saving.register_keras_serializable("rsr_tf")
+class AnswerAccuracy(keras.metrics.BinaryAccuracy):
+    """Accuracy of yes-or-no answers, where no is 0 or, as for hinge losses, -1. Arguments are those of Keras' class."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true = keras.ops.maximum(keras.ops.cast(y_true, "float32"), 0)
+        return super().update_state(y_true, y_pred, sample_weight)
+
+
 @dataclass(frozen=True)
 class Head:
     """What the outputs of a network mean.
@@ -43,7 +52,7 @@ class Head:
     def accuracy(self):
         """Return the accuracy as a metric, or by the name that Keras resolves by the form of the labels."""
         if self.independent:
-            return keras.metrics.BinaryAccuracy(name="accuracy", threshold=self.threshold)
+            return AnswerAccuracy(name="accuracy", threshold=self.threshold)
         return "accuracy"
 
 

@@ -264,3 +264,11 @@ def test_metric_that_makes_its_variables_late_is_built_before_the_steps():
     score = keras.metrics.F1Score(threshold=0.5, name="f1")
     _, history = trained(2, BINARY, np.hstack([labels, 1 - labels]), metrics=[score], warmup_steps=2)
     assert np.shape(history["adversarial_f1"][-1]) == (2,)
+
+
+def test_accuracy_of_answers_takes_the_no_of_hinge_losses_by_hand():
+    outputs = tf.constant([[2.0], [-1.0], [0.5], [-3.0]])
+    for no in (0.0, -1.0):
+        metric = Head(1, True, 0.0).accuracy()
+        metric.update_state(tf.constant([[1.0], [no], [no], [no]]), outputs)
+        assert float(metric.result()) == 0.75
