@@ -107,7 +107,6 @@ def test_every_learning_rate_schedule_can_be_built():
     [
         ("data.cache", choices.DATA_CACHES),
         ("data.class_weights", choices.CLASS_WEIGHTS),
-        ("model.name", choices.MODELS),
         ("model.noise", choices.NOISE_KINDS),
         ("model.lasso_step", choices.LASSO_STEPS),
         ("attack.labels", choices.LABEL_SOURCES),

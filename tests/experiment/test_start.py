@@ -43,7 +43,11 @@ def test_every_weight_and_mask_is_taken(other, tmp_path, given):
 def test_training_that_has_begun_reads_nothing(tmp_path, begun):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / begun).touch()
-    load_start(network(2), "no/such/run", RunFolder(tmp_path))
+    model = network(2)
+    before = model.get_weights()
+    load_start(model, "no/such/run", RunFolder(tmp_path))
+    for ours, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_no_start_changes_nothing(tmp_path):
