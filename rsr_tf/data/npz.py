@@ -66,9 +66,14 @@ def _check_headers(headers, path):
 
 
 def _checked(images, labels, path):
-    """Return images and labels as a `Split`; raise `ValueError` for wrong labels."""
+    """Return images and labels as a `Split`; raise `ValueError` for wrong labels, or images of nothing but 0 and 1."""
     if not (labels.min() >= 0 and labels.max() < MAX_CLASSES):
         raise ValueError(
             f"`{path}`: labels must be in [0, {MAX_CLASSES}). Received: labels from {labels.min()} to {labels.max()}"
+        )
+    if images.dtype == np.uint8 and images.max() <= 1:
+        raise ValueError(
+            f"`{path}`: images of uint8 are pixels from 0 to 255; save images in [0, 1] as floats. Received: no pixel "
+            "above 1"
         )
     return Split(images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int32))

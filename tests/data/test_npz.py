@@ -106,3 +106,11 @@ def test_home_of_an_unknown_user_is_one_line(name):
 def test_path_that_no_file_can_have_is_an_error_of_the_operating_system(name):
     with pytest.raises(OSError, match="File name too long"):
         load(name, directory="x" * 5000)
+
+
+def test_images_of_zeros_and_ones_are_no_pixels_of_uint8(tmp_path):
+    """They would be nearly black, and a network would train on them without a word."""
+    x = np.eye(4, dtype="uint8")[np.newaxis, ..., np.newaxis].repeat(10, axis=0)
+    np.savez(tmp_path / "own.npz", **arrays() | {"x_train": x, "x_test": x[:4]})
+    with pytest.raises(ValueError, match=r"own\.npz`: images of uint8 are .* Received: no pixel above 1"):
+        load("npz", directory=tmp_path / "own.npz")
