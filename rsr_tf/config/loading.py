@@ -156,8 +156,10 @@ def parse_config(values, overrides=(), *, source):
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        culprits = _wrong_overrides(first["loc"], overrides, original)
+        culprits = " ".join(_wrong_overrides(first["loc"], overrides, original)).split()  # one line, whatever was typed
         raise UserError(f"{shortened(' '.join(culprits)) or source}: {_explain(first)}") from error
+    except UnicodeError as error:  # of bytes on the command line that are no text
+        raise UserError(f"{source}, with --set: a value is no valid text") from error
 
 
 def _wrong_overrides(location, overrides, original):

@@ -275,3 +275,8 @@ def test_folder_in_the_place_of_the_config_of_a_run_is_named(tmp_path):
     (tmp_path / "config.toml").mkdir()
     with pytest.raises(UserError, match=r"cannot read the config .*config\.toml: Is a directory"):
         load_config(tmp_path)
+
+
+def test_override_of_several_lines_is_named_on_one():
+    with pytest.raises(UserError, match=r"\A--set model\.noise=a b: `model\.noise` should be .*\Z"):
+        parse("", "model.noise=a\n\tb")
