@@ -53,7 +53,7 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
 
 @main.command(short_help="Run a whole table: many configs, several seeds, one page.")
 @click.argument("grid", type=click.Path())
-@click.option("--scale", help="Size of the grid, one of those in the file [as the file is].")
+@click.option("--scale", help="Size of the grid, one of those in the file [the file without its scales].")
 @set_option
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of the run folders [runs/FOLDER/SCALE].")
 def grid(grid, scale, overrides, output):

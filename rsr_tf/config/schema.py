@@ -135,7 +135,7 @@ class Training(Section):
     )
     warmup_epochs: Count = Field(0, description="epochs of plain training at the start")
     keep: Literal[*choices.KEPT_EPOCHS] = Field(
-        "last", description="epoch whose network the run goes on with: the last, or the best in adversarial validation"
+        "last", description="network that is pruned and evaluated: of the last epoch, or of the best by validation"
     )
     patience: Count = Field(0, description="epochs without a better one after which training stops; 0 never stops it")
     checkpoint_steps: Count = Field(0, description="steps between two checkpoints within an epoch; 0 for none")

@@ -15,7 +15,7 @@ from rsr_tf.evaluation.runtime import duration
 from rsr_tf.experiment.blackbox import transfer, zoo
 from rsr_tf.experiment.certificates import write_certificates
 from rsr_tf.experiment.experiment import Experiment, completed
-from rsr_tf.experiment.grid_results import collect, folder_of
+from rsr_tf.experiment.grid_results import collect, folder_of, zoo_file
 from rsr_tf.experiment.result_schema import read_result, write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.experiment.sweep import run_sweep
@@ -66,15 +66,17 @@ class Run:
         folder = RunFolder(self.folder)
         if folder.config.exists():
             folder.check_config(self.config.model_dump(), functools.partial(completed, source=folder.config))
-        done = "examples" in folder.read_evaluation()
-        verdicts = [folder.verdict(suite_name(self.suite, network, self.images)) for network in self.judged]
-        done = done and all(verdict.exists() for verdict in verdicts)
         sweep = read_result(folder.path / "sweep" / "sweep.json")
         points = {point["value"] for point in sweep.get("points", []) if point["target"] == "sparsity"}
-        done = done and points >= set(self.sparsities)
-        done = done and {row["lambda"] for row in sweep.get("lambdas", [])} >= set(self.lambdas)
-        done = done and (not self.certified_images or folder.certificates.exists())
-        return done and (not self.zoo_images or (self.folder / zoo_file(self.zoo_images)).exists())
+        files = [folder.verdict(suite_name(self.suite, network, self.images)) for network in self.judged]
+        files += [folder.certificates] if self.certified_images else []
+        files += [self.folder / zoo_file(self.zoo_images)] if self.zoo_images else []
+        return (
+            "examples" in folder.read_evaluation()
+            and points >= set(self.sparsities)
+            and {row["lambda"] for row in sweep.get("lambdas", [])} >= set(self.lambdas)
+            and all(file.exists() for file in files)
+        )
 
     def work(self):
         """Do what is missing."""
@@ -92,11 +94,6 @@ class Run:
                 run_sweep(experiment, sparsities=self.sparsities, lambdas=self.lambdas)
         if self.zoo_images:
             zoo(self.folder, images=self.zoo_images)
-
-
-def zoo_file(images):
-    """Return where `rsr zoo` writes its table, in a run folder."""
-    return Path("zoo", "pruned", f"zoo_tier1_{images}.json")
 
 
 def run_grid(grid, cells, root):
@@ -179,19 +176,18 @@ def _work_through(runs, write):
 
 
 def _work_on(runs, write, task):
-    pending, failures, seconds = list(runs), {}, []
+    pending, failures = list(runs), {}
     while pending:
         before = len(pending)
         for run in list(pending):
             worked = False
             try:
                 if not run.is_done():
-                    worked, started = True, time.monotonic()
+                    worked, seconds = True, task.seconds_left
                     task.within(0, run.title)
-                    left = f"; {duration(len(pending) * sum(seconds) / len(seconds))} left" if seconds else ""
+                    left = f"; {duration(seconds)} left" if seconds else ""
                     log.info("== run %d of %d: %s%s", len(runs) - len(pending) + 1, len(runs), run.title, left)
                     run.work()
-                    seconds.append(time.monotonic() - started)
                     write(failures)
             except UserError as error:
                 if isinstance(error.__cause__, InUseError):

@@ -58,6 +58,11 @@ def folder_of(root, cell, seed):
     return RunFolder(Path(root) / f"{cell.name}-seed{seed}")
 
 
+def zoo_file(images):
+    """Return where `rsr zoo` writes its table, in a run folder."""
+    return Path("zoo", "pruned", f"zoo_tier1_{images}.json")
+
+
 def _evaluations(cell, grid, root):
     """Return the contents of `evaluation.json` of each seed that is done."""
     found = {seed: folder_of(root, cell, seed).read_evaluation() for seed in cell.configs}
@@ -239,6 +244,5 @@ def _zoo(cell, grid, root):
     """Return the table of ZOO of the first seed."""
     if cell.name not in grid.measure.zoo:
         return None
-    path = folder_of(root, cell, grid.seeds[0]).path / "zoo" / "pruned" / f"zoo_tier1_{grid.measure.zoo_images}.json"
-    table = read_result(path)
+    table = read_result(folder_of(root, cell, grid.seeds[0]).path / zoo_file(grid.measure.zoo_images))
     return {"labels": cell.labels, **table} if table else None

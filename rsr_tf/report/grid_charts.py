@@ -4,6 +4,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from rsr_tf.report.charts import legend, percent_axis, share_below, svg, tidy
+from rsr_tf.report.labels import cell_title
 
 MARKERS = "osD^vPX"
 
@@ -12,13 +13,13 @@ def _styles(cells):
     """Return line options for each cell."""
     colors = matplotlib.colormaps["tab10"]
     return {
-        name: {"color": colors(number % 10), "linestyle": ("-", "--", ":")[number % 3]}
-        for number, name in enumerate(cells)
+        name: {
+            "color": colors(number % 10),
+            "linestyle": ("-", "--", ":")[number % 3],
+            "label": cell_title(entry["labels"]),
+        }
+        for number, (name, entry) in enumerate(cells.items())
     }
-
-
-def _title(entry):
-    return ", ".join(entry["labels"].values())
 
 
 def accuracy_by_sparsity(cells):
@@ -35,7 +36,7 @@ def accuracy_by_sparsity(cells):
         points = sorted(entry["points"], key=lambda point: point["sparsity"])
         scores = [point["scores"].get("noise_on", point["scores"]["noise_off"])["pgd"] for point in points]
         places, marker = [point["sparsity"] for point in points], MARKERS[number % len(MARKERS)]
-        axes.plot(places, [score["mean"] for score in scores], marker=marker, label=_title(entry), **styles[name])
+        axes.plot(places, [score["mean"] for score in scores], marker=marker, **styles[name])
         low, high = zip(*(score["interval"] for score in scores), strict=True)
         axes.fill_between(places, low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
     axes.set(xlabel="sparsity (share of weights that are zero)", ylabel="accuracy under PGD", ylim=(0, None))
@@ -56,7 +57,7 @@ def weight_histogram(cells):
     """
     axes, styles = Figure(figsize=(6, 3.6)).subplots(), _styles(cells)
     for name, entry in cells.items():
-        axes.stairs(entry["histogram"]["counts"], entry["histogram"]["edges"], label=_title(entry), **styles[name])
+        axes.stairs(entry["histogram"]["counts"], entry["histogram"]["edges"], **styles[name])
     axes.set(yscale="log", xlabel="weight (the outermost bins include all larger ones)", ylabel="number of weights")
     legend(axes)
     return svg(tidy(axes).figure)
@@ -72,4 +73,6 @@ def small_weights(cells):
         An SVG element as text.
     """
     styles = _styles(cells)
-    return share_below({_title(entry): (entry["share_below"], styles[name]) for name, entry in cells.items()})
+    return share_below(
+        {styles[name].pop("label"): (entry["share_below"], styles[name]) for name, entry in cells.items()}
+    )

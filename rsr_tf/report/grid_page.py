@@ -6,7 +6,7 @@ import json
 
 from rsr_tf.report.charts import draw_heat_map
 from rsr_tf.report.grid_charts import accuracy_by_sparsity, small_weights, weight_histogram
-from rsr_tf.report.labels import GRID_COLUMNS, NETWORKS, percent_value
+from rsr_tf.report.labels import GRID_COLUMNS, NETWORKS, cell_title, percent_value
 from rsr_tf.report.render import render
 from rsr_tf.report.sweep_charts import accuracy_by_lambda
 
@@ -38,7 +38,7 @@ def grid_page(content):
         notes=_notes(content),
         by_sparsity=accuracy_by_sparsity(swept) if swept else None,
         by_lambda={
-            title(entry["labels"]): accuracy_by_lambda(entry["lambdas"])
+            cell_title(entry["labels"]): accuracy_by_lambda(entry["lambdas"])
             for entry in curves.values()
             if entry["lambdas"]
         },
@@ -71,12 +71,7 @@ def _constant(content):
 
 def _notes(content):
     """Return the remarks on the rows, once each, with what they are about."""
-    return {title(row["labels"]): row["note"] for row in content["rows"] if row["note"]}
-
-
-def title(labels):
-    """Return the title of a cell: the labels of its values."""
-    return ", ".join(labels.values())
+    return {cell_title(row["labels"]): row["note"] for row in content["rows"] if row["note"]}
 
 
 def shown(column, value):
@@ -86,7 +81,7 @@ def shown(column, value):
 
 def _zoo_row(table):
     column = table["columns"][table["headline"]]
-    return {"title": title(table["labels"]), "noise": table["headline"], **column["success"]}
+    return {"title": cell_title(table["labels"]), "noise": table["headline"], **column["success"]}
 
 
 def markdown_table(content):

@@ -86,6 +86,11 @@ def network_label(name):
     return NETWORKS.get(name, name)
 
 
+def cell_title(labels):
+    """Return the title of a cell of a grid: the labels of its values."""
+    return ", ".join(labels.values())
+
+
 def noise_state(variant, *, has_noise):
     """Return the key of `NOISE` for a variant of a network.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsr_tf.evaluation.checks.base import Check, not_stronger, paired_difference
+from rsr_tf.evaluation.checks.base import Check, finds_little_more, not_stronger, paired_difference
 from rsr_tf.evaluation.suites import (
     CLEAN,
     FEW_STEPS_PGD,
@@ -123,26 +123,23 @@ COMPARISONS = (
 """Pairs of attacks, one row for each check."""
 
 
-def scores_find_little_more(broken, n, *, limit=0.02):
+def scores_find_little_more(broken, n):
     """Check that an attack by scores breaks few images that the attacks by gradients did not break.
 
     Args:
-        broken: floats, for each network the share of all images that the attack broke after the others.
-        n: number of all images.
-        limit: the largest such share, or two images if that is more. Defaults to 0.02: under noise some images are
-            broken by any further attack, by chance.
+        broken, n: as for `finds_little_more`, an entry for each network.
 
     Returns:
         A `Check`.
     """
-    value, threshold = float(max(broken)), max(limit, 2 / n)
-    passed = value <= threshold + 1e-9  # for the rounding of a difference
-    sentence = f"The attack by scores broke {value:.1%} of all images after the attacks by gradients (n = {n})."
-    if not passed:
-        sentence += (
-            " That suggests gradient masking: a longer attack by scores would break more, and the claim is too high."
-        )
-    return Check("scores find little that gradients left", passed, value, threshold, sentence)
+    return finds_little_more(
+        "scores find little that gradients left",
+        broken,
+        n,
+        "The attack by scores broke {value:.1%} of all images after the attacks by gradients (n = {n}).",
+        suggests="That suggests gradient masking: a longer attack by scores would break more, and the claim is too "
+        "high.",
+    )
 
 
 def broken_by_scores(results):

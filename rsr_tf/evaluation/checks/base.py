@@ -109,6 +109,27 @@ def paired_difference(first, second):
     return float(differences.mean()), SIGMAS * math.sqrt(float(np.sum(differences**2))) / len(differences)
 
 
+def finds_little_more(name, broken, n, sentence, *, suggests, limit=0.02):
+    """Check that further attacks break few images that those before them did not break.
+
+    Args:
+        name: name of the check.
+        broken: floats, for each further attack the share of all images that it broke after the others.
+        n: number of all images.
+        sentence: string with places for the largest share, `{value}`, and for `{n}`.
+        suggests: string, what to think if the check fails.
+        limit: the largest such share, or two images if that is more. Defaults to 0.02: under noise some images are
+            broken by any further attack, by chance.
+
+    Returns:
+        A `Check`.
+    """
+    value, threshold = float(max(broken)), max(limit, 2 / n)
+    passed = value <= threshold + 1e-9  # for the rounding of a difference
+    sentence = sentence.format(value=value, n=n) + ("" if passed else f" {suggests}")
+    return Check(name, passed, value, threshold, sentence)
+
+
 def not_stronger(name, weak, strong, *, suggests):
     """Check that an attack that should be weaker is not stronger than another one.
 

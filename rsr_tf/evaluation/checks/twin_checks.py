@@ -2,7 +2,7 @@
 
 import itertools
 
-from rsr_tf.evaluation.checks.base import Check
+from rsr_tf.evaluation.checks.base import finds_little_more
 
 
 def broken_by_twins(results, twins):
@@ -24,23 +24,21 @@ def broken_by_twins(results, twins):
     ]
 
 
-def twins_find_little_more(broken, n, *, limit=0.02):
+def twins_find_little_more(broken, n):
     """Check that attacks on twins break few images that the attacks on the network itself did not break.
 
     Transfer should be weaker than a direct attack (Athalye et al. 2018): what it finds beyond, gradients have hidden.
 
     Args:
-        broken: floats, for each attack on a twin the share of all images that it broke after the others.
-        n: number of all images.
-        limit: the largest such share, or two images if that is more. Defaults to 0.02: under noise some images are
-            broken by any further attack, by chance.
+        broken, n: as for `finds_little_more`, an entry for each attack on a twin.
 
     Returns:
         A `Check`.
     """
-    value, threshold = float(max(broken)), max(limit, 2 / n)
-    passed = value <= threshold + 1e-9  # for the rounding of a difference
-    sentence = f"An attack on a twin broke {value:.1%} of all images after the attacks on the network (n = {n})."
-    if not passed:
-        sentence += " That suggests gradient masking: attack the twins with a larger suite, too."
-    return Check("twins find little that other attacks left", passed, value, threshold, sentence)
+    return finds_little_more(
+        "twins find little that other attacks left",
+        broken,
+        n,
+        "An attack on a twin broke {value:.1%} of all images after the attacks on the network (n = {n}).",
+        suggests="That suggests gradient masking: attack the twins with a larger suite, too.",
+    )
