@@ -4,8 +4,8 @@
 
 PREPARED is the folder of `prepare.sh`. First the step times: this library's programs and the PyTorch loop, one after
 the other in every round. Then ResNet-20 is trained by the schedule of the paper, in float32 if the time suffices, else
-in bfloat16; a later call with the same folders goes on from the last saved epoch. The time that remains goes to further
-step times.
+in bfloat16; a later call with the same folders goes on from the last saved epoch. The time that remains goes to the
+trainings in PREPARED/train_*, then to further step times.
 """
 
 import argparse
@@ -59,7 +59,9 @@ def main():
     timing = options.output / "timing.json"
     if not options.skip_timing:
         time_steps(options.prepared, FIRST, timing, deadline)
-    train(options.prepared, options.output / "train", timing, deadline)
+    train_paper(options.prepared, options.output / "train", timing, deadline)
+    for folder in sorted(options.prepared.glob("train_*")):
+        train(folder, options.prepared, options.output / folder.name, deadline)
     if not options.skip_timing and time.monotonic() + START_SECONDS < deadline:
         time_steps(options.prepared, LATER, options.output / "timing_later.json", deadline)
 
@@ -156,13 +158,19 @@ def print_times(content):
         print(line, flush=True)
 
 
-def train(prepared, output, timing, deadline):
-    """Train ResNet-20 in a separate process, as far as the time goes."""
+def train_paper(prepared, output, timing, deadline):
+    """Train ResNet-20 by Robust Sparse Regularization, in the precision that the time suffices for."""
     chosen = output / "precision.txt"
     if not chosen.exists():
         output.mkdir(parents=True, exist_ok=True)
         chosen.write_text(choose_precision(prepared, timing, deadline - time.monotonic()))
-    folder = folder_of(prepared, "resnet20", chosen.read_text(), 128)
+    train(folder_of(prepared, "resnet20", chosen.read_text(), 128), prepared, output, deadline)
+
+
+def train(folder, prepared, output, deadline):
+    """Train in a separate process, as far as the time goes."""
+    if time.monotonic() > deadline:
+        return
     command = [sys.executable, str(Path(__file__).with_name("run.py")), "train", str(folder), str(output)]
     command += ["--data", str(prepared), "--seconds", str(deadline - time.monotonic())]
     print(f"training {folder.name}", flush=True)

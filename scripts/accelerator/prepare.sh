@@ -17,3 +17,5 @@ for precision in float32 bfloat16; do
         done
     done
 done
+lower "$folder/train_pgd" --parts program --set model.noise=none --set model.lasso=0 \
+    --set training.precision=mixed_bfloat16

@@ -87,35 +87,51 @@ def test_killed_training_resumes_bitwise(config, digits, tmp_path):
     assert (tmp_path / "whole" / "model.keras").stat().st_size == pytest.approx(saved, rel=0.01)
 
 
-def weights_after(monkeypatch, digits, path, overrides, kill):
-    """Train twice with the same settings: once whole, and once with an error in a callback, and again to the end."""
-    results = []
-    for name in ("whole", "killed"):
-        config = parse("", *overrides_of_tiny(), *overrides)
-        folder = RunFolder(path / name)
-        if name == "killed":
-            with monkeypatch.context() as patch:
-                kill(patch)
-                with pytest.raises(KilledError):
-                    fit_stage(config, digits, folder)
-            assert not folder.model.exists()
-        fit_stage(config, digits, folder)
-        networks = {file.name: keras.models.load_model(file) for file in sorted(folder.path.glob("*.keras"))}
-        results.append((networks, read_text(folder.history)))
-    (whole, rows), (resumed, rows_of_resumed) = results
+@pytest.fixture(scope="module")
+def whole_runs(digits, tmp_path_factory):
+    """Trainings that nothing stops, by their settings: what killed ones are compared with."""
+    found = {}
+
+    def whole_run(overrides):
+        key = tuple(overrides)
+        if key not in found:
+            folder = RunFolder(tmp_path_factory.mktemp("whole") / "run")
+            fit_stage(digits, folder, overrides)
+            found[key] = networks_and_history(folder)
+        return found[key]
+
+    return whole_run
+
+
+def weights_after(monkeypatch, digits, path, overrides, kill, whole_run):
+    """Train with an error in a callback, and again to the end, and compare with a whole training of these settings."""
+    folder = RunFolder(path)
+    with monkeypatch.context() as patch:
+        kill(patch)
+        with pytest.raises(KilledError):
+            fit_stage(digits, folder, overrides)
+    assert not folder.model.exists()
+    fit_stage(digits, folder, overrides)
+    (resumed, rows_of_resumed), (whole, rows) = networks_and_history(folder), whole_run(overrides)
     assert set(whole) == set(resumed)
     for name, network in whole.items():
         for ours, theirs in zip(resumed[name].weights, network.weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert rows_of_resumed == rows
-    return whole, read_history(path / "whole" / "history.csv")
+    return whole, read_history(folder.history)
+
+
+def networks_and_history(folder):
+    networks = {file.name: keras.models.load_model(file) for file in sorted(folder.path.glob("*.keras"))}
+    return networks, read_text(folder.history)
 
 
 def overrides_of_tiny():
     return [line for line in overrides() if "epochs" not in line]
 
 
-def fit_stage(config, digits, folder):
+def fit_stage(digits, folder, overrides):
+    config = parse("", *overrides_of_tiny(), *overrides)
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
     steps = data.steps_per_epoch(digits.train, config.training.batch_size)
     model = builders.build_rsr_model(config, builders.build_network(config, digits), warmup_steps=0)
@@ -141,9 +157,11 @@ def kill_after(method, epoch):
 
 
 @pytest.mark.parametrize("epoch", [0, 2], ids=["after the first epoch", "between the last epoch and the network"])
-def test_training_with_averaged_weights_resumes_bitwise(monkeypatch, digits, tmp_path, epoch):
+def test_training_with_averaged_weights_resumes_bitwise(monkeypatch, digits, whole_runs, tmp_path, epoch):
     overrides = ["training.epochs=3", "training.ema_momentum=0.8", "model.noise=none"]
-    networks, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill_after("on_epoch_end", epoch))
+    networks, rows = weights_after(
+        monkeypatch, digits, tmp_path, overrides, kill_after("on_epoch_end", epoch), whole_runs
+    )
     model = networks["model.keras"]
     for weight, average in weight_averages(model.optimizer):
         np.testing.assert_array_equal(weight, average)
@@ -218,7 +236,7 @@ def test_image_that_breaks_during_training_is_one_line(tmp_path):
     ],
     ids=["average", "pruning in training"],
 )
-def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits, tmp_path, overrides):
+def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits, whole_runs, tmp_path, overrides):
     """Epochs of 4 steps, saved after 2; the kill comes after 3 steps of the second epoch."""
     options = ["training.epochs=3", "training.checkpoint_steps=2", *overrides]
     seen = []
@@ -234,10 +252,10 @@ def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits,
 
         patch.setattr(StepCheckpoint, "on_train_batch_end", killed)
 
-    weights_after(monkeypatch, digits, tmp_path, options, kill)
+    weights_after(monkeypatch, digits, tmp_path, options, kill, whole_runs)
     first = ["train-0000-000002.keras"]
     assert seen == [[], first, first, first, ["train-0001.keras"], *[["train-0001-000002.keras"]] * 2]
-    assert checkpoints_in(tmp_path / "killed" / "checkpoints") == ["train-0003.keras"]
+    assert checkpoints_in(tmp_path / "checkpoints") == ["train-0003.keras"]
 
 
 def checkpoints_in(folder):
@@ -255,7 +273,9 @@ ACCURACIES = (0.2, 0.5, 0.4, 0.3, 0.6)
     [("before", 1), ("on_epoch_end", 1), ("on_epoch_end", 3)],
     ids=["between best network and checkpoint", "after the best epoch", "after the last one"],
 )
-def test_killed_training_ends_with_the_same_best_and_last_network(monkeypatch, digits, tmp_path, method, epoch, keep):
+def test_killed_training_ends_with_the_same_best_and_last_network(
+    monkeypatch, digits, whole_runs, tmp_path, method, epoch, keep
+):
     """Epoch 2 is the best, and with a patience of 2 epoch 4 is the last."""
     remember = BestEpoch._remember
     monkeypatch.setattr(BestEpoch, "_remember", lambda self, epoch, _: remember(self, epoch, ACCURACIES[epoch]))
@@ -277,7 +297,7 @@ def test_killed_training_ends_with_the_same_best_and_last_network(monkeypatch, d
         return patch.setattr(Checkpoint, "on_epoch_end", killed)
 
     overrides = ["training.epochs=5", "training.patience=2", f"training.keep={keep}", "training.ema_momentum=0.5"]
-    networks, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill)
+    networks, rows = weights_after(monkeypatch, digits, tmp_path, overrides, kill, whole_runs)
     assert [float(row["best_epoch"]) for row in rows] == [1, 2, 2, 2]
     assert set(networks) == {"model.keras", "model_last.keras" if keep == "best" else "model_best.keras"}
     steps = {name: int(network.optimizer.iterations) for name, network in networks.items()}
