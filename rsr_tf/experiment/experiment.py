@@ -24,6 +24,7 @@ from rsr_tf.experiment.evaluate import (
 )
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
+from rsr_tf.experiment.network_facts import network_facts
 from rsr_tf.experiment.own_networks import identified
 from rsr_tf.experiment.provenance import describe, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
@@ -197,6 +198,7 @@ class Experiment:
         networks = {name: self._load(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
+            entry.setdefault("facts", network_facts(network))
             for variant, model_fn in variants(network, self.config.evaluation.ensemble).items():
                 if variant not in entry["scores"]:
                     entry["scores"][variant] = attack_network(
