@@ -9,30 +9,23 @@ log = logging.getLogger(__name__)
 
 
 def write_report_page(folder):
-    """Write the report of a folder: scores, verdicts, or both.
+    """Write the report of a folder: whatever it holds of scores, verdicts and further measurements.
 
     Args:
         folder: a `rsr_tf.experiment.run_folder.RunFolder`.
 
     Raises:
-        UserError: if the folder has neither scores nor verdicts, or a file that cannot be read.
+        UserError: if the folder has no result at all, or a file that cannot be read.
     """
     from rsr_tf.report.run_page import write_report  # imports matplotlib and jinja2, which training does not need
 
     with user_errors():
-        evaluation, found, artefacts = folder.read_evaluation(), folder.read_verdicts(), folder.read_artefacts()
-        history = folder.read_history()
-    evaluation = evaluation if "examples" in evaluation else {}  # it is incomplete without them
-    verdicts = [verdict for name, verdict in found.items() if _is_complete(name, verdict)]
-    if not (evaluation or verdicts or history or artefacts):
-        raise UserError(f"no results in {folder.path}. Run `rsr evaluate` first")
-    with user_errors():
+        results = _read(folder)
+        if not _has_any(results):
+            raise UserError(f"no results in {folder.path}. Run `rsr evaluate` first")
         config_text = read_text(folder.config)
-        further = _further(folder)
     with replacing(folder.report) as temporary:
-        write_report(
-            temporary, config_text, evaluation, history, verdicts, artefacts, folder=str(folder.path), **further
-        )
+        write_report(temporary, config_text, folder=str(folder.path), files=_files(folder), **results)
     log.info("report: %s", folder.report)
 
 
@@ -54,19 +47,23 @@ def refresh_report(folder):
         log.warning("%s is not up to date: %s", folder.report, error)
 
 
-def _further(folder):
-    """Return what the report shows beside scores, verdicts and artefacts."""
-    paths = (folder.config, folder.history, folder.evaluation, *sorted(folder.path.glob("verdict_*.json")))
-    paths = (*paths, folder.measured_artefacts, folder.sweep, folder.model, folder.pruned, folder.undefended)
-    zoo = folder.read_zoo()
-    files = [path.relative_to(folder.path).as_posix() for path in paths if path.exists()]
+def _read(folder):
+    """Return what `rsr_tf.report.run_page.write_report` shows."""
+    evaluation, verdicts = folder.read_evaluation(), folder.read_verdicts()
     return {
+        "evaluation": evaluation if "examples" in evaluation else {},  # it is incomplete without them
+        "history": folder.read_history(),
+        "verdicts": [verdict for name, verdict in verdicts.items() if _is_complete(name, verdict)],
+        "artefacts": folder.read_artefacts(),
         "sweep": folder.read_sweep(),
-        "stages": folder.read_stages(),
-        "zoo": list(zoo.values()),
+        "zoo": list(folder.read_zoo().values()),
         "transfers": list(folder.read_transfers().values()),
-        "files": [*files, *zoo, *(["saved_model"] if folder.saved_model.exists() else [])],
+        "stages": folder.read_stages(),
     }
+
+
+def _has_any(results):
+    return any(found for name, found in results.items() if name != "stages")
 
 
 def _is_complete(name, verdict):
@@ -74,3 +71,13 @@ def _is_complete(name, verdict):
     if not complete:
         log.warning("%s is of an earlier version and left out. The same `rsr evaluate` writes it again", name)
     return complete
+
+
+def _files(folder):
+    """Return the names of the files that a page links to, as far as they are there."""
+    paths = [
+        *(folder.config, folder.history, folder.model, folder.pruned, folder.undefended),
+        *(folder.evaluation, *sorted(folder.path.glob("verdict_*.json")), folder.measured_artefacts, folder.sweep),
+        *(*sorted(folder.zoo.glob("*/zoo_*.json")), folder.stages, folder.saved_model),
+    ]
+    return [path.relative_to(folder.path).as_posix() for path in paths if path.exists()]

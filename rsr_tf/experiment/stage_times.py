@@ -12,13 +12,29 @@ import tensorflow as tf
 from rsr_tf.experiment.result_schema import read_result, write_result
 
 
-def timed(stage):
-    """Record the time of every call of a method of an `Experiment` under its name; see `recorded`."""
+def timed(*stages):
+    """Record the time of every call of some methods of a class that has a `folder`; see `recorded`.
 
+    Args:
+        *stages: their names.
+
+    Returns:
+        A decorator of the class.
+    """
+
+    def decorate(experiment):
+        for name in stages:
+            setattr(experiment, name, _timed(getattr(experiment, name)))
+        return experiment
+
+    return decorate
+
+
+def _timed(stage):
     @functools.wraps(stage)
-    def call(experiment, *arguments, **options):
-        with recorded(experiment.folder, stage.__name__):
-            return stage(experiment, *arguments, **options)
+    def call(self, *arguments, **options):
+        with recorded(self.folder, stage.__name__):
+            return stage(self, *arguments, **options)
 
     return call
 

@@ -16,7 +16,9 @@ from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.load import load_network, variants
 from rsr_tf.experiment.network_facts import sizes
 from rsr_tf.experiment.provenance import describe, versions
+from rsr_tf.experiment.report import refresh_report
 from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.experiment.stage_times import recorded
 from rsr_tf.files import replacing, write_text
 from rsr_tf.identity import content_hash
 
@@ -44,14 +46,16 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
         UserError: if the network is not trained, data is missing or wrong, a file cannot be read, or the disk is full.
     """
     require("matplotlib", extra="report")  # before the long evaluation
-    with disk_errors(experiment.folder.path):
+    with disk_errors(experiment.folder.path), recorded(experiment.folder, "sweep"):
         sweep = Sweep(experiment)
         if sparsities or gammas:
             sweep.prune([("sparsity", value) for value in sparsities] + [("gamma", value) for value in gammas])
         for number, value in enumerate(progress.track(lambdas, "lambda", title="sweep"), 1):
             log.info("== lambda %g, %d of %d", value, number, len(lambdas))
             sweep.train(value)
-        return sweep.write()
+        page = sweep.write()
+    refresh_report(experiment.folder)
+    return page
 
 
 KEPT = {"network": None, "share_below": {}, "points": [], "lambdas": []}

@@ -23,8 +23,8 @@ def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=
         verdicts: contents of `verdict_*.json`. Defaults to none.
         artefacts: dict, content of `artefacts.json`, or `None`. Defaults to `None`.
         folder: string, the path of the run folder in commands. Defaults to `"RUN"`.
-        **further: `"sweep"`, content of `sweep.json`; `"stages"`, that of `stages.json`; `"zoo"` and `"transfers"`,
-            lists of contents of `zoo_*.json` and `transfer_*.json`; `"files"`, names of files in the folder.
+        **further: `"sweep"`, content of `sweep.json`; `"stages"`, the stages of `stages.json`; `"zoo"` and
+            `"transfers"`, lists of contents of `zoo_*.json` and `transfer_*.json`; `"files"`, names of files there.
     """
     results = {"sweep": {}, "stages": {}, "zoo": [], "transfers": [], "files": []} | further
     verdicts, artefacts = strongest_first(verdicts), artefacts or {}
