@@ -1,10 +1,11 @@
 """What charts share, and the charts of more than one page, as SVG text."""
 
+import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from rsr_tf.report.colors import SERIES, light
+from rsr_tf.report.colors import SERIES, contrast, light
 from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_label, percent, percent_value
 from rsr_tf.report.svg import svg
 
@@ -54,7 +55,7 @@ def heading(axes, title):
 
 def legend(axes, **options):
     """Add a small legend on a half-transparent background, so that lines behind it do not hide its text."""
-    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8, **options)
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8.5, **options)
 
 
 def percent_axis(axis):
@@ -122,12 +123,13 @@ def histogram_chart(curves):
     Returns:
         An SVG element as text.
     """
-    axes = Figure(figsize=(WIDTH, 3.2)).subplots()
+    axes = Figure(figsize=(WIDTH, 3.2 + 0.1 * len(curves))).subplots()
     for label, (histogram, options) in curves.items():
         axes.stairs(histogram["counts"], histogram["edges"], label=label, linewidth=1.4, **options)
     axes.set(yscale="log", xlabel="weight (the outermost bins include all larger ones)", ylabel="number of weights")
     heading(axes, "Distribution of the weights")
-    legend(axes)
+    columns = 3 if max(map(len, curves)) < 15 else 2
+    legend(axes, loc="upper left", bbox_to_anchor=(0, -0.22), ncols=columns)  # no corner is free of bars
     fullest = listed((label, f"{max(histogram['counts']):,}") for label, (histogram, _) in curves.items())
     return svg(tidy(axes).figure, "Histogram of the weights", f"Number of weights in the fullest bin: {fullest}.")
 
@@ -199,7 +201,8 @@ def draw_heat_map(transfer):
     axes = figure.subplots()
     axes.pcolormesh(means, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
     for (row, column), mean in np.ndenumerate(means):
-        color = "#fefefe" if mean > 0.6 else "#111111"  # the same on a dark screen, as the cells are
+        cell = matplotlib.colors.to_hex(matplotlib.colormaps["Blues"](mean))
+        color = max(("#fefefe", "#111111"), key=lambda ink: contrast(ink, cell))  # on any screen, as the cells are
         axes.text(column + 0.5, row + 0.5, percent_value(mean), ha="center", va="center", color=color)
     plain = {"parse_math": False}  # names of folders, in which a dollar is a dollar
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor", **plain)

@@ -127,7 +127,7 @@ def facts(evaluation, stages, config_text, folder):
     measure = f"rsr evaluate {folder}"
     return [
         ("date", _dates(stages), None),
-        ("time", _times(stages), None),
+        ("duration", _times(stages), None),
         ("machine", _machines(stages), None),
         ("parameters", _parameters(evaluation, known), measure),
         ("multiplications", f"{known['macs']:,} MACs for one image" if known.get("macs") else None, measure),

@@ -32,7 +32,7 @@ def class_chart(classes):
     axes.set(xlim=(0, 1), xlabel="classified correctly", ylabel="class")
     percent_axis(axes.xaxis)
     heading(axes, "Accuracy by class, pruned network")
-    legend(axes, loc="lower left")
+    legend(axes, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2)
     found = listed((name, f"{percent(row['clean'])} and {percent(row['pgd'])}") for name, row in classes.items())
     return svg(tidy(axes).figure, "Accuracy by class", f"Clean and under PGD: {found}.")
 

@@ -1,7 +1,7 @@
 """The page of a transfer matrix."""
 
 from rsr_tf.report.charts import draw_heat_map
-from rsr_tf.report.labels import percent_value, setting_label, setting_value
+from rsr_tf.report.labels import percent, setting_label, setting_value
 from rsr_tf.report.render import render
 
 
@@ -31,14 +31,14 @@ def transfer_page(transfer, reports):
 
 
 def _direct(rows):
-    """Return a sentence for each network that images of another one break more often than its own."""
+    """Return a sentence for each network that images of another one break clearly more often than its own."""
     found = []
     for target in (name for name in rows if name in next(iter(rows.values()))):
-        own = rows[target][target]["mean"]
-        source = min((name for name in rows), key=lambda name: rows[name][target]["mean"])
-        other = rows[source][target]["mean"]
-        if other < own:
-            numbers = f"{percent_value(other)} % against {percent_value(own)} %"
+        own = rows[target][target]
+        source = min(rows, key=lambda name: rows[name][target]["mean"])
+        other = rows[source][target]
+        if other["interval"][1] < own["interval"][0]:
+            numbers = f"{percent(other['mean'])} against {percent(own['mean'])}"
             found.append(f"{target} falls more often to images of {source} than to its own: {numbers}.")
     return found
 
