@@ -171,7 +171,11 @@ def report(config, overrides, output):
 
 def _run(stage, config, overrides, output, *arguments):
     with open_experiment(config, overrides, output) as experiment:
+        from rsr_tf.experiment import refresh_report
+
         getattr(experiment, stage)(*arguments)
+        if stage != "report":
+            refresh_report(experiment.folder)
 
 
 def _summarize(experiment, *suite):

@@ -14,6 +14,8 @@ class Score:
     Args:
         accuracies: accuracy in each repeat, in [0, 1].
         num_images: number of images.
+        by_class: dict from a label as string to the accuracy on the images of this class, a mean over the repeats, or
+            `None`, the default, if it was not measured.
 
     Example:
         >>> rsr_tf.evaluation.Score((0.5, 0.75), num_images=100).mean
@@ -22,6 +24,7 @@ class Score:
 
     accuracies: tuple
     num_images: int
+    by_class: dict | None = None
 
     @property
     def mean(self):
@@ -43,6 +46,7 @@ class Score:
 
     def as_dict(self):
         """Return all numbers as a JSON-serializable dict."""
+        by_class = {} if self.by_class is None else {"by_class": self.by_class}
         return {
             "mean": self.mean,
             "std": self.std,
@@ -50,6 +54,7 @@ class Score:
             "num_images": self.num_images,
             "repeats": len(self.accuracies),
             "accuracies": list(self.accuracies),
+            **by_class,
         }
 
 

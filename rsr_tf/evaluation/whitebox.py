@@ -51,9 +51,10 @@ def evaluate_whitebox(model_fn, images, labels, *, epsilon, step_size, steps, re
     images, labels = checked(images, labels)
     model_fn, scores = with_gradient_path(model_fn), {}
     for name, attack in build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps).items():
-        accuracy = accuracy_under(attack, model_fn, batch_size=min(batch_size, len(images)))
-        found = [accuracy(images, labels) for _ in progress.track(range(repeats), "repeat", title=name)]
-        scores[name] = Score(tuple(found), len(images))
+        correct = _correct_under(attack, model_fn, batch_size=min(batch_size, len(images)))
+        found = [correct(images, labels) for _ in progress.track(range(repeats), "repeat", title=name)]
+        accuracies = tuple(float(np.mean(hits)) for hits in found)
+        scores[name] = Score(accuracies, len(images), _by_class(np.mean(found, axis=0), labels))
     warn_of_zero_gradients(model_fn, images[:batch_size], labels[:batch_size])  # last, as it draws noise too
     warn_of_probabilities(model_fn, images[:batch_size])
     return scores
@@ -75,8 +76,19 @@ def accuracy_under(attack, model_fn, *, batch_size):
         >>> 0 <= accuracy(images, labels) <= 1
         True
     """
-    correct = in_batches(tf.function(lambda x, y: is_correct(model_fn(attack(x, y)), y)), batch_size=batch_size)
+    correct = _correct_under(attack, model_fn, batch_size=batch_size)
     return lambda images, labels: float(np.mean(correct(images, labels)))
+
+
+def _correct_under(attack, model_fn, *, batch_size):
+    """Return which images stay correct under an attack, as a function of images and labels."""
+    return in_batches(tf.function(lambda x, y: is_correct(model_fn(attack(x, y)), y)), batch_size=batch_size)
+
+
+def _by_class(shares, labels):
+    """Return the mean of a share of each image over the images of each class."""
+    labels = np.asarray(labels)
+    return {str(label): float(np.mean(shares[labels == label])) for label in np.unique(labels)}
 
 
 def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps):

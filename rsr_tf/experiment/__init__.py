@@ -12,6 +12,7 @@ from rsr_tf.experiment.given import (
     prune_given,
 )
 from rsr_tf.experiment.grid import run_grid
+from rsr_tf.experiment.report import refresh_report
 from rsr_tf.experiment.summary import summarize
 from rsr_tf.experiment.sweep import run_sweep
 
@@ -24,6 +25,7 @@ __all__ = [
     "is_given",
     "measure_given",
     "prune_given",
+    "refresh_report",
     "run_grid",
     "run_sweep",
     "summarize",

@@ -10,7 +10,10 @@ from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, open_finished
 from rsr_tf.experiment.provenance import versions
+from rsr_tf.experiment.report import refresh_report
 from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.experiment.run_folder import RunFolder
+from rsr_tf.experiment.transfer_pages import show_transfer
 from rsr_tf.files import FolderLock, write_text
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, colu
         table = _with_earlier_columns({**head, "versions": versions(), **table}, file)
         write_result(file, table)
     _log_success(table, file)
+    refresh_report(RunFolder(finished.folder))
     return file
 
 
@@ -94,8 +98,8 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
 
     Args:
         paths: list of networks as for `rsr_tf.experiment.load.open_finished`, all for the same data.
-        output: path of a folder for `transfer.json`, `transfer.csv`, `transfer.svg`, and the state of each different
-            call.
+        output: path of a folder for `transfer.json`, `transfer.csv`, `transfer.svg`, `transfer.html`, and the state of
+            each different call. The reports of the runs show the matrix, too.
         overrides: changes to the config of each network.
         given: as for `open_finished`.
         images: number of test images, drawn by the seed. Defaults to 1000.
@@ -140,6 +144,7 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
         write_result(folder / "transfer.json", table)
         write_text(folder / "transfer.csv", matrix.csv())
         write_text(folder / "transfer.svg", draw_heat_map(table))
+        show_transfer(table, folder, [each.folder for each in finished])
     log.info("%s", matrix)
     log.info("transfer: %s", folder / "transfer.json")
     return folder / "transfer.json"

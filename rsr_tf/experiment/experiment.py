@@ -24,10 +24,12 @@ from rsr_tf.experiment.evaluate import (
 )
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
+from rsr_tf.experiment.network_facts import network_facts
 from rsr_tf.experiment.own_networks import identified
 from rsr_tf.experiment.provenance import describe, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
+from rsr_tf.experiment.stage_times import timed
 from rsr_tf.experiment.start import load_start
 from rsr_tf.experiment.training_checks import check_training
 from rsr_tf.export.saved_model import export_saved_model
@@ -48,6 +50,7 @@ def completed(stored, source):
     return parse_config(stored, source=source).model_dump()
 
 
+@timed("train", "prune", "evaluate", "run_suite", "export", "artefacts")
 class Experiment:
     """One run: a config and its run folder, which is locked until `__exit__`.
 
@@ -197,6 +200,7 @@ class Experiment:
         networks = {name: self._load(path) for name, path in self._network_paths().items()}
         for name, network in networks.items():
             entry = content["networks"].setdefault(name, weight_statistics(network))
+            entry.setdefault("facts", network_facts(network))
             for variant, model_fn in variants(network, self.config.evaluation.ensemble).items():
                 if variant not in entry["scores"]:
                     entry["scores"][variant] = attack_network(
@@ -263,8 +267,6 @@ class Experiment:
         with user_errors(), self._disk_errors():
             paths = self._network_paths(baseline=False)
             export_benchmark.measure_all(paths, self._load, content, self.folder, **options)
-        if self.folder.report.exists():
-            self.report()
 
     def report(self):
         """Write `report.html` from the results of the other stages."""

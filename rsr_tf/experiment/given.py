@@ -13,8 +13,8 @@ from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.evaluate import attack_network, claimed, evaluation_images, write_verdict
 from rsr_tf.experiment.load import check_fits, load_network, twins, variants
 from rsr_tf.experiment.provenance import describe_network, versions
-from rsr_tf.experiment.report import write_report_page
-from rsr_tf.experiment.run_folder import suite_name
+from rsr_tf.experiment.report import refresh_report, write_report_page
+from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
@@ -119,6 +119,7 @@ def measure_given(path, config, output=None, again=False):
         options = {"data_set": data_set, "config": config, "again": again}
         export_benchmark.measure_all({GIVEN: Path(path)}, lambda _: model, content, folder, **options)
         log.info("artefacts: %s", folder.measured_artefacts)
+        refresh_report(folder)
 
 
 def prune_given(path, output, sparsity):
@@ -159,6 +160,7 @@ def export_given(path, output=None):
     with user_errors(), disk_errors(output):
         export_saved_model(model, output, metadata=metadata)
     log.info("exported: %s", output)
+    refresh_report(RunFolder(output.parent))
 
 
 def _open(path):

@@ -34,6 +34,10 @@ class RunFolder:
         self.certificates = self.path / "certificates.json"
         self.artefacts = self.path / "artefacts"
         self.measured_artefacts = self.path / "artefacts.json"
+        self.stages = self.path / "stages.json"
+        self.sweep = self.path / "sweep" / "sweep.json"
+        self.zoo = self.path / "zoo"
+        self.transfer = self.path / "transfer"
         self.report = self.path / "report.html"
         self._lock = FolderLock(self.path)
 
@@ -111,6 +115,25 @@ class RunFolder:
     def read_artefacts(self):
         """Return the contents of `artefacts.json`, see `read_result`."""
         return read_result(self.measured_artefacts)
+
+    def read_sweep(self):
+        """Return the contents of `sweep/sweep.json`, see `read_result`."""
+        return read_result(self.sweep)
+
+    def read_stages(self):
+        """Return the stages in `stages.json`, see `read_result`; an empty dict without one."""
+        return read_result(self.stages).get("stages", {})
+
+    def read_zoo(self):
+        """Return a dict from the path in the folder to contents of all tables of ZOO, see `read_result`."""
+        return self._read_all(self.zoo.glob("*/zoo_*.json"))
+
+    def read_transfers(self):
+        """Return a dict from the path in the folder to contents of all transfer matrices, see `read_result`."""
+        return self._read_all(self.transfer.glob("transfer_*.json"))
+
+    def _read_all(self, paths):
+        return {path.relative_to(self.path).as_posix(): read_result(path) for path in sorted(paths)}
 
     def write_artefacts(self, content):
         """Write `artefacts.json`."""

@@ -3,8 +3,8 @@
 from rsr_tf.choices import SUITES
 from rsr_tf.errors import user_errors
 from rsr_tf.experiment.load import load_network
+from rsr_tf.experiment.network_facts import sizes
 from rsr_tf.experiment.run_folder import suite_name
-from rsr_tf.experiment.sweep import sizes
 
 NAME, COLUMN = 16, 14
 """Widths of columns."""

@@ -5,8 +5,6 @@ All files are in the folder `sweep` of the run folder; earlier results in it are
 
 import copy
 import logging
-import tempfile
-from pathlib import Path
 
 import keras
 
@@ -16,13 +14,13 @@ from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.evaluate import attack_network, evaluation_images, weight_statistics
 from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.load import load_network, variants
+from rsr_tf.experiment.network_facts import sizes
 from rsr_tf.experiment.provenance import describe, versions
+from rsr_tf.experiment.report import refresh_report
 from rsr_tf.experiment.result_schema import read_result, write_result
-from rsr_tf.export.benchmark import dense_bytes
-from rsr_tf.export.compact import save_compact
+from rsr_tf.experiment.stage_times import recorded
 from rsr_tf.files import replacing, write_text
 from rsr_tf.identity import content_hash
-from rsr_tf.layers.conversion import strip
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +46,16 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
         UserError: if the network is not trained, data is missing or wrong, a file cannot be read, or the disk is full.
     """
     require("matplotlib", extra="report")  # before the long evaluation
-    with disk_errors(experiment.folder.path):
+    with disk_errors(experiment.folder.path), recorded(experiment.folder, "sweep"):
         sweep = Sweep(experiment)
         if sparsities or gammas:
             sweep.prune([("sparsity", value) for value in sparsities] + [("gamma", value) for value in gammas])
         for number, value in enumerate(progress.track(lambdas, "lambda", title="sweep"), 1):
             log.info("== lambda %g, %d of %d", value, number, len(lambdas))
             sweep.train(value)
-        return sweep.write()
+        page = sweep.write()
+    refresh_report(experiment.folder)
+    return page
 
 
 KEPT = {"network": None, "share_below": {}, "points": [], "lambdas": []}
@@ -192,15 +192,3 @@ class Sweep:
         with replacing(page) as temporary:
             write_sweep_page(temporary, self.experiment.folder.config.read_text(encoding="utf-8"), self.content)
         return page
-
-
-def sizes(network):
-    """Return the bytes of a network without its noise: as dense float32 weights, and as a compact archive.
-
-    Args:
-        network: a Keras model.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "network.rsrz"
-        save_compact(strip(network), archive)
-        return {"dense_bytes": dense_bytes(network), "compact_bytes": archive.stat().st_size}

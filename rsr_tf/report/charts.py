@@ -1,19 +1,18 @@
-"""Charts as SVG text: shared colors and axes, and the charts of more than one page.
-
-No chart goes through pyplot, so the Matplotlib backend of the user is left unchanged.
-"""
-
-import io
+"""What charts share, and the charts of more than one page, as SVG text."""
 
 import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_label, percent_value
+from rsr_tf.report.colors import SERIES, contrast, light
+from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_label, percent, percent_value
+from rsr_tf.report.svg import svg
 
-INK, GREY = "#1c1917", "#57534e"
-BLUE, LIGHT_BLUE, GREEN, RED, OCHRE = "#1d4ed8", "#60a5fa", "#047857", "#9a3412", "#a16207"
+INK, GREY = light("ink"), light("soft")
+BLUE, GREEN, RED, OCHRE = (light(name) for name in ("blue", "green", "red", "ochre"))
+WIDTH = 5.2
+"""Width of a chart in inches: two fit side by side on a desk, and one is legible on a phone."""
 
 NETWORK_STYLES = {
     "undefended": {"color": RED, "linestyle": ":"},
@@ -35,31 +34,38 @@ ORIGIN_STYLES = {
 """Marker options by the keys of `rsr_tf.report.labels.ORIGINS`."""
 
 
+def series_style(number):
+    """Return color and line style of one of any number of lines, no two of the first 24 alike."""
+    lines = ("-", "--", ":")
+    return {"color": light(SERIES[number % len(SERIES)]), "linestyle": lines[(number // len(SERIES)) % len(lines)]}
+
+
 def tidy(axes):
     """Add a light grid, remove the box, and return the axes."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    axes.grid(color=GREY, alpha=0.22, linewidth=0.7)
+    axes.set_axisbelow(True)
     return axes
 
 
-def legend(axes):
+def heading(axes, title):
+    """Set the title of a panel, small and to the left."""
+    axes.set_title(title, loc="left", fontsize=9.5, weight="bold")
+
+
+def legend(axes, **options):
     """Add a small legend on a half-transparent background, so that lines behind it do not hide its text."""
-    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8)
+    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8.5, **options)
 
 
 def percent_axis(axis):
     """Label the ticks of an axis of shares in percent."""
-    axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0, symbol="\N{NO-BREAK SPACE}%"))
 
 
-def svg(figure):
-    """Return a figure as an SVG element. Its text stays text, and it carries no date."""
-    figure.tight_layout()
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rsr_tf"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+def listed(pairs):
+    """Return pairs of names and texts as words, such as `"clean 99.1 %, PGD 48.0 %"`."""
+    return ", ".join(f"{name} {text}" for name, text in pairs)
 
 
 def share_below(curves):
@@ -72,14 +78,19 @@ def share_below(curves):
     Returns:
         An SVG element as text.
     """
-    axes = Figure(figsize=(5, 3.2)).subplots()
+    axes = Figure(figsize=(WIDTH, 3.2)).subplots()
     for label, (curve, options) in curves.items():
         axes.plot(curve["gamma"], curve["share"], label=label, **options)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="threshold gamma", ylabel="share of weights")
+    axes.set(xscale="log", ylim=(0, 1), xlabel="threshold gamma", ylabel="share of weights below")
     percent_axis(axes.yaxis)
-    axes.set_title("weights that a threshold would prune", fontsize=10)
+    heading(axes, "Weights that a threshold would prune")
     legend(axes)
-    return svg(tidy(axes).figure)
+    middle = {label: len(curve["gamma"]) // 2 for label, (curve, _) in curves.items()}
+    shares = listed(
+        (label, f"{percent(curve['share'][middle[label]])} below {curve['gamma'][middle[label]]:g}")
+        for label, (curve, _) in curves.items()
+    )
+    return svg(tidy(axes).figure, "Share of weights below a threshold", f"Rising curves by threshold: {shares}.")
 
 
 def share_below_by_network(networks):
@@ -98,14 +109,29 @@ def weight_histogram(networks):
     Returns:
         An SVG element as text.
     """
-    axes = Figure(figsize=(5, 3.2)).subplots()
-    for name, entry in networks.items():
-        edges, counts = entry["histogram"]["edges"], entry["histogram"]["counts"]
-        axes.stairs(counts, edges, label=network_label(name), linewidth=1.4, **_network_style(name))
+    return histogram_chart(
+        {network_label(name): (entry["histogram"], _network_style(name)) for name, entry in networks.items()}
+    )
+
+
+def histogram_chart(curves):
+    """Plot distributions of weights on a logarithmic scale (Fig. 1).
+
+    Args:
+        curves: dict from a label to a pair: a dict with `"edges"` and `"counts"`, and a dict of line options.
+
+    Returns:
+        An SVG element as text.
+    """
+    axes = Figure(figsize=(WIDTH, 3.2 + 0.1 * len(curves))).subplots()
+    for label, (histogram, options) in curves.items():
+        axes.stairs(histogram["counts"], histogram["edges"], label=label, linewidth=1.4, **options)
     axes.set(yscale="log", xlabel="weight (the outermost bins include all larger ones)", ylabel="number of weights")
-    axes.set_title("distribution of the weights", fontsize=10)
-    legend(axes)
-    return svg(tidy(axes).figure)
+    heading(axes, "Distribution of the weights")
+    columns = 3 if max(map(len, curves)) < 15 else 2
+    legend(axes, loc="upper left", bbox_to_anchor=(0, -0.22), ncols=columns)  # no corner is free of bars
+    fullest = listed((label, f"{max(histogram['counts']):,}") for label, (histogram, _) in curves.items())
+    return svg(tidy(axes).figure, "Histogram of the weights", f"Number of weights in the fullest bin: {fullest}.")
 
 
 def _network_style(name):
@@ -120,29 +146,37 @@ def training_curves(history, stage):
         stage: string, a key of `rsr_tf.report.labels.STAGES`.
 
     Returns:
-        An SVG element as text.
+        Two SVG elements as text.
     """
     rows = [row for row in history if row["stage"] == stage]
     epochs = [int(row["epoch"]) + 1 for row in rows]
-    figure = Figure(figsize=(10, 3.2))
-    for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+    charts = []
+    for quantity in ("accuracy", "loss"):
+        axes, last = Figure(figsize=(WIDTH, 3.2)).subplots(), []
         clean = "accuracy" if quantity == "accuracy" else "clean_loss"
-        for key, label, color in ((clean, "clean", LIGHT_BLUE), (f"adversarial_{quantity}", "adversarial", RED)):
+        for key, label, color in ((clean, "clean", BLUE), (f"adversarial_{quantity}", "adversarial", RED)):
             for prefix, data, style, marker in (("", "training", "-", "."), ("val_", "validation", ":", "x")):
                 values = [_history_value(row, prefix + key) for row in rows if row.get(prefix + key)]
                 if len(values) == len(epochs):
                     options = {"color": color, "linestyle": style, "marker": marker if len(epochs) < 9 else ""}
                     axes.plot(epochs, values, label=f"{label}, {data}", **options)
-        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", title=f"{STAGES[stage]}: {quantity}")
-        if len(epochs) == 1:  # or Matplotlib zooms into fractions of an epoch
-            axes.set(xlim=(0.5, 1.5), xticks=epochs)
-        if quantity == "accuracy":
-            axes.set_ylim(0, 1)
-            percent_axis(axes.yaxis)
-        legend(axes)
-        tidy(axes)
-    return svg(figure)
+                    last.append((f"{label} {data}", percent(values[-1]) if quantity == "accuracy" else values[-1]))
+        _finish_training_chart(axes, quantity, epochs)
+        heading(axes, f"{quantity.capitalize()}, {STAGES[stage]}")
+        title = f"{quantity.capitalize()} by epoch, {STAGES[stage]}"
+        charts.append(svg(tidy(axes).figure, title, f"After the last epoch, {epochs[-1]}: {listed(last)}."))
+    return "\n".join(charts)
+
+
+def _finish_training_chart(axes, quantity, epochs):
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    axes.set(xlabel="epoch", ylabel=quantity)
+    if len(epochs) == 1:  # or Matplotlib zooms into fractions of an epoch
+        axes.set(xlim=(0.5, 1.5), xticks=epochs)
+    if quantity == "accuracy":
+        axes.set_ylim(0, 1)
+        percent_axis(axes.yaxis)
+    legend(axes)
 
 
 def _history_value(row, key):
@@ -167,11 +201,16 @@ def draw_heat_map(transfer):
     axes = figure.subplots()
     axes.pcolormesh(means, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
     for (row, column), mean in np.ndenumerate(means):
-        color = "white" if mean > 0.6 else "black"
+        cell = matplotlib.colors.to_hex(matplotlib.colormaps["Blues"](mean))
+        color = max(("#fefefe", "#111111"), key=lambda ink: contrast(ink, cell))  # on any screen, as the cells are
         axes.text(column + 0.5, row + 0.5, percent_value(mean), ha="center", va="center", color=color)
     plain = {"parse_math": False}  # names of folders, in which a dollar is a dollar
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor", **plain)
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows), **plain)
     axes.set(xlabel="evaluated on", ylabel="crafted on", title=f"accuracy, % (n={transfer['num_images']})")
     axes.invert_yaxis()
-    return svg(figure)
+    cells = [
+        f"crafted on {source}: {listed((target, percent(row[target]['mean'])) for target in targets)}"
+        for source, row in rows.items()
+    ]
+    return svg(figure, "Transfer matrix: accuracy on adversarial images", f"Evaluated on each: {'; '.join(cells)}.")

@@ -1,25 +1,21 @@
 """Charts of a grid in the form of the paper: a line for each cell (Fig. 1, 2a and 2c)."""
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from rsr_tf.report.charts import legend, percent_axis, share_below, svg, tidy
-from rsr_tf.report.labels import cell_title
+from rsr_tf.report.charts import (
+    heading,
+    histogram_chart,
+    legend,
+    listed,
+    percent_axis,
+    series_style,
+    share_below,
+    svg,
+    tidy,
+)
+from rsr_tf.report.labels import cell_title, percent
 
 MARKERS = "osD^vPX"
-
-
-def _styles(cells):
-    """Return line options for each cell."""
-    colors = matplotlib.colormaps["tab10"]
-    return {
-        name: {
-            "color": colors(number % 10),
-            "linestyle": ("-", "--", ":")[number % 3],
-            "label": cell_title(entry["labels"]),
-        }
-        for number, (name, entry) in enumerate(cells.items())
-    }
 
 
 def accuracy_by_sparsity(cells):
@@ -31,19 +27,24 @@ def accuracy_by_sparsity(cells):
     Returns:
         An SVG element as text.
     """
-    axes, styles = Figure(figsize=(6, 3.6)).subplots(), _styles(cells)
-    for number, (name, entry) in enumerate(cells.items()):
+    axes, ends = Figure(figsize=(6, 3.8)).subplots(), []
+    for number, entry in enumerate(cells.values()):
         points = sorted(entry["points"], key=lambda point: point["sparsity"])
         scores = [point["scores"].get("noise_on", point["scores"]["noise_off"])["pgd"] for point in points]
-        places, marker = [point["sparsity"] for point in points], MARKERS[number % len(MARKERS)]
-        axes.plot(places, [score["mean"] for score in scores], marker=marker, **styles[name])
+        places, style = [point["sparsity"] for point in points], series_style(number)
+        title, means = cell_title(entry["labels"]), [score["mean"] for score in scores]
+        axes.plot(places, means, marker=MARKERS[number % len(MARKERS)], label=title, **style)
         low, high = zip(*(score["interval"] for score in scores), strict=True)
-        axes.fill_between(places, low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(places, low, high, color=style["color"], alpha=0.12, linewidth=0)
+        ends.append((title, f"{percent(means[0])} to {percent(means[-1])}"))
     axes.set(xlabel="sparsity (share of weights that are zero)", ylabel="accuracy under PGD", ylim=(0, None))
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
+    heading(axes, "Accuracy under PGD by sparsity")
     legend(axes)
-    return svg(tidy(axes).figure)
+    return svg(
+        tidy(axes).figure, "Accuracy under PGD by sparsity", f"From the lowest sparsity to the highest: {listed(ends)}."
+    )
 
 
 def weight_histogram(cells):
@@ -55,12 +56,7 @@ def weight_histogram(cells):
     Returns:
         An SVG element as text.
     """
-    axes, styles = Figure(figsize=(6, 3.6)).subplots(), _styles(cells)
-    for name, entry in cells.items():
-        axes.stairs(entry["histogram"]["counts"], entry["histogram"]["edges"], **styles[name])
-    axes.set(yscale="log", xlabel="weight (the outermost bins include all larger ones)", ylabel="number of weights")
-    legend(axes)
-    return svg(tidy(axes).figure)
+    return histogram_chart(_curves(cells, "histogram"))
 
 
 def small_weights(cells):
@@ -72,7 +68,10 @@ def small_weights(cells):
     Returns:
         An SVG element as text.
     """
-    styles = _styles(cells)
-    return share_below(
-        {styles[name].pop("label"): (entry["share_below"], styles[name]) for name, entry in cells.items()}
-    )
+    return share_below(_curves(cells, "share_below"))
+
+
+def _curves(cells, key):
+    return {
+        cell_title(entry["labels"]): (entry[key], series_style(number)) for number, entry in enumerate(cells.values())
+    }

@@ -45,6 +45,7 @@ def grid_page(content):
         histogram=weight_histogram(content["weights"]) if content["weights"] else None,
         share_below=small_weights(content["weights"]) if content["weights"] else None,
         heat_map=draw_heat_map(content["transfer"]) if content["transfer"] else None,
+        runs=_runs(content),
         zoo=[_zoo_row(table) for table in content["zoo"].values()],
         config=json.dumps(content["configs"], indent=1),
     )
@@ -67,6 +68,12 @@ def _constant(content):
     found = {axis: {row["labels"][axis] for row in content["rows"]} for axis in content["axes"]}
     alike = {axis: next(iter(labels)) for axis, labels in found.items() if len(labels) == 1}
     return {axis: label for axis, label in alike.items() if axis != content["axes"][-1]}
+
+
+def _runs(content):
+    """Return the address of the report of every run, in the folders that `rsr grid` makes, by its title."""
+    done = {(row["cell"], seed): cell_title(row["labels"]) for row in content["rows"] for seed in row["seeds"]}
+    return {f"{title}, seed {seed}": f"{cell}-seed{seed}/report.html" for (cell, seed), title in done.items()}
 
 
 def _notes(content):

@@ -27,6 +27,17 @@ STAGES = {
 }
 """Labels of the stages in `history.csv`, in the order of the report."""
 
+STAGE_TIMES = {
+    "train": "training",
+    "prune": "pruning",
+    "evaluate": "FGSM and PGD",
+    "run_suite": "suites",
+    "export": "export",
+    "artefacts": "artefacts",
+    "sweep": "sweep",
+}
+"""Labels of the stages in `stages.json`."""
+
 SCORES = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}
 """Labels of the scores in `evaluation.json` and `sweep.json`, in the order of charts and of CSV columns."""
 
@@ -158,3 +169,17 @@ def percent_value(share, digits=1):
 def fraction(distance):
     """Return a distance in pixel units as a fraction of 255, such as "8/255"."""
     return f"{255 * distance:.3g}/255"
+
+
+def duration(seconds):
+    """Return a time as text, such as "42 s", "3 min 20 s" or "5 h 2 min"."""
+    seconds = round(seconds)
+    minutes, hours = seconds // 60, seconds // 3600
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def moment(text):
+    """Return a time of `stages.json`, such as "2026-11-26T20:56:01+00:00", as "2026-11-26 20:56 UTC"."""
+    return text[:16].replace("T", " ") + " UTC"

@@ -3,6 +3,8 @@
 import jinja2
 
 from rsr_tf.report import labels
+from rsr_tf.report.colors import variables
+from rsr_tf.report.svg import with_unique_ids
 
 FILTERS = ("percent", "percent_value", "fraction", "network_label")
 """Functions of `rsr_tf.report.labels` that templates use as filters, by the same names."""
@@ -25,4 +27,5 @@ def render(template, **content):
         undefined=jinja2.StrictUndefined,  # a renamed key is an error, not an empty place on the page
     )
     environment.filters.update({name: getattr(labels, name) for name in FILTERS})
-    return environment.get_template(template).render(content)
+    environment.globals["variables"] = variables
+    return with_unique_ids(environment.get_template(template).render({"pages": [], "config": "", **content}))

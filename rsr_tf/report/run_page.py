@@ -2,37 +2,62 @@
 
 import tomllib
 
-from rsr_tf.report.charts import share_below_by_network, training_curves, weight_histogram
+from rsr_tf.report.charts import draw_heat_map, share_below_by_network, training_curves, weight_histogram
+from rsr_tf.report.contents import contents, pages
 from rsr_tf.report.labels import STAGES, noise_state
+from rsr_tf.report.overview import by_class, facts, lowest, tiles
+from rsr_tf.report.overview_charts import class_chart, noise_chart
 from rsr_tf.report.render import render
+from rsr_tf.report.sweep_charts import accuracy_by_lambda, accuracy_by_sparsity
 from rsr_tf.report.verdict_page import strongest_first, summary, verdict_view
 
 
-def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=None):
+def write_report(path, config_text, evaluation, history, verdicts=(), artefacts=None, *, folder="RUN", **further):
     """Render the report. The strongest verdict comes first and in full; the others are listed.
 
     Args:
         path: `Path` of the HTML file to write.
         config_text: string, the resolved config as TOML.
-        evaluation: dict, content of `evaluation.json`. May be empty if there is a verdict.
+        evaluation: dict, content of `evaluation.json`, or an empty one.
         history: rows of `history.csv`, as dicts of strings.
         verdicts: contents of `verdict_*.json`. Defaults to none.
         artefacts: dict, content of `artefacts.json`, or `None`. Defaults to `None`.
+        folder: string, the path of the run folder in commands. Defaults to `"RUN"`.
+        **further: `"sweep"`, content of `sweep.json`; `"stages"`, the stages of `stages.json`; `"zoo"` and
+            `"transfers"`, lists of contents of `zoo_*.json` and `transfer_*.json`; `"files"`, names of files there.
     """
-    verdicts = strongest_first(verdicts)
-    about = evaluation or verdicts[0]
+    results = {"sweep": {}, "stages": {}, "zoo": [], "transfers": [], "files": []} | further
+    verdicts, artefacts = strongest_first(verdicts), artefacts or {}
+    results |= {"evaluation": evaluation, "history": history, "verdicts": verdicts}
+    results["artefacts"] = artefacts if _are_complete(artefacts) else None
+    table = contents(results, folder)
     page = render(
         "report.html.jinja",
-        title=f"{about['scheme']}: {about['model']} on {about['data']}",
+        title=_title(evaluation, verdicts, artefacts, config_text),
+        pages=pages(table),
         config=config_text,
+        folder=folder,
+        tiles=tiles(evaluation, verdicts, artefacts, folder),
+        facts=facts(evaluation, results["stages"], config_text, folder),
+        contents=table,
         verdict=verdict_view(verdicts[0]) if verdicts else None,
         others=[summary(verdict) for verdict in verdicts[1:]],
-        artefacts=artefacts if _are_complete(artefacts) else None,
         epochs=_epochs_kept(config_text, history),
         curves=[training_curves(history, stage) for stage in STAGES if any(row["stage"] == stage for row in history)],
         **_scores(evaluation),
+        **_further(results),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _title(evaluation, verdicts, artefacts, config_text):
+    """Return the title of the page: of the results, or of the config before there are any."""
+    about = evaluation or (verdicts[0] if verdicts else artefacts)
+    if not about:
+        config = tomllib.loads(config_text)
+        about = {"model": config["model"]["name"], "data": config["data"]["name"]}
+    network = f"{about['model']} on {about['data']}"
+    return f"{about['scheme']}: {network}" if "scheme" in about else network
 
 
 def _epochs_kept(config_text, history):
@@ -60,14 +85,39 @@ def _scores(evaluation):
     if not evaluation:
         return {"evaluation": None}
     networks = evaluation["networks"]
-    pruned = networks["pruned"]
+    pruned, classes = networks["pruned"], by_class(evaluation)
+    known = pruned.get("facts")
+    figures = [
+        weight_histogram(networks),
+        share_below_by_network(networks),
+        noise_chart(known["alpha"] if known else ()),
+    ]
     return {
         "evaluation": evaluation,
         "claim": _claim(pruned, networks.get("undefended")),
         "rows": [row for name, entry in networks.items() for row in _table_rows(name, entry)],
         "examples": _example_rows(evaluation),
+        "classes": classes,
+        "class_chart": class_chart(classes) if classes else None,
         "layers": pruned["layers"],
-        "figures": [weight_histogram(networks), share_below_by_network(networks)],
+        "alpha": {row["path"]: row["mean"] for row in known["alpha"]} if known else None,
+        "figures": [figure for figure in figures if figure],
+    }
+
+
+def _further(results):
+    """Return what the templates need of the measurements beside those of `rsr evaluate`."""
+    sweep, charts = results["sweep"], []
+    if sweep.get("points"):
+        charts.append(accuracy_by_sparsity(sweep["points"]))
+    if sweep.get("lambdas"):
+        charts.append(accuracy_by_lambda(sweep["lambdas"]))
+    return {
+        "artefacts": results["artefacts"],
+        "sweep": {"charts": charts} if charts else None,
+        "transfers": [{"chart": draw_heat_map(found), "page": found.get("page")} for found in results["transfers"]],
+        "zoo": [{"network": "", "tier": ""} | table for table in results["zoo"]],
+        "files": results["files"],
     }
 
 
@@ -75,15 +125,10 @@ def _claim(pruned, undefended):
     """Return the lowest measured accuracies of the pruned network, and that of the undefended network, if any."""
     return {
         "sparsity": pruned["sparsity"],
-        "clean": _lowest(pruned, ("clean",)),
-        "attacked": _lowest(pruned, ("pgd", "fgsm")),
-        "undefended": _lowest(undefended, ("pgd", "fgsm")) if undefended else None,
+        "clean": lowest(pruned, ("clean",)),
+        "attacked": lowest(pruned, ("pgd", "fgsm")),
+        "undefended": lowest(undefended, ("pgd", "fgsm")),
     }
-
-
-def _lowest(entry, attacks):
-    scores = [scores[attack] for scores in entry["scores"].values() for attack in attacks]
-    return min(scores, key=lambda score: score["mean"], default=None)
 
 
 def _table_rows(name, entry):

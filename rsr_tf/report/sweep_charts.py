@@ -1,6 +1,5 @@
 """Charts of a sweep: accuracy by sparsity and by lambda, size by sparsity, small weights (Fig. 2)."""
 
-import matplotlib
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
@@ -10,13 +9,17 @@ from rsr_tf.report.charts import (
     INK,
     NETWORK_STYLES,
     SCORE_STYLES,
+    WIDTH,
+    heading,
     legend,
+    listed,
     percent_axis,
+    series_style,
     share_below,
     svg,
     tidy,
 )
-from rsr_tf.report.labels import SCORES, network_label, noise_label
+from rsr_tf.report.labels import SCORES, network_label, noise_label, percent
 
 VARIANTS = ("noise_on", "noise_off")
 """Identifiers of a network with noise on and with noise off, in the order of the panels."""
@@ -31,17 +34,19 @@ def accuracy_by_sparsity(points):
         points: `"points"` of `sweep.json`.
 
     Returns:
-        An SVG element as text.
+        An SVG element for each variant, as text.
     """
     points = sorted(points, key=lambda point: point["sparsity"])
-    sparsities = [point["sparsity"] for point in points]
-    figure, panels = _panels(points[0]["scores"])
+    sparsities, described = [point["sparsity"] for point in points], {}
+    panels = _panels(points[0]["scores"])
     for variant, axes in panels.items():
         for name in SCORES:
             _plot_scores(axes, sparsities, [point["scores"][variant][name] for point in points], name)
         axes.set(xlabel="sparsity (share of weights that are zero)", xlim=(-0.02, 1.02))
         percent_axis(axes.xaxis)
-    return _finish(figure, panels)
+        under = [(percent(point["sparsity"]), percent(point["scores"][variant]["pgd"]["mean"])) for point in points]
+        described[variant] = f"Under PGD, by sparsity: {listed(under)}."
+    return _finish(panels, "Accuracy by sparsity", described)
 
 
 def accuracy_by_lambda(lambdas):
@@ -51,10 +56,10 @@ def accuracy_by_lambda(lambdas):
         lambdas: `"lambdas"` of `sweep.json`.
 
     Returns:
-        An SVG element as text.
+        An SVG element for each variant, as text.
     """
-    values = [entry["lambda"] for entry in lambdas]
-    figure, panels = _panels(lambdas[0]["networks"]["pruned"]["scores"])
+    values, described = [entry["lambda"] for entry in lambdas], {}
+    panels = _panels(lambdas[0]["networks"]["pruned"]["scores"])
     for variant, axes in panels.items():
         for network in BY_LAMBDA:
             entries = [entry["networks"].get(network) for entry in lambdas]
@@ -69,7 +74,10 @@ def accuracy_by_lambda(lambdas):
         axes.set_xticks(values, [f"{value:g}" for value in values], rotation=30, ha="right", fontsize=8)
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
         axes.set(xlabel="lambda of the L1 penalty (Eq. 6)")
-    return _finish(figure, panels)
+        pruned = [entry["networks"]["pruned"]["scores"][variant]["pgd"]["mean"] for entry in lambdas]
+        under = [(f"{value:g}", percent(mean)) for value, mean in zip(values, pruned, strict=True)]
+        described[variant] = f"Pruned network under PGD, by lambda: {listed(under)}."
+    return _finish(panels, "Accuracy by lambda", described)
 
 
 def size_by_sparsity(points):
@@ -84,19 +92,21 @@ def size_by_sparsity(points):
     points = sorted(points, key=lambda point: point["sparsity"])
     sparsities = [point["sparsity"] for point in points]
     archive = [point["bytes"]["compact_bytes"] / point["bytes"]["dense_bytes"] for point in points]
-    axes = Figure(figsize=(5, 3.2)).subplots()
+    axes = Figure(figsize=(WIDTH, 3.2)).subplots()
     axes.plot(sparsities, archive, "-o", color=GREEN, label="compact archive")
     axes.plot([0, 1], [1, 0], ":", color=GREY, label="non-zero weights alone")
-    axes.set(xlabel="sparsity", ylabel="relative to dense float32", xlim=(0, 1.02), ylim=(0, None))
+    axes.set(xlabel="sparsity (share of weights that are zero)", ylabel="size, of dense float32")
+    axes.set(xlim=(0, 1.02), ylim=(0, None))
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
-    axes.set_title("size of the network as a file", fontsize=10)
+    heading(axes, "Size of the network as a file")
     legend(axes)
-    return svg(tidy(axes).figure)
+    shown = listed((percent(share), percent(size)) for share, size in zip(sparsities, archive, strict=True))
+    return svg(tidy(axes).figure, "Size of the compact archive by sparsity", f"Of dense weights, by sparsity: {shown}.")
 
 
 def small_weights(sweep):
-    """Plot the share of weights below gamma for every lambda, light to dark, and for the networks of the run (Fig. 2c).
+    """Plot the share of weights below gamma for every lambda and for the networks of the run (Fig. 2c).
 
     Args:
         sweep: dict, content of `sweep.json`.
@@ -104,10 +114,9 @@ def small_weights(sweep):
     Returns:
         An SVG element as text, or `None` if the sweep has no such curves.
     """
-    shades, count = matplotlib.colormaps["viridis_r"], len(sweep["lambdas"])
     curves = {
-        f"lambda {entry['lambda']:g}": (entry["share_below"], {"color": shades(number / count)})
-        for number, entry in enumerate(sweep["lambdas"], 1)
+        f"lambda {entry['lambda']:g}": (entry["share_below"], series_style(number))
+        for number, entry in enumerate(sweep["lambdas"])
     }
     for name, curve in sweep["share_below"].items():
         curves[network_label(name)] = (curve, {**NETWORK_STYLES[name], "color": INK})
@@ -115,11 +124,8 @@ def small_weights(sweep):
 
 
 def _panels(scores):
-    """Return a figure with one panel for each variant of a network, and a dict from variant to axes."""
-    variants = [variant for variant in VARIANTS if variant in scores]
-    figure = Figure(figsize=(5 * len(variants), 3.4))
-    columns = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
-    return figure, dict(zip(variants, columns, strict=True))
+    """Return axes for each variant of a network, each in a figure of its own: side by side, or below each other."""
+    return {variant: Figure(figsize=(WIDTH, 3.4)).subplots() for variant in VARIANTS if variant in scores}
 
 
 def _plot_scores(axes, places, scores, name, *, suffix="", linestyle="-"):
@@ -138,12 +144,13 @@ def _plot_scores(axes, places, scores, name, *, suffix="", linestyle="-"):
     )
 
 
-def _finish(figure, panels):
+def _finish(panels, title, described):
+    charts = []
     for variant, axes in panels.items():
-        axes.set_title(noise_label(variant, has_noise="noise_on" in panels), fontsize=10)
-        axes.set_ylim(0, 1)
+        label = noise_label(variant, has_noise="noise_on" in panels)
+        heading(axes, label)
+        axes.set(ylim=(0, 1), ylabel="accuracy")
         percent_axis(axes.yaxis)
         legend(axes)
-        tidy(axes)
-    next(iter(panels.values())).set_ylabel("accuracy")
-    return svg(figure)
+        charts.append(svg(tidy(axes).figure, f"{title}, {label}", described[variant]))
+    return "\n".join(charts)

@@ -30,6 +30,7 @@ def write_sweep_page(path, config_text, sweep):
     page = render(
         "sweep.html.jinja",
         title=f"Sweep of {sweep['scheme']}: {sweep['model']} on {sweep['data']}",
+        pages=[("Run", "../report.html"), ("Sweep", None), ("Configuration", "#configuration")],
         config=config_text,
         sweep=sweep,
         noise_labels=NOISE,

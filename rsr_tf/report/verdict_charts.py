@@ -5,19 +5,22 @@ import math
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
-from rsr_tf.report.charts import BLUE, INK, ORIGIN_STYLES, percent_axis, svg, tidy
+from rsr_tf.report.charts import BLUE, INK, ORIGIN_STYLES, WIDTH, heading, listed, percent_axis, svg, tidy
 from rsr_tf.report.labels import (
     DIRECT,
     ORIGINS,
     RESCALED,
     TRANSFER,
     attack_label,
+    fraction,
     percent,
     percent_value,
 )
 
 BLIND = ("NoAttack", "RandomSigns")
 """Attacks that use no network, so they count as crafted on every network."""
+NUMBERS = 1.17
+"""Right end of the column of numbers, in widths of the axes: clear of a marker at 100 %."""
 
 
 def origin_of(row):
@@ -75,19 +78,20 @@ def attack_chart(verdict, target):
         An SVG element as text.
     """
     alone, in_turn = chart_rows(verdict, target)
-    titles = {"each attack alone": alone, "in sequence: accuracy on all images": in_turn}
+    titles = {"Each attack alone": alone, "In sequence: accuracy on all images": in_turn}
     panels = {title: points for title, points in titles.items() if points}
     heights = [len(points) + 1 for points in panels.values()]
-    figure = Figure(figsize=(5.2, 0.9 + 0.21 * sum(heights)))
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.21 * sum(heights)))
     column = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     worst = verdict["by_noise"][target]["worst_case"]["accuracy"]
     for axes, (title, points) in zip(column, panels.items(), strict=True):
         _plot_points(axes, points)
         axes.axvline(worst, color=INK, linestyle="--", linewidth=1)
-        axes.set_title(title, loc="left", fontsize=9, weight="bold")
+        heading(axes, title)
     percent_axis(column[-1].xaxis)
     column[-1].set_xlabel(f"classified correctly; dashed: worst case, {percent(worst)}", fontsize=9)
-    return svg(figure)
+    found = listed((point["label"], percent(point["share"])) for point in alone + in_turn)
+    return svg(figure, "Accuracy under every attack", f"{found}. Worst case {percent(worst)}.")
 
 
 def _plot_points(axes, points):
@@ -97,10 +101,11 @@ def _plot_points(axes, points):
         axes.plot(point["interval"], [place, place], color=style["color"], linewidth=1.4)
         axes.plot(point["share"], place, markersize=5.5, clip_on=False, zorder=3, **style)
         position = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
-        axes.text(1.1, place, percent_value(point["share"]), fontsize=8, **position)
+        axes.text(NUMBERS, place, percent_value(point["share"]), fontsize=8, **position)
     axes.set_yticks(range(len(points)), [point["label"] for point in points], fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1), ylim=(len(points) - 0.4, -0.6))
     tidy(axes).tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
 
 
 def epsilon_curve(verdict):
@@ -114,16 +119,26 @@ def epsilon_curve(verdict):
     """
     curve, epsilon = verdict["curve"], verdict["parameters"]["epsilon"]
     radii, shares = [255 * point["epsilon"] for point in curve], [point["mean"] for point in curve]
-    axes = Figure(figsize=(5, 3)).subplots()
+    axes = Figure(figsize=(WIDTH, 3)).subplots()
     lows, highs = zip(*(point["mean_interval"] for point in curve), strict=True)
     axes.fill_between(radii, lows, highs, color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(radii, shares, clip_on=False, **ORIGIN_STYLES[DIRECT])
-    axes.axvline(255 * epsilon, color=INK, linestyle="--", linewidth=1)
+    _mark_epsilon(axes, epsilon, radii[-1])
     axes.set_xscale("symlog", base=2, linthresh=radii[1])
     apart = [radius for radius, wider in zip(radii, [*radii[1:], math.inf], strict=True) if wider >= 1.5 * radius]
     axes.set_xticks(apart, [f"{radius:.3g}" for radius in apart])
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set(xlim=(0, radii[-1]), ylim=(0, 1), xlabel="epsilon in grey levels of 255; dashed: epsilon of the claim")
+    axes.set(xlim=(0, radii[-1]), ylim=(0, 1), xlabel="epsilon, in grey levels of 255", ylabel="accuracy")
     percent_axis(axes.yaxis)
-    axes.set_title("accuracy by epsilon", loc="left", fontsize=9, weight="bold")
-    return svg(tidy(axes).figure)
+    heading(axes, "Accuracy by epsilon")
+    found = listed((fraction(point["epsilon"]), percent(point["mean"])) for point in curve)
+    return svg(tidy(axes).figure, "Accuracy by epsilon", f"{found}. The claim is for {fraction(epsilon)}.")
+
+
+def _mark_epsilon(axes, epsilon, widest):
+    """Draw the epsilon of the claim as a dashed line with its name, where the falling curve leaves room."""
+    axes.axvline(255 * epsilon, color=INK, linestyle="--", linewidth=1)
+    left = 255 * epsilon > widest / 2
+    place = {"xytext": (-5 if left else 5, 0), "textcoords": "offset points", "ha": "right" if left else "left"}
+    height = {"xy": (255 * epsilon, 0.05 if left else 0.95), "xycoords": axes.get_xaxis_transform(), "va": "center"}
+    axes.annotate(f"claim: {fraction(epsilon)}", fontsize=8, **height, **place)

@@ -144,7 +144,7 @@ def test_right_and_wrong_predictions_have_different_colors(page):
 def test_verdict_comes_first_and_the_basic_scores_make_no_claim(written):
     page = written(noisy_verdict(), scores=True)
     titles = ("Accuracy under every attack", "Basic attacks and sparsity", "Configuration")
-    places = [page.index(f">{title}<") for title in titles]
+    places = [page.index(f">{title}</h") for title in titles]
     assert page.index("Verdict: the pruned network, quick suite") < places[0]
     assert places == sorted(places)
     assert "The same network without defence" not in page

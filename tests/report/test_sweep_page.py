@@ -167,7 +167,7 @@ def test_chart_of_a_network_without_noise_has_one_panel():
 
 def line_of(svg, color):
     """Return the points of the line of a color, in figure units, y downwards. Error bars have two points only."""
-    paths = re.findall(rf'<path d="([^"]+)"[^>]*style="fill: none; stroke: {color}', svg)
+    paths = re.findall(rf'<path d="([^"]+)"[^>]*style="fill: none; stroke: var\(--{color},', svg)
     lines = [re.findall(r"[ML] ([\d.]+) ([\d.]+)", path) for path in paths]
     return [tuple(map(float, place)) for place in next(line for line in lines if len(line) > 2)]
 
@@ -175,7 +175,7 @@ def line_of(svg, color):
 def test_lines_go_from_low_to_high_sparsity_and_where_the_means_are():
     """Points in any order; two equal steps of sparsity, the second with three times the loss of the first."""
     points = [point(value, noise_on=(0.9, pgd)) for value, pgd in ((0.8, 0.1), (0.0, 0.5), (0.4, 0.4))]
-    (x0, y0), (x1, y1), (x2, y2) = line_of(accuracy_by_sparsity(points), "#9a3412")
+    (x0, y0), (x1, y1), (x2, y2) = line_of(accuracy_by_sparsity(points), "red")
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.01)
     assert x0 < x1
     assert 3 * (y1 - y0) == pytest.approx(y2 - y1, abs=0.01)

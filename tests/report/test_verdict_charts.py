@@ -34,20 +34,20 @@ def test_charts_and_curve_have_their_numbers_as_text():
         assert chart.startswith("<svg")
         assert ">APGD-CE (transfer)<" in chart
         assert f"worst case, {worst}\N{NO-BREAK SPACE}%" in chart
-        assert ">in sequence: accuracy on all images<" in chart
-    assert ">accuracy by epsilon<" in view["curve"]
+        assert ">In sequence: accuracy on all images<" in chart
+    assert ">Accuracy by epsilon<" in view["curve"]
     assert ">8<" in view["curve"]
 
 
 def test_chart_of_a_network_that_the_checks_broke_has_one_panel():
     chart = verdict_view(plain_verdict(accuracy=0.0))["charts"]["no noise"]
-    assert "each attack alone" in chart
-    assert "in sequence" not in chart
+    assert "Each attack alone" in chart
+    assert "In sequence" not in chart
 
 
 def test_charts_distinguish_origins_of_attacks_without_color():
     """Each origin has its own marker: Matplotlib writes each shape once, by name, and refers to it."""
     chart = verdict_view(noisy_verdict())["charts"]["noise on"]
     shapes = dict(re.findall(r'<path id="(m\w+)" d="([^"]+)"', chart))
-    markers = set(re.findall(r'<use xlink:href="#(m\w+)"[^>]*style="fill: #', chart))
+    markers = set(re.findall(r'<use xlink:href="#(m\w+)"[^>]*style="fill: var', chart))
     assert len({shapes[marker] for marker in markers}) == 3

@@ -33,6 +33,14 @@ class Score(Part):
     interval: Interval
     num_images: Positive
     repeats: Positive
+    by_class: dict[str, Share] | None = None
+
+
+class Bytes(Part):
+    """Sizes of a network as a file."""
+
+    dense_bytes: Positive
+    compact_bytes: Count
 
 
 class Scores(Part):

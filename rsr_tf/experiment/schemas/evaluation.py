@@ -5,11 +5,13 @@ from typing import Annotated
 from pydantic import model_validator
 
 from rsr_tf.experiment.schemas.base import (
+    Bytes,
     Count,
     Finite,
     Layer,
     Network,
     Noise,
+    NotNegative,
     Part,
     Positive,
     Rows,
@@ -32,6 +34,22 @@ class Histogram(Part):
         return check(self, len(self.edges) == len(self.counts) + 1, "edges must be one more than counts")
 
 
+class NoiseScale(Part):
+    """Mean noise scale of one kernel."""
+
+    path: str
+    mean: NotNegative
+
+
+class Facts(Part):
+    """What a network weighs and costs."""
+
+    parameters: Count
+    macs: Count | None
+    bytes: Bytes | None
+    alpha: list[NoiseScale]
+
+
 class EvaluatedNetwork(Part):
     """One network of `evaluation.json`."""
 
@@ -40,6 +58,7 @@ class EvaluatedNetwork(Part):
     histogram: Histogram
     share_below: ShareBelow
     scores: dict[Noise, Scores]
+    facts: Facts | None = None
 
 
 class EvaluationSettings(WhiteBox):

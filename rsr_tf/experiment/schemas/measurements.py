@@ -1,11 +1,14 @@
-"""The models of `artefacts.json`, `sweep.json`, `zoo_*.json` and `rsr_tf.json`, and of the rows of `history.csv`."""
+"""The models of `artefacts.json`, `sweep.json`, `zoo_*.json`, `transfer.json`, `stages.json` and `rsr_tf.json`, and of
+the rows of `history.csv`."""
 
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from rsr_tf.experiment.schemas.base import (
+    Bytes,
     Count,
+    Interval,
     Layer,
     Network,
     NotNegative,
@@ -88,13 +91,6 @@ class Artefacts(Part):
         return check(self, known, "speedup must have every file of the second network")
 
 
-class Bytes(Part):
-    """Sizes of a network as a file."""
-
-    dense_bytes: Positive
-    compact_bytes: Count
-
-
 class SweepPoint(Part):
     """One pruned copy of a network."""
 
@@ -140,11 +136,18 @@ class Sweep(Part):
         return check(self, len(variants) <= 1, "lambdas must have the same variants")
 
 
+class Portion(Part):
+    """A share of images with its interval."""
+
+    mean: Share
+    interval: Interval
+
+
 class Success(Part):
     """Success of ZOO; nothing for no attacked image."""
 
-    of_attacked: dict | None
-    of_all: dict
+    of_attacked: Portion | None
+    of_all: Portion
 
 
 class ZOOColumn(Part):
@@ -158,6 +161,53 @@ class ZOOTable(Part):
 
     images: list[Count]
     columns: dict[str, ZOOColumn]
+    network: str = ""
+
+
+class Transferred(Part):
+    """Accuracy of one network on the images of another."""
+
+    mean: Share
+    interval: Interval
+
+
+class Transfer(Part):
+    """`transfer.json`, and `transfer_*.json`, its copy in the folder of each run."""
+
+    num_images: Positive
+    accuracy: Annotated[dict[str, dict[str, Transferred]], Field(min_length=1, max_length=1000)]
+    page: str = ""
+
+    @model_validator(mode="after")
+    def _rectangular(self):
+        targets = {tuple(row) for row in self.accuracy.values()}
+        return check(self, len(targets) == 1 and targets != {()}, "accuracy must have the same targets in every row")
+
+
+class MachineOfStage(Part):
+    """Where a stage was worked on."""
+
+    processor: str
+    cores: Positive
+    accelerators: list[str]
+    system: str
+    python: str
+
+
+class Stage(Part):
+    """When a stage was worked on, all calls together."""
+
+    started: str
+    finished: str
+    seconds: NotNegative
+    calls: Positive
+    machine: MachineOfStage
+
+
+class Stages(Part):
+    """`stages.json`."""
+
+    stages: dict[str, Stage]
 
 
 class Metadata(Part):
