@@ -20,10 +20,9 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square(Attack):
     """Square attack, adapted to random networks.
 
-    In linf, the images start as vertical stripes of plus and minus epsilon. A query sets one square at a random place, in every
-    colour channel, to plus or minus epsilon, and keeps the change if the margin of the label falls. In l2,
-    they start as tiles; a query empties one square and moves its change into another one, see
-    `rsr_tf.attacks.square_l2`.
+    In linf, the images start as vertical stripes of plus and minus epsilon. A query sets one square at a random place,
+    in every colour channel, to plus or minus epsilon, and keeps the change if the margin of the label falls. In l2,
+    they start as tiles, and a query moves the change of one square into another, see `rsr_tf.attacks.square_l2`.
 
     Two changes make it work under noise. A remembered margin would be the luckiest sample so far, which later
     candidates could hardly beat, so the kept image is scored again together with each candidate, in one call: if the

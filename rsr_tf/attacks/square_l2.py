@@ -109,7 +109,7 @@ def _tiled(length, side):
 
 
 def _place(n, length, side, key):
-    """Return the distance of each pixel of a row from the start of a window, which is uniform, integers `(n, length)`."""
+    """Return how far each pixel of a row is from the start of a window at a random place, integers `(n, length)`."""
     start = tf.random.stateless_uniform((n, 1), key, maxval=length - side + 1, dtype=tf.int32)
     return tf.range(length)[tf.newaxis] - start
 

@@ -45,7 +45,7 @@ def test_start_spends_all_of_epsilon_and_covers_the_image(shape):
 
 @pytest.mark.parametrize("side", [3, 5])
 def test_move_empties_one_window_for_another_and_spends_all_of_epsilon(side):
-    clean = tf.fill((200, 8, 8, 2), 0.5)
+    clean = tf.fill((200, 12, 12, 2), 0.5)
     before = tiled_start(clean, 0.2, KEY)  # not all of epsilon is spent
     after = move_window(before, clean, 0.3, side, KEY)
     change = np.array(after) - 0.5
