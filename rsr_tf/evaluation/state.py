@@ -134,8 +134,8 @@ def _upgraded(identity):
 
 def _upgraded_attack(config):
     upgraded = {"eot_samples" if key == "draws" else key: value for key, value in config.items()}
-    if "loss_fn" in config:  # PGD and FGSM, which had no norm
-        upgraded["norm"] = "linf"
+    if "epsilon" in config:  # every attack in a ball is of linf if it has no norm
+        upgraded.setdefault("norm", "linf")
     if config.get("name") == "AdaptivePGD":
         upgraded["name"] = "EOTPGD"
     return upgraded
