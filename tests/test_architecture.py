@@ -34,7 +34,7 @@ ALLOWED = {
     "schedules": {"pruning"},
     "evaluation": {"attacks", "files", "identity", "keras_internals", "progress", "radii", "validation"},
     "export": {"attacks", "errors", "evaluation", "files", "keras_internals", "layers"},
-    "report": {"choices", "errors"},
+    "report": {"choices", "errors", "radii"},
     "experiment": {
         "attacks",
         "choices",
@@ -49,6 +49,7 @@ ALLOWED = {
         "models",
         "progress",
         "pruning",
+        "radii",
         "report",
         "training",
         "validation",

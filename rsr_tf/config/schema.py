@@ -92,7 +92,7 @@ class Model(Network):
 class Attack(Section):
     """The attack of adversarial training (Eq. 1 and 2)."""
 
-    norm: Literal[*choices.NORMS] = Field("linf", description="norm of the ball; evaluations are in linf")
+    norm: Literal[*choices.NORMS] = Field("linf", description="norm of the ball in training")
     epsilon: Positive = Field(8 / 255, description="radius of the ball, pixels in [0, 1]")
     step_size: Positive = Field(2 / 255, description="length of a step")
     steps: Count = Field(7, description="number of steps; 0 trains without attack")

@@ -129,19 +129,20 @@ def setting_label(name):
     return SETTINGS.get(name, name.replace("_", " "))
 
 
-def setting_value(name, value):
+def setting_value(name, value, norm="linf"):
     """Return the value of an attack parameter as text.
 
     Args:
         name: string, name of the parameter.
         value: JSON-serializable value; a dict is a function serialized by Keras.
+        norm: norm in which the attack measures distances. Defaults to `"linf"`.
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
         value = value["config"].split(">")[-1]
     if name in ("epsilon", "step_size"):
-        return fraction(value)
+        return distance_text(value, norm)
     return str(value).replace("_", " ")
 
 
@@ -158,3 +159,8 @@ def percent_value(share, digits=1):
 def fraction(distance):
     """Return a distance in pixel units as a fraction of 255, such as "8/255"."""
     return f"{255 * distance:.3g}/255"
+
+
+def distance_text(distance, norm):
+    """Return a distance as text: a fraction of 255 in linf, a number in another norm."""
+    return fraction(distance) if norm == "linf" else f"{distance:.3g}"

@@ -113,17 +113,20 @@ def epsilon_curve(verdict):
         An SVG element as text.
     """
     curve, epsilon = verdict["curve"], verdict["parameters"]["epsilon"]
-    radii, shares = [255 * point["epsilon"] for point in curve], [point["mean"] for point in curve]
+    in_linf = verdict["parameters"].get("norm", "linf") == "linf"
+    unit = 255 if in_linf else 1
+    radii, shares = [unit * point["epsilon"] for point in curve], [point["mean"] for point in curve]
     axes = Figure(figsize=(5, 3)).subplots()
     lows, highs = zip(*(point["mean_interval"] for point in curve), strict=True)
     axes.fill_between(radii, lows, highs, color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(radii, shares, clip_on=False, **ORIGIN_STYLES[DIRECT])
-    axes.axvline(255 * epsilon, color=INK, linestyle="--", linewidth=1)
+    axes.axvline(unit * epsilon, color=INK, linestyle="--", linewidth=1)
     axes.set_xscale("symlog", base=2, linthresh=radii[1])
     apart = [radius for radius, wider in zip(radii, [*radii[1:], math.inf], strict=True) if wider >= 1.5 * radius]
     axes.set_xticks(apart, [f"{radius:.3g}" for radius in apart])
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set(xlim=(0, radii[-1]), ylim=(0, 1), xlabel="epsilon in grey levels of 255; dashed: epsilon of the claim")
+    axes.set(xlim=(0, radii[-1]), ylim=(0, 1))
+    axes.set_xlabel(f"epsilon{' in grey levels of 255' if in_linf else ', l2'}; dashed: epsilon of the claim")
     percent_axis(axes.yaxis)
     axes.set_title("accuracy by epsilon", loc="left", fontsize=9, weight="bold")
     return svg(tidy(axes).figure)
