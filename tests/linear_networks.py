@@ -25,3 +25,16 @@ def exact_robust(x, labels, weights, bias, epsilon):
         worst = np.clip(x + epsilon * np.sign(direction), 0, 1)
         robust &= (labels == other) | ((worst * direction).sum(1) + bias[other] - bias[labels] < 0)
     return robust
+
+
+def exact_robust_in_l2(x, labels, weights, bias, epsilon):
+    """Which images no point of the l2 ball breaks, for images so far from 0 and 1 that the ball is in the box."""
+    x = x.reshape(len(x), -1)
+    assert np.abs(x - 0.5).max() + epsilon <= 0.5
+    scores = x @ weights + bias
+    robust = np.ones(len(x), bool)
+    for other in range(weights.shape[1]):
+        steepness = np.linalg.norm(weights[:, [other]] - weights[:, labels], axis=0)
+        ahead = scores[np.arange(len(x)), labels] - scores[:, other]
+        robust &= (labels == other) | (ahead > epsilon * steepness)
+    return robust

@@ -383,6 +383,27 @@ def test_suite_names_its_files_by_another_network_and_number_of_images(
     np.testing.assert_allclose(call["logits"][name], stripped(pixels), atol=1e-5)
 
 
+@pytest.mark.parametrize("command", ["sweep", "artefacts", "zoo"])
+@pytest.mark.parametrize("option", ["--norm=l2", "--epsilon=0.5"])
+def test_command_with_a_fixed_ball_says_why_it_takes_no_other(config, command, option):
+    result = CliRunner().invoke(main, [command, str(config), option])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert f"{option.partition('=')[0]} does not go with {command}: " in line
+    assert "linf" in line
+
+
+@pytest.mark.slow
+def test_suite_in_l2_is_passed_on_and_named(finished_run, suite_calls, tmp_path):
+    config, folder = finished_run[0].parent / "tiny.toml", tmp_path / "out"
+    shutil.copytree(finished_run[0], folder)
+    options = ["--suite", "quick", "--images", "30", "--norm", "l2", "--epsilon", "3/4"]
+    result = CliRunner().invoke(main, ["evaluate", str(config), "--output", str(folder), *options])
+    assert result.exit_code == 0, result.output
+    assert (folder / "verdict_quick_30_l2_0.75.json").exists()
+    assert (suite_calls[0]["norm"], suite_calls[0]["epsilon"]) == ("l2", 0.75)
+
+
 def test_suite_on_an_undefended_network_that_is_not_trained_is_one_line(config, tmp_path):
     options = ["--set", "undefended.epochs=0", "--suite", "quick", "--network", "undefended"]
     message = stopped_with_one_line(["evaluate", config, "--output", tmp_path / "out", *options])
@@ -396,6 +417,11 @@ def test_suite_on_an_undefended_network_that_is_not_trained_is_one_line(config, 
         (["--images", "5"], "--network and --images require --suite"),
         (["--suite", "quick", "--images", "0"], "0 is not in the range x>=1"),
         (["--suite", "quick", "--network", "other"], "'other' is not one of 'pruned', 'trained', 'undefended'"),
+        (["--norm", "l2"], "--norm and --epsilon require --suite: without one, the attacks are those of the paper"),
+        (["--suite", "quick", "--norm", "l1"], "'l1' is not one of 'linf', 'l2'"),
+        (["--suite", "quick", "--epsilon", "0"], "`--epsilon` should be greater than 0. Received: '0'"),
+        (["--suite", "quick", "--epsilon", "1/0"], "`--epsilon` expected a number or a fraction"),
+        (["--suite", "quick", "--epsilon", "0.1,0.2"], "--epsilon must be one number. Received: 0.1,0.2"),
     ],
 )
 def test_options_of_a_suite_are_checked(config, options, message):

@@ -1,9 +1,12 @@
 """Baselines without a search: the clean images, and random noise."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
+from rsr_tf.attacks.norms import check_norm
 
 
 class NoAttack(Attack):
@@ -23,24 +26,28 @@ class NoAttack(Attack):
 
 
 class RandomSigns(Attack):
-    """Random noise of the largest size: adds plus or minus epsilon to every pixel, and clips to [0,1].
+    """Random noise of the largest size: every pixel moves up or down by the same amount, and is clipped to [0,1].
 
     Args:
-        epsilon: size of the noise, in units of pixels in [0,1].
+        epsilon: size of the noise, measured in `norm`, of pixels in [0,1].
+        norm: `"linf"` (default): pixels move by epsilon; or `"l2"`: the d values of an image move by epsilon / sqrt(d).
     """
 
     name = "random noise"
-    description = "No attack: every pixel moves up or down by epsilon at random."
+    description = "No attack: every pixel moves up or down at random, as far as epsilon allows."
 
-    def __init__(self, epsilon):
+    def __init__(self, epsilon, norm="linf"):
+        check_norm(norm, epsilon=epsilon)
         self.epsilon = float(epsilon)
+        self.norm = norm
 
     def __call__(self, model_fn, x, labels, *, seed=None):
         sign = tf.sign(keras.random.uniform(tf.shape(x), -1.0, 1.0, dtype="float32", seed=seed))
-        return tf.clip_by_value(x + self.epsilon * sign, 0.0, 1.0)
+        size = self.epsilon / math.sqrt(math.prod(x.shape[1:])) if self.norm == "l2" else self.epsilon
+        return tf.clip_by_value(x + size * sign, 0.0, 1.0)
 
     def cost(self):
         return Cost(gradients=0, classifications=0)
 
     def get_config(self):
-        return {"epsilon": self.epsilon}
+        return {"epsilon": self.epsilon, "norm": self.norm}

@@ -1,4 +1,4 @@
-"""HopSkipJump in the linf ball: walks along the decision boundary, from decisions alone (Chen et al. 2020).
+"""HopSkipJump: walks along the decision boundary, from decisions alone (Chen et al. 2020).
 
 The network is never differentiated and its scores are never read, so neither wrong gradients nor scores that hide
 something protect it.
@@ -11,17 +11,19 @@ import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.attacks.norms import image_axes, per_image, project_linf
+from rsr_tf.attacks.norms import NORMS, check_norm, l2_norm, per_image
 from rsr_tf.validation import check_integers
 
 HALVINGS = 10
 """Step sizes that are tried in an iteration, each half of the one before."""
+TOLERANCES = {"linf": 2.0, "l2": 1.5}
+"""Bisection ends at a relative tolerance of d to minus this power, with d values in an image (Section IV-A)."""
 MOST_BISECTIONS = 20
 """Bisections between an image and an adversarial one, at most: float32 has 24 bits."""
 
 
 class HopSkipJump(Attack):
-    """HopSkipJump in the linf ball (Chen et al. 2020, Algorithm 2), adapted to random networks.
+    """HopSkipJump (Chen et al. 2020, Algorithm 2), adapted to random networks.
 
     The search starts from images of another class: uniform noise, or other images of the batch. Each iteration pulls
     the image to the decision boundary by bisection, estimates the direction in which the boundary is crossed from the
@@ -29,7 +31,8 @@ class HopSkipJump(Attack):
     early once every image has an adversarial one within `epsilon`.
 
     Args:
-        epsilon: radius of the ball, in units of pixels in [0,1]. Defaults to 8/255.
+        epsilon: radius of the ball; in linf in units of pixels in [0,1]. Defaults to 8/255.
+        norm: `"linf"` (default) or `"l2"`.
         iterations: number of iterations. Defaults to 40.
         initial_samples: decisions from which the first direction is estimated; in iteration t there are `sqrt(t)` times
             as many (Section III-C). Defaults to 100.
@@ -38,7 +41,8 @@ class HopSkipJump(Attack):
             without noise; use more for a random network.
 
     Raises:
-        ValueError: for an `epsilon` outside (0, 1], or an integer argument below 1.
+        ValueError: for an unknown `norm`, an `epsilon` that is not positive or, in linf, above 1, or an integer
+            argument below 1.
 
     Example:
         >>> attack = rsr_tf.attacks.HopSkipJump(epsilon=8 / 255, iterations=2, initial_samples=4, starts=2)
@@ -54,13 +58,13 @@ class HopSkipJump(Attack):
     )
     uses_gradients = False
 
-    def __init__(self, *, epsilon=8 / 255, iterations=40, initial_samples=100, starts=10, eot_samples=1):
-        if not 0 < epsilon <= 1:
-            raise ValueError(f"`epsilon` must be in (0, 1]. Received: epsilon={epsilon}")
+    def __init__(self, *, epsilon=8 / 255, norm="linf", iterations=40, initial_samples=100, starts=10, eot_samples=1):
+        check_norm(norm, epsilon=epsilon)
         check_integers(
             1, iterations=iterations, initial_samples=initial_samples, starts=starts, eot_samples=eot_samples
         )
         self.epsilon = float(epsilon)
+        self.norm = norm
         self.iterations = iterations
         self.initial_samples = initial_samples
         self.starts = starts
@@ -81,11 +85,12 @@ class HopSkipJump(Attack):
         """
         x, labels = tf.convert_to_tensor(x, tf.float32), tf.cast(labels, tf.int32)
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
+        norm = NORMS[self.norm]
 
         def is_adversarial(images):
             return majority_wrong(model_fn, images, labels, self.eot_samples)
 
-        found, distance = nearest_start(is_adversarial, x, key, self.starts)
+        found, distance = nearest_start(is_adversarial, x, key, self.starts, self.norm)
 
         def unfinished(iteration, place, found, distance):
             return (iteration <= self.iterations) & tf.reduce_any(distance > self.epsilon)
@@ -94,15 +99,17 @@ class HopSkipJump(Attack):
             from_key = tf.random.experimental.stateless_fold_in(key, self.starts + iteration)
             share = tf.sqrt(tf.cast(iteration, tf.float32))
             samples = tf.cast(share * self.initial_samples, tf.int32)
-            direction = boundary_direction(is_adversarial, place, linf_distance(place, x), samples, from_key)
-            moved = longest_step(is_adversarial, place, tf.sign(direction), linf_distance(place, x) / share)
-            moved = to_boundary(is_adversarial, x, moved)
-            nearer = linf_distance(moved, x) < distance
-            found, distance = tf.where(nearer, moved, found), tf.where(nearer, linf_distance(moved, x), distance)
+            length = norm.distance(place, x)
+            direction = boundary_direction(is_adversarial, place, length, samples, from_key, self.norm)
+            direction = norm.step(tf.zeros_like(x), direction, 1.0)
+            moved = longest_step(is_adversarial, place, direction, length / share)
+            moved = to_boundary(is_adversarial, x, moved, self.norm)
+            nearer = norm.distance(moved, x) < distance
+            found, distance = tf.where(nearer, moved, found), tf.where(nearer, norm.distance(moved, x), distance)
             return iteration + 1, moved, found, distance
 
         _, _, found, _ = tf.while_loop(unfinished, iterate, (1, found, found, distance))
-        return tf.stop_gradient(project_linf(found, x, self.epsilon))
+        return tf.stop_gradient(norm.project(found, x, self.epsilon))
 
     def cost(self):
         directions = sum(int(math.sqrt(t) * self.initial_samples) for t in range(1, self.iterations + 1))
@@ -110,13 +117,8 @@ class HopSkipJump(Attack):
         return Cost(gradients=0, classifications=self.eot_samples * (1 + calls))
 
     def get_config(self):
-        names = ("epsilon", "iterations", "initial_samples", "starts", "eot_samples")
+        names = ("epsilon", "norm", "iterations", "initial_samples", "starts", "eot_samples")
         return {name: getattr(self, name) for name in names}
-
-
-def linf_distance(images, x):
-    """Compute the linf distance of each image from `x`, as `(n, 1, 1, 1)`."""
-    return tf.reduce_max(tf.abs(images - x), axis=image_axes(x), keepdims=True)
 
 
 def majority_wrong(model_fn, x, labels, samples):
@@ -129,35 +131,38 @@ def majority_wrong(model_fn, x, labels, samples):
     return per_image(2 * wrong > samples, x)
 
 
-def nearest_start(is_adversarial, x, key, starts):
-    """Return an adversarial image on the decision boundary for each image, and its linf distance.
+def nearest_start(is_adversarial, x, key, starts, norm="linf"):
+    """Return an adversarial image on the decision boundary for each image, and its distance.
 
     Args:
         is_adversarial: function from images to boolean `(n, 1, 1, 1)`.
         x: float32 `(n, h, w, c)` in [0,1], the clean images.
         key: int32 `(2,)`, the random seed.
         starts: number of images that are tried: uniform noise, and other images of the batch, in turn.
+        norm: key of `NORMS`. Defaults to `"linf"`.
 
     Returns:
         `(found, distance)`; the clean image and 0 where it is misclassified, the clean image and infinity where every
         start has the right class.
     """
 
+    distance_to = NORMS[norm].distance
+
     def attempt(index, found, distance):
         noise_key, shift_key = tf.unstack(tf.random.split(tf.random.experimental.stateless_fold_in(key, index)))
         shift = tf.random.stateless_uniform((), shift_key, maxval=tf.shape(x)[0], dtype=tf.int32)
         start = tf.where(index % 2 == 0, tf.random.stateless_uniform(tf.shape(x), noise_key), tf.roll(x, shift, 0))
         wrong = is_adversarial(start)
-        start = to_boundary(is_adversarial, x, tf.where(wrong, start, x))
-        nearer = wrong & (linf_distance(start, x) < distance)
-        return index + 1, tf.where(nearer, start, found), tf.where(nearer, linf_distance(start, x), distance)
+        start = to_boundary(is_adversarial, x, tf.where(wrong, start, x), norm)
+        nearer = wrong & (distance_to(start, x) < distance)
+        return index + 1, tf.where(nearer, start, found), tf.where(nearer, distance_to(start, x), distance)
 
     distance = tf.where(is_adversarial(x), 0.0, float("inf"))
     _, found, distance = tf.while_loop(lambda index, *_: index < starts, attempt, (0, x, distance))
     return found, distance
 
 
-def to_boundary(is_adversarial, x, far):
+def to_boundary(is_adversarial, x, far, norm="linf"):
     """Pull adversarial images towards the clean ones, as near as bisection finds them still adversarial.
 
     Args:
@@ -168,21 +173,21 @@ def to_boundary(is_adversarial, x, far):
     Returns:
         float32 of the same shape: the projection of `far` onto the smallest adversarial ball that was found.
     """
-    # relative tolerance of the paper for linf: 1 / d^2, with d pixels
-    bisections = min(MOST_BISECTIONS, math.ceil(2 * math.log2(max(2, math.prod(x.shape[1:])))))
+    power, project, distance_to = TOLERANCES[norm], NORMS[norm].project, NORMS[norm].distance
+    bisections = min(MOST_BISECTIONS, math.ceil(power * math.log2(max(2, math.prod(x.shape[1:])))))
 
     def bisect(index, low, high):
         middle = (low + high) / 2
-        wrong = is_adversarial(project_linf(far, x, middle))
+        wrong = is_adversarial(project(far, x, middle))
         return index + 1, tf.where(wrong, low, middle), tf.where(wrong, middle, high)
 
-    distance = linf_distance(far, x)
+    distance = distance_to(far, x)
     start = (0, tf.zeros_like(distance), distance)
     _, _, radius = tf.while_loop(lambda index, *_: index < bisections, bisect, start)
-    return project_linf(far, x, radius)
+    return project(far, x, radius)
 
 
-def boundary_direction(is_adversarial, place, distance, samples, key):
+def boundary_direction(is_adversarial, place, distance, samples, key, norm="linf"):
     """Estimate the direction in which images on the boundary become adversarial (Eq. 9 and 16).
 
     Args:
@@ -198,9 +203,7 @@ def boundary_direction(is_adversarial, place, distance, samples, key):
     size = distance / math.prod(place.shape[1:])
 
     def add_sample(index, signs, moves, signed_moves):
-        drawn = tf.random.stateless_uniform(
-            tf.shape(place), tf.random.experimental.stateless_fold_in(key, index), -1.0, 1.0
-        )
+        drawn = drawn_direction(tf.shape(place), tf.random.experimental.stateless_fold_in(key, index), norm)
         nearby = tf.clip_by_value(place + size * drawn, 0.0, 1.0)
         move, sign = nearby - place, tf.where(is_adversarial(nearby), 1.0, -1.0)
         return index + 1, signs + sign, moves + move, signed_moves + sign * move
@@ -211,6 +214,14 @@ def boundary_direction(is_adversarial, place, distance, samples, key):
     mean = signs / tf.cast(samples, tf.float32)
     # the mean sign as a baseline reduces the variance; where all signs agree it would leave nothing
     return tf.where(tf.abs(mean) < 1, signed_moves - mean * moves, signed_moves)
+
+
+def drawn_direction(shape, key, norm):
+    """Draw random directions: uniform in the cube for linf, uniform on the unit sphere for l2."""
+    if norm == "linf":
+        return tf.random.stateless_uniform(shape, key, -1.0, 1.0)
+    drawn = tf.random.stateless_normal(shape, key)
+    return drawn / l2_norm(drawn)
 
 
 def longest_step(is_adversarial, place, direction, length):

@@ -9,17 +9,19 @@ import tensorflow as tf
 
 
 class Norm(NamedTuple):
-    """The three functions of a gradient attack that depend on the norm.
+    """The functions of an attack that depend on the norm.
 
     Args:
         start: `(x, epsilon, seed) -> x_adv`, a random point of the ball around `x`, clipped to [0,1].
         step: `(x_adv, gradient, step_size) -> x_adv`, the step of steepest ascent, not projected.
         project: `(x_adv, x, epsilon) -> x_adv`, projection onto the ball around `x` and onto [0,1].
+        distance: `(x_adv, x) -> (n, 1, ...)`, the distance of each image from the clean one.
     """
 
     start: Callable
     step: Callable
     project: Callable
+    distance: Callable
 
 
 def random_start(x, epsilon, seed=None):
@@ -135,6 +137,16 @@ def l2_norm(images):
     return tf.sqrt(tf.reduce_sum(tf.square(images), axis=image_axes(images), keepdims=True))
 
 
+def linf_distance(x_adv, x):
+    """Compute the linf distance of each image `(n, ...)` from the clean one, as `(n, 1, ...)` of the same rank."""
+    return tf.reduce_max(tf.abs(x_adv - x), axis=image_axes(x), keepdims=True)
+
+
+def l2_distance(x_adv, x):
+    """Compute the l2 distance of each image `(n, ...)` from the clean one, as `(n, 1, ...)` of the same rank."""
+    return l2_norm(x_adv - x)
+
+
 def image_axes(images):
     """Return all axes of images `(n, ...)` but the first, as a tuple."""
     return tuple(range(1, len(images.shape)))
@@ -156,8 +168,8 @@ def _unit(vectors):
 
 
 NORMS = {
-    "linf": Norm(random_start, sign_step, project_linf),
-    "l2": Norm(l2_start, l2_step, project_l2),
+    "linf": Norm(random_start, sign_step, project_linf, linf_distance),
+    "l2": Norm(l2_start, l2_step, project_l2, l2_distance),
 }
 """The norms by the name used for the argument `norm` of an attack."""
 
@@ -177,5 +189,5 @@ def check_norm(norm, **lengths):
     for name, value in lengths.items():
         if norm == "linf" and not 0 < value <= 1:
             raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ValueError(f"`{name}` must be positive. Received: {name}={value}")

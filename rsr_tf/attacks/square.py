@@ -1,4 +1,4 @@
-"""Square attack in the linf ball: random search with squares, from scores alone (Andriushchenko et al. 2020).
+"""Square attack: random search with squares, from scores alone (Andriushchenko et al. 2020).
 
 The network is never differentiated, so zero, saturated or wrong gradients do not protect it.
 """
@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.losses import logit_margin
+from rsr_tf.attacks.norms import check_norm
+from rsr_tf.attacks.square_l2 import SMALLEST_SIDE, move_window, random_signs, tiled_start
 from rsr_tf.validation import check_integers, renamed_argument
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -16,10 +18,11 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 @renamed_argument("draws", "eot_samples")
 class Square(Attack):
-    """Square attack in the linf ball, adapted to random networks.
+    """Square attack, adapted to random networks.
 
-    The images start as vertical stripes of plus and minus epsilon. A query sets one square at a random place, in every
-    colour channel, to plus or minus epsilon, and keeps the change if the margin of the label falls.
+    In linf, the images start as vertical stripes of plus and minus epsilon. A query sets one square at a random place,
+    in every colour channel, to plus or minus epsilon, and keeps the change if the margin of the label falls. In l2,
+    they start as tiles, and a query moves the change of one square into another, see `rsr_tf.attacks.square_l2`.
 
     Two changes make it work under noise. A remembered margin would be the luckiest sample so far, which later
     candidates could hardly beat, so the kept image is scored again together with each candidate, in one call: if the
@@ -27,7 +30,8 @@ class Square(Attack):
     an image is finished only after `confirmations` wrong samples in a row.
 
     Args:
-        epsilon: radius of the ball, in units of pixels in [0,1]. Defaults to 8/255.
+        epsilon: radius of the ball; in linf in units of pixels in [0,1]. Defaults to 8/255.
+        norm: `"linf"` (default) or `"l2"`.
         queries: candidates scored for an image, including the stripes. Each costs `eot_samples` classifications, twice
             as many with `rescore`. Defaults to 5000.
         p_init: share of the pixels in the first squares; AutoAttack's value. Defaults to 0.8.
@@ -38,7 +42,8 @@ class Square(Attack):
         confirmations: wrong samples in a row after which an image counts as broken. Defaults to 20.
 
     Raises:
-        ValueError: for an `epsilon` or `p_init` outside (0, 1], or an integer argument below 1.
+        ValueError: for an unknown `norm`, an `epsilon` that is not positive or, in linf, above 1, a `p_init` outside
+            (0, 1], or an integer argument below 1.
 
     Example:
         >>> attack = rsr_tf.attacks.Square(epsilon=8 / 255, queries=20)
@@ -51,12 +56,23 @@ class Square(Attack):
     description = "Black-box: sees class scores and no gradient; keeps the random squares that lower the accuracy."
     uses_gradients = False
 
-    def __init__(self, *, epsilon=8 / 255, queries=5000, p_init=0.8, eot_samples=1, rescore=True, confirmations=20):
-        for name, value in (("epsilon", epsilon), ("p_init", p_init)):
-            if not 0 < value <= 1:
-                raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
+    def __init__(
+        self,
+        *,
+        epsilon=8 / 255,
+        norm="linf",
+        queries=5000,
+        p_init=0.8,
+        eot_samples=1,
+        rescore=True,
+        confirmations=20,
+    ):
+        check_norm(norm, epsilon=epsilon)
+        if not 0 < p_init <= 1:
+            raise ValueError(f"`p_init` must be in (0, 1]. Received: p_init={p_init}")
         check_integers(1, queries=queries, eot_samples=eot_samples, confirmations=confirmations)
         self.epsilon = float(epsilon)
+        self.norm = norm
         self.queries = queries
         self.p_init = float(p_init)
         self.eot_samples = eot_samples
@@ -83,16 +99,17 @@ class Square(Attack):
         if x.shape.rank != 4:
             raise ValueError(f"`x` must be of shape (n, h, w, c), as squares are painted. Received: shape {x.shape}")
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
+        start, move = MOVES[self.norm]
         _, wrong = _score(model_fn, x, labels, self.confirmations)
         streak = tf.where(wrong, self.confirmations, 0)
-        kept = tf.where(_per_image(wrong), x, stripes(x, self.epsilon, key))
+        kept = tf.where(_per_image(wrong), x, start(x, self.epsilon, key))
 
         def unbroken(query, kept, margin, wrong, streak):
             return (query < self.queries) & tf.reduce_any(streak < self.confirmations)
 
         def step(query, kept, margin, wrong, streak):
-            side = square_side(query, self.queries, self.p_init, x.shape)
-            candidate = paint_square(kept, x, self.epsilon, side, tf.random.experimental.stateless_fold_in(key, query))
+            side = square_side(query, self.queries, self.p_init, x.shape, self.norm)
+            candidate = move(kept, x, self.epsilon, side, tf.random.experimental.stateless_fold_in(key, query))
             if self.rescore:
                 margins, wrongs = _score(model_fn, *_twice(kept, candidate, labels), self.eot_samples)
                 (margin, new_margin), (wrong, new_wrong) = tf.split(margins, 2), tf.split(wrongs, 2)
@@ -104,8 +121,8 @@ class Square(Attack):
             kept = tf.where(_per_image(better), candidate, kept)
             return query + 1, kept, tf.where(better, new_margin, margin), wrong, streak
 
-        start = (1, kept, *_score(model_fn, kept, labels, self.eot_samples), streak)
-        _, x_adv, *_ = tf.while_loop(unbroken, step, start)
+        begin = (1, kept, *_score(model_fn, kept, labels, self.eot_samples), streak)
+        _, x_adv, *_ = tf.while_loop(unbroken, step, begin)
         return tf.stop_gradient(x_adv)
 
     def cost(self):
@@ -115,6 +132,7 @@ class Square(Attack):
     def get_config(self):
         return {
             "epsilon": self.epsilon,
+            "norm": self.norm,
             "queries": self.queries,
             "p_init": self.p_init,
             "eot_samples": self.eot_samples,
@@ -139,17 +157,22 @@ def changed_share(query, queries, p_init):
     return p_init / 2.0**halvings
 
 
-def square_side(query, queries, p_init, shape):
-    """Compute the side of a query's square in images of shape `(n, h, w, c)`: pixels, from 1 to the image's side."""
+def square_side(query, queries, p_init, shape, norm="linf"):
+    """Compute the side of a query's square in images of shape `(n, h, w, c)`: pixels, from 1 to the image's side.
+
+    In l2 it is odd, so that the square has a centre, and at least three, as far as the image allows.
+    """
     _, height, width, _ = shape
-    side = tf.round(tf.sqrt(changed_share(query, queries, p_init) * height * width))
-    return tf.clip_by_value(tf.cast(side, tf.int32), 1, min(height, width))
+    side = tf.cast(tf.round(tf.sqrt(changed_share(query, queries, p_init) * height * width)), tf.int32)
+    if norm == "l2":
+        side = tf.maximum(side, SMALLEST_SIDE) // 2 * 2 + 1
+    return tf.clip_by_value(side, 1, min(height, width))
 
 
 def stripes(x, epsilon, key):
     """Add stripes of plus or minus epsilon, one random sign for each image, column and channel; clip to [0,1]."""
     n, _, width, channels = x.shape
-    return tf.clip_by_value(x + epsilon * _signs((n, 1, width, channels), key), 0.0, 1.0)
+    return tf.clip_by_value(x + epsilon * random_signs((n, 1, width, channels), key), 0.0, 1.0)
 
 
 def paint_square(kept, x, epsilon, side, key):
@@ -169,7 +192,7 @@ def paint_square(kept, x, epsilon, side, key):
     top, left, sign = tf.unstack(tf.random.split(key, 3))
     in_rows = _interval(n, height, side, top)[:, :, tf.newaxis, tf.newaxis]
     in_columns = _interval(n, width, side, left)[:, tf.newaxis, :, tf.newaxis]
-    painted = tf.clip_by_value(x + epsilon * _signs((n, 1, 1, channels), sign), 0.0, 1.0)
+    painted = tf.clip_by_value(x + epsilon * random_signs((n, 1, 1, channels), sign), 0.0, 1.0)
     return tf.where(in_rows & in_columns, painted, kept)
 
 
@@ -180,8 +203,8 @@ def _interval(n, length, side, key):
     return (place >= start) & (place < start + side)
 
 
-def _signs(shape, key):
-    return 2 * tf.cast(tf.random.stateless_uniform(shape, key, maxval=2, dtype=tf.int32), tf.float32) - 1
+MOVES = {"linf": (stripes, paint_square), "l2": (tiled_start, move_window)}
+"""Start `(x, epsilon, key)` and move `(kept, x, epsilon, side, key)` of the search, by norm."""
 
 
 def _score(model_fn, x, labels, eot_samples):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rsr_tf.choices import NETWORKS, SUITES
+from rsr_tf.cli.balls import ball_options, refuse_ball
 from rsr_tf.cli.given import check_given, data_options, given_settings, is_keras_file, refuse_data
 from rsr_tf.cli.group import RESUMES, main, open_experiment, stage_options, start_tensorflow
 
@@ -71,8 +72,9 @@ def prune(config, overrides, output, sparsity):
 )
 @click.option("--network", type=click.Choice(NETWORKS), help="Network of the run that the suite attacks [pruned].")
 @click.option("--images", type=click.IntRange(min=1), help="Test images that the suite draws [200 or 1000, by suite].")
+@ball_options("of the suite")
 @data_options
-def evaluate(config, overrides, output, other, suite, network, images, data, data_directory):
+def evaluate(config, overrides, output, other, suite, network, images, norm, epsilon, data, data_directory):
     """Attack the networks of a run.
 
     CONFIG may also be a .keras file that no run made, with --data, or the folder of a SavedModel that you trust: its
@@ -84,25 +86,31 @@ def evaluate(config, overrides, output, other, suite, network, images, data, dat
       rsr evaluate runs/quickstart --suite paper --images 450
       rsr evaluate runs/quickstart/saved_model --suite quick --output runs/judged
       rsr evaluate my.keras --data cifar10 --suite quick
+      rsr evaluate runs/quickstart --suite quick --norm l2 --epsilon 0.5
     """
     if (network or images) and not suite:
         raise click.UsageError("--network and --images require --suite")
+    if (norm or epsilon) and not suite:
+        raise click.UsageError(
+            "--norm and --epsilon require --suite: without one, the attacks are those of the paper, in linf, with "
+            "evaluation.epsilon"
+        )
+    ball = {"norm": norm, "epsilon": epsilon}
     if is_keras_file(config):
         if network or other:
             raise click.UsageError("--network and --config do not go with a .keras file")
-        _evaluate_given(config, data, data_directory, overrides, output, suite, images)
+        _evaluate_given(config, data, data_directory, overrides, output, suite, images, ball)
         return
     refuse_data(data, data_directory)
     if (Path(config) / "saved_model.pb").exists():
         if network:
             raise click.UsageError("--network goes with a config; a SavedModel is one network")
-        _evaluate_saved_model(config, other, overrides, output, suite, images)
+        _evaluate_saved_model(config, other, overrides, output, suite, images, ball)
     elif other:
         raise click.UsageError("--config goes with the folder of a SavedModel")
     elif suite:
         with open_experiment(config, overrides, output) as experiment:
-            experiment.run_suite(suite, network or "pruned", images)
-            _summarize(experiment, suite, network or "pruned", images)
+            _judge(experiment, suite, network or "pruned", images, ball)
     else:
         _run("evaluate", config, overrides, output)
 
@@ -133,6 +141,7 @@ def export(config, overrides, output):
 
 @main.command(short_help="Write and measure every export format.")
 @stage_options
+@refuse_ball("accuracies of the files are of the paper's attacks, in linf, with evaluation.epsilon")
 @click.option("--again", is_flag=True, help="Measure the latencies again, for example on an idle machine.")
 @data_options
 def artefacts(config, overrides, output, again, data, data_directory):
@@ -178,6 +187,14 @@ def _run(stage, config, overrides, output, *arguments):
             refresh_report(experiment.folder)
 
 
+def _judge(experiment, suite, network, images, ball):
+    from rsr_tf.experiment import choose_ball
+
+    chosen = choose_ball(experiment.config, **ball)
+    experiment.run_suite(suite, network, images, chosen)
+    _summarize(experiment, suite, network, images, chosen.name)
+
+
 def _summarize(experiment, *suite):
     from rsr_tf.experiment import summarize
 
@@ -199,7 +216,7 @@ def _prune_given(path, overrides, output, sparsity):
     prune_given(path, output, shares[0])
 
 
-def _evaluate_given(path, data, data_directory, overrides, output, suite, images):
+def _evaluate_given(path, data, data_directory, overrides, output, suite, images, ball):
     check_given(path, needs_data=True, data=data)
     if output and not suite:
         raise click.UsageError("--output goes with --suite; the scores of a .keras file are printed as JSON")
@@ -208,10 +225,10 @@ def _evaluate_given(path, data, data_directory, overrides, output, suite, images
     from rsr_tf.experiment import evaluate_given
 
     settings = given_settings(data, data_directory, overrides)
-    click.echo(json.dumps(evaluate_given(path, settings, suite, images, output), indent=1))
+    click.echo(json.dumps(evaluate_given(path, settings, suite, images, output, **ball), indent=1))
 
 
-def _evaluate_saved_model(path, config, overrides, output, suite, images):
+def _evaluate_saved_model(path, config, overrides, output, suite, images, ball):
     from rsr_tf.config import load_config
 
     if output and not suite:
@@ -222,4 +239,5 @@ def _evaluate_saved_model(path, config, overrides, output, suite, images):
     start_tensorflow(log_to=sys.stderr)
     from rsr_tf.experiment import evaluate_saved_model
 
-    click.echo(json.dumps(evaluate_saved_model(path, settings, overrides, suite, images, output), indent=1))
+    found = evaluate_saved_model(path, settings, overrides, suite, images, output, **ball)
+    click.echo(json.dumps(found, indent=1))

@@ -3,6 +3,7 @@
 import click
 
 from rsr_tf.choices import ZOO_NOISES, ZOO_TIERS
+from rsr_tf.cli.balls import ball_options, refuse_ball
 from rsr_tf.cli.given import data_options, given_settings
 from rsr_tf.cli.group import images_option, main, open_experiment, set_option, stage_options, start_tensorflow
 
@@ -23,6 +24,7 @@ def list_option(name, help_text):
 @stage_options
 @list_option("sparsities", f"Shares of weights to prune [{SPARSITIES} if no list is given].")
 @list_option("gammas", "Pruning thresholds, such as 1e-4,1e-3,1e-2.")
+@refuse_ball("a sweep repeats Fig. 2, whose attacks are in linf, with evaluation.epsilon")
 @list_option("lambdas", "Values of model.lasso to train with, such as 0,1e-5,5e-5,1e-4.")
 def sweep(config, overrides, output, sparsities, gammas, lambdas):
     """Measure accuracy against sparsity and lambda (Fig. 2): prune and attack copies of the trained network.
@@ -94,6 +96,7 @@ def grid(grid, scale, overrides, output):
     help="How ZOO handles the weight noise: one draw per call, one draw per probe (slow), the mean of 8 draws, or "
     "noise off; may be repeated [all but per_image].",
 )
+@refuse_ball("ZOO searches for the nearest image in l2; its table has the share within l2 0.5 and linf 8/255")
 @click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked together.")
 @set_option
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of the result [zoo/pruned in the run folder].")
@@ -139,6 +142,7 @@ def zoo(network, tier, images, columns, group, overrides, output, data, data_dir
     show_default=True,
     help="Number of gradients averaged in each step on a noisy network (EOT).",
 )
+@ball_options("of the attack")
 @set_option
 @click.option(
     "--output",
@@ -148,7 +152,7 @@ def zoo(network, tier, images, columns, group, overrides, output, data, data_dir
     help="Folder for matrix, heat map and state.",
 )
 @data_options
-def transfer(networks, images, steps, eot_samples, overrides, output, data, data_directory):
+def transfer(networks, images, steps, eot_samples, norm, epsilon, overrides, output, data, data_directory):
     """Evaluate images crafted on each of several finished networks on all of them.
 
     NETWORKS are run folders, for their pruned networks, .keras files in run folders, or, with --data, elsewhere, or
@@ -157,6 +161,7 @@ def transfer(networks, images, steps, eot_samples, overrides, output, data, data
     \b
     Examples:
       rsr transfer runs/quickstart runs/quickstart/undefended.keras --images 200
+      rsr transfer runs/quickstart runs/quickstart/undefended.keras --norm l2 --output runs/transfer_l2
     """
     start_tensorflow()
     from rsr_tf import experiment
@@ -169,4 +174,6 @@ def transfer(networks, images, steps, eot_samples, overrides, output, data, data
         images=images,
         steps=steps,
         eot_samples=eot_samples,
+        norm=norm,
+        epsilon=epsilon,
     )

@@ -11,13 +11,14 @@ from rsr_tf.config.loading import (
     run_folder_of,
 )
 from rsr_tf.config.schema import Config
-from rsr_tf.config.sections import NotNegative, Share
+from rsr_tf.config.sections import NotNegative, Positive, Share
 from rsr_tf.errors import UserError
 
 __all__ = [
     "CONFIG_FILE",
     "Config",
     "NotNegative",
+    "Positive",
     "Share",
     "UserError",
     "find_config",

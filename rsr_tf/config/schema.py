@@ -92,7 +92,7 @@ class Model(Network):
 class Attack(Section):
     """The attack of adversarial training (Eq. 1 and 2)."""
 
-    norm: Literal[*choices.NORMS] = Field("linf", description="norm of the ball; evaluations are in linf")
+    norm: Literal[*choices.NORMS] = Field("linf", description="norm of the ball in training")
     epsilon: Positive = Field(8 / 255, description="radius of the ball, pixels in [0, 1]")
     step_size: Positive = Field(2 / 255, description="length of a step")
     steps: Count = Field(7, description="number of steps; 0 trains without attack")
@@ -139,6 +139,7 @@ class Training(Section):
     )
     patience: Count = Field(0, description="epochs without a better one after which training stops; 0 never stops it")
     checkpoint_steps: Count = Field(0, description="steps between two checkpoints within an epoch; 0 for none")
+    checkpoint_minutes: NotNegative = Field(0.0, description="minutes between two checkpoints within an epoch; 0: none")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
     devices: Literal[*choices.DEVICES] = Field("one", description="all: every GPU of this host; they share a step")
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")

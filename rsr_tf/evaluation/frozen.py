@@ -39,7 +39,7 @@ def attack_frozen(runner, parameters):
 
     Args:
         runner: the `AttackRunner` of the random network.
-        parameters: dict with `"suite"`, `"epsilon"` and `"seed"`.
+        parameters: dict with `"suite"` and `"seed"`.
 
     Returns:
         A JSON-serializable dict: `"clean"` and `"worst_case"` as in the verdict, `"attacks"`, its rows, and `"seed"`,
@@ -56,15 +56,15 @@ def attack_frozen(runner, parameters):
         runner.images,
         runner.labels,
         epsilon=runner.epsilon,
+        norm=runner.norm,
         predictions={NOISE_FROZEN: 1},
         state=runner.state,
         batch_size=runner.batch_size,
         seed=runner.seed,
         reseed=runner.reseed,
     )
-    alone.run_steps(
-        frozen_plan(parameters["suite"], epsilon=runner.epsilon), {ALL_IMAGES: len(runner.images)}, "frozen noise"
-    )
+    steps = frozen_plan(parameters["suite"], epsilon=runner.epsilon, norm=runner.norm)
+    alone.run_steps(steps, {ALL_IMAGES: len(runner.images)}, "frozen noise")
     clean = alone.results[0].scores[NOISE_FROZEN]
     return {
         "clean": clean.as_dict(),

@@ -54,7 +54,7 @@ class Measured:
         return {name: is_noisy or gradients[name] for name, is_noisy in self.random.items()}
 
 
-def measure(state, networks, images, labels, *, epsilon, batch_size, seed):
+def measure(state, networks, images, labels, *, epsilon, batch_size, seed, norm="linf"):
     """Measure networks, or read what an earlier process measured.
 
     Args:
@@ -65,6 +65,7 @@ def measure(state, networks, images, labels, *, epsilon, batch_size, seed):
         epsilon: radius of the ball, in units of pixels in [0,1].
         batch_size: images in a call of the attacks.
         seed: integer.
+        norm: norm of the ball. Defaults to `"linf"`.
 
     Returns:
         A `Measured`.
@@ -81,7 +82,7 @@ def measure(state, networks, images, labels, *, epsilon, batch_size, seed):
         lambda: _outputs(networks[NOISE_ON], images[:100], labels[:100]),
         {"logits": ("f", (count, None)), "zeros": ("f", (count,))},
     )
-    options = {"epsilon": epsilon, "seed": seed}
+    options = {"epsilon": epsilon, "norm": norm, "seed": seed}
     along_path = {
         name: _along_path(state, name, network, images, labels, batch_size=batch_size, **options)
         for name, network in networks.items()

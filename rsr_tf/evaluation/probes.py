@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.attacks.losses import cross_entropy, logit_margin
+from rsr_tf.attacks.norms import NORMS
 from rsr_tf.attacks.pgd import input_gradient
-from rsr_tf.attacks.square import paint_square, stripes
+from rsr_tf.attacks.square import MOVES
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Spread:
     gradients: float
 
 
-def spread_along_path(model_fn, images, labels, *, epsilon, batch_size, seed=0):
+def spread_along_path(model_fn, images, labels, *, epsilon, batch_size, seed=0, norm="linf"):
     """Measure how much answers and gradients of a network differ between calls, on and around some images.
 
     The calls are made as an attack makes them: three at a time, in the loop of one graph.
@@ -125,6 +126,7 @@ def spread_along_path(model_fn, images, labels, *, epsilon, batch_size, seed=0):
         epsilon: radius of the ball, in units of pixels in [0,1].
         batch_size: images in a call, at least; the images are repeated to fill it.
         seed: integer, for the corners. Defaults to 0.
+        norm: norm of the ball. Defaults to `"linf"`. In l2, a corner is where all values change by the same amount.
 
     Returns:
         A list of `Spread`, one for each of `POINTS`.
@@ -138,16 +140,23 @@ def spread_along_path(model_fn, images, labels, *, epsilon, batch_size, seed=0):
         found = sample(tf.constant(shown, tf.float32), tf.constant(right))
         return [np.nan_to_num(part)[:, : len(points)].astype(np.float64) for part in found]
 
-    signs = np.random.default_rng(seed).choice([-1, 1], x.shape)
-    points, place = [x, np.clip(x + epsilon * signs, 0, 1)], x
+    signs, ball = np.random.default_rng(seed).choice([-1.0, 1.0], x.shape).astype(np.float32), NORMS[norm]
+    corner = ball.project(x + largest_change(epsilon, norm, x) * signs, x, epsilon)
+    points, place = [x, corner.numpy()], x
     for _ in range(2):
         for _ in range(2):
             _, gradients = draw(place)
-            place = np.clip(x + np.clip(place + epsilon / 4 * np.sign(gradients.mean(0)) - x, -epsilon, epsilon), 0, 1)
+            direction = gradients.mean(0).astype(np.float32)
+            place = ball.project(ball.step(place, direction, epsilon / 4), x, epsilon).numpy()
         points.append(place)
     parts = zip(*(draw(np.concatenate(points)) for _ in range(3)), strict=True)
     logits, gradients = (np.split(np.stack(part), len(POINTS), axis=2) for part in parts)
     return [_spread_of(*found) for found in zip(logits, gradients, strict=True)]
+
+
+def largest_change(epsilon, norm, images):
+    """Return by how much all values of an image `(n, ...)` can change alike in a ball: in l2, epsilon / sqrt(d)."""
+    return epsilon if norm == "linf" else epsilon / math.sqrt(math.prod(images.shape[1:]))
 
 
 def _sampler(model_fn, samples):
@@ -209,10 +218,10 @@ class Queries:
         return bool(np.mean(self.seen) < SEEN_LEAST)
 
 
-def ask_queries(model_fn, images, labels, *, epsilon, random, seed=0, queries=8):
+def ask_queries(model_fn, images, labels, *, epsilon, random, seed=0, queries=8, norm="linf"):
     """Measure which queries of an attack by scores change what it sees, the margin of the label.
 
-    The queries are those of the Square attack: a square of an image in a corner of the ball is painted anew. A change
+    The queries are those of the Square attack: a square of an image on the edge of the ball is changed anew. A change
     is seen if it exceeds 1/1000 of the spread of the logits and, for a random network, three standard errors of the
     mean over calls that show both images at once.
 
@@ -224,16 +233,18 @@ def ask_queries(model_fn, images, labels, *, epsilon, random, seed=0, queries=8)
         random: whether the network is random: each query is then made twelve times.
         seed: integer. Defaults to 0.
         queries: number of queries for each image. Defaults to 8.
+        norm: norm of the ball. Defaults to `"linf"`.
 
     Returns:
         `Queries`, for each query that changed the image.
     """
     network, key = tf.function(lambda x: model_fn(x)), tf.constant([seed % 2**31, 1])
     x, y = tf.constant(images[:8], tf.float32), tf.constant(labels[:8], tf.int32)
-    kept, seen, hidden = stripes(x, epsilon, key), [], []
+    start, move = MOVES[norm]
+    kept, seen, hidden = start(x, epsilon, key), [], []
     for query, share in enumerate(np.geomspace(0.8, 0.05, queries)):
         side = np.clip(round(math.sqrt(share * x.shape[1] * x.shape[2])), 1, min(x.shape[1:3])).astype(np.int32)
-        painted = paint_square(kept, x, epsilon, side, tf.random.experimental.stateless_fold_in(key, query))
+        painted = move(kept, x, epsilon, side, tf.random.experimental.stateless_fold_in(key, query))
         shown = tf.concat([kept, painted], axis=0)
         logits = np.nan_to_num([network(shown) for _ in range(12 if random else 1)]).astype(np.float64)
         margins = np.array([logit_margin(one, tf.concat([y, y], axis=0)) for one in logits], np.float64)

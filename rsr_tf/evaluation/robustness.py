@@ -14,6 +14,7 @@ from rsr_tf.evaluation.frozen import attack_frozen
 from rsr_tf.evaluation.inputs import draw_test_images
 from rsr_tf.evaluation.measurements import Measured, check_fingerprint, measure
 from rsr_tf.evaluation.model_fn import rescaled, with_gradient_path
+from rsr_tf.evaluation.radii import check_radius
 from rsr_tf.evaluation.runner import AttackRunner
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.substitute import MOST_IMAGES, train_substitute
@@ -24,7 +25,6 @@ from rsr_tf.evaluation.suites import (
     NOISE_ON,
     RESCALED,
     RESERVED,
-    STILL_ROBUST,
     SUBSTITUTE,
     SUITES,
     further_plan,
@@ -47,6 +47,7 @@ def run_suite(
     *,
     suite="quick",
     epsilon=8 / 255,
+    norm="linf",
     stripped_fn=None,
     twins=None,
     num_images=None,
@@ -68,7 +69,8 @@ def run_suite(
         images: float32 `(total, h, w, c)` in [0,1].
         labels: integers `(total,)`, the true labels.
         suite: one of `rsr_tf.choices.SUITES`. Defaults to `"quick"`.
-        epsilon: radius of the linf ball, in units of pixels in [0,1]. Defaults to 8/255.
+        epsilon: radius of the ball, in units of pixels in [0,1]. Defaults to 8/255.
+        norm: `"linf"` (default) or `"l2"`, the norm of the ball.
         stripped_fn: the network without its noise, or `None`. Defaults to `None`.
         twins: dict from name to `model_fn`: networks like this one, but with gradients that can be trusted, such as
             `rsr_tf.layers.float_twin` of a quantized one. After the other attacks, those by gradients are crafted on
@@ -88,9 +90,10 @@ def run_suite(
         The verdict as a JSON-serializable dict; see `rsr_tf.evaluation.make_verdict`.
 
     Raises:
-        ValueError: for an unknown suite, an `epsilon` outside (0, 1], `predictions`, `num_images` or `batch_size`
-            below 1, images outside [0,1], images and labels of unequal number, the state of another evaluation, or a
-            twin that has the name of another network.
+        ValueError: for an unknown suite or norm, an `epsilon` that is not positive or above the largest distance of two
+            images (1 in linf, the root of h w c in l2), `predictions`, `num_images` or `batch_size` below 1, images
+            outside [0,1], images and labels of unequal number, the state of another evaluation, or a twin that has the
+            name of another network.
 
     Example:
         >>> stripped_fn = rsr_tf.as_model_fn(rsr_tf.strip(model))
@@ -100,16 +103,17 @@ def run_suite(
     started = time.monotonic()
     twins = twins or {}
     counts = {"num_images": num_images, "predictions": predictions, "batch_size": batch_size}
-    _check(suite=suite, epsilon=epsilon, twins=twins, **counts)
+    _check(suite=suite, twins=twins, **counts)
     images, labels = checked(images, labels)
     if images.ndim != 4:
         raise ValueError(
             "`images` must be of shape (n, h, w, c), as attacks of a suite paint squares. For other inputs, use "
             f"`evaluate_whitebox`. Received: shape {images.shape}"
         )
+    largest = check_radius(epsilon, norm, images.shape[1:])
     chosen = draw_test_images(len(images), num_images or SUITES[suite].num_images, seed=seed)
     parameters = {
-        **{"suite": suite, "epsilon": epsilon, "norm": "linf", "num_images": len(chosen), "predictions": predictions},
+        **{"suite": suite, "epsilon": epsilon, "norm": norm, "num_images": len(chosen), "predictions": predictions},
         **{"seed": seed, "batch_size": min(batch_size, len(chosen))},
         **({"twins": list(twins)} if twins else {}),
     }
@@ -118,6 +122,7 @@ def run_suite(
     evaluation = _prepare(
         *(networks, images[chosen], labels[chosen], parameters),
         twins={name: with_gradient_path(twin) for name, twin in twins.items()},
+        largest=largest,
         others=images[np.append(np.setdiff1d(np.arange(len(images)), chosen), chosen)[:MOST_IMAGES]],
         state=state,
         identity=identity,
@@ -134,6 +139,7 @@ class _Evaluation:
 
     Args:
         parameters: the arguments that go into the verdict.
+        largest: largest distance of two images in the norm.
         measured: a `Measured`.
         steps: list of `Step`.
         sizes: dict from `ALL_IMAGES` and `CHECK_IMAGES` to the number of images.
@@ -144,6 +150,7 @@ class _Evaluation:
     """
 
     parameters: dict
+    largest: float
     measured: Measured
     steps: list
     sizes: dict
@@ -152,13 +159,14 @@ class _Evaluation:
     others: np.ndarray
 
 
-def _prepare(networks, images, labels, parameters, *, twins, others, state, identity, reseed):
+def _prepare(networks, images, labels, parameters, *, twins, largest, others, state, identity, reseed):
     """Measure the networks, plan the attacks and report how long they take."""
-    suite, epsilon, batch_size, seed = (parameters[name] for name in ("suite", "epsilon", "batch_size", "seed"))
-    longest = _steps(suite, epsilon, dict.fromkeys(networks, True), twins)
+    suite, batch_size, seed = (parameters[name] for name in ("suite", "batch_size", "seed"))
+    ball = {name: parameters[name] for name in ("epsilon", "norm")}
+    longest = _steps(suite, ball, largest, dict.fromkeys(networks, True), twins)
     kept = State(state, {**parameters, "network": identity, **_fixed(longest, images, labels)})
     reseed(seed)
-    measured = measure(kept, networks, images, labels, epsilon=epsilon, batch_size=batch_size, seed=seed)
+    measured = measure(kept, networks, images, labels, batch_size=batch_size, seed=seed, **ball)
     for name, twin in twins.items():
         check_fingerprint(kept, name, twin, images)
     scale = probes.logit_scale(measured.logits)
@@ -167,28 +175,29 @@ def _prepare(networks, images, labels, parameters, *, twins, others, state, iden
         networks,
         images,
         labels,
-        epsilon=epsilon,
         predictions={name: parameters["predictions"] if is_noisy else 1 for name, is_noisy in measured.random.items()},
         state=kept,
         batch_size=batch_size,
         seed=seed,
         reseed=reseed,
+        **ball,
     )
-    steps = _steps(suite, epsilon, measured.averaged, twins)
+    steps = _steps(suite, ball, largest, measured.averaged, twins)
     sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(SUITES[suite].num_check_images, len(images))}
     speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
-    expected = _expected_seconds(steps, sizes, speed, runner)
+    expected = runtime.shortest_and_longest(steps, sizes, speed, runner)
     log.info(
         "suite %s, %d images, %d attacks: %s to %s, by how many images break early",
         *(suite, len(images), len(steps), *map(runtime.duration, expected)),
     )
-    return _Evaluation(parameters, measured, steps, sizes, expected, runner, others)
+    return _Evaluation(parameters, largest, measured, steps, sizes, expected, runner, others)
 
 
-def _steps(suite, epsilon, random, twins):
+def _steps(suite, ball, largest, random, twins):
     """List the steps of an evaluation, those on twins last; `random` is a dict from each network."""
-    options = {"epsilon": epsilon, "random": random[NOISE_ON], "twins": twins}
-    return plan(suite, epsilon=epsilon, random=random) + twin_plan(suite, **options)
+    return plan(suite, random=random, largest=largest, **ball) + twin_plan(
+        suite, random=random[NOISE_ON], twins=twins, **ball
+    )
 
 
 def _attack(evaluation):
@@ -207,11 +216,11 @@ def _attack_further(evaluation):
     network, seed = runner.sources[NOISE_ON], derived_seed(parameters["seed"], SUBSTITUTE)
     if len(runner.still_robust):
         runner.reseed(seed)
-        substitute = train_substitute(network, evaluation.others, epsilon=parameters["epsilon"], seed=seed)
+        noise = probes.largest_change(runner.epsilon, runner.norm, evaluation.others)
+        substitute = train_substitute(network, evaluation.others, epsilon=noise, seed=seed)
         runner.add_source(SUBSTITUTE, substitute)
-    steps = further_plan(
-        parameters["suite"], epsilon=parameters["epsilon"], random=evaluation.measured.random[NOISE_ON]
-    )
+    options = {"epsilon": runner.epsilon, "norm": runner.norm, "random": evaluation.measured.random[NOISE_ON]}
+    steps = further_plan(parameters["suite"], **options)
     runner.run_steps(steps, evaluation.sizes, "further attacks")
 
 
@@ -227,6 +236,8 @@ def _evidence(evaluation):
         results=evaluation.runner.results,
         epsilon=evaluation.parameters["epsilon"],
         num_check_images=evaluation.sizes[CHECK_IMAGES],
+        norm=evaluation.parameters["norm"],
+        largest=evaluation.largest,
     )
 
 
@@ -262,11 +273,9 @@ def _summarize(evaluation, *, chosen, frozen, started):
     return verdict
 
 
-def _check(*, suite, epsilon, twins, num_images, **counts):
+def _check(*, suite, twins, num_images, **counts):
     if suite not in SUITES:
         raise ValueError(f"`suite` must be one of {tuple(SUITES)}. Received: suite={suite!r}")
-    if not 0 < epsilon <= 1:
-        raise ValueError(f"`epsilon` must be in (0, 1]. Received: epsilon={epsilon}")
     if not set(twins).isdisjoint(RESERVED):
         raise ValueError(f"`twins` must have names other than {RESERVED}. Received: {tuple(twins)}")
     check_integers(1, num_images=1 if num_images is None else num_images, **counts)
@@ -284,12 +293,3 @@ def _fixed(steps, images, labels):
         "test_images": digests["x"],
         "test_labels": digests["y"],
     }
-
-
-def _expected_seconds(steps, sizes, speed, runner):
-    """Return the expected seconds if the first attacks break every image, and if none breaks any."""
-    options = {"batch_size": runner.batch_size, "scorings": sum(runner.predictions.values())}
-    return [
-        runtime.expected_seconds(steps, {**sizes, STILL_ROBUST: left}, speed, **options)
-        for left in (0, sizes[ALL_IMAGES])
-    ]

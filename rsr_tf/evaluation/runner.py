@@ -17,15 +17,13 @@ import tensorflow as tf
 from rsr_tf import progress
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.attack_lines import attack_line, heading
+from rsr_tf.evaluation.distances import ROUNDING, distances, rounding
 from rsr_tf.evaluation.model_fn import in_batches
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
 from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST, stored_name
 
 log = logging.getLogger(__name__)
-
-ROUNDING = 1e-6
-"""Allowance for the rounding of float32 in a distance or a pixel."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class AttackResult:
         scores: dict from each network to its `MajorityScore` on the m adversarial images.
         robust_accuracy: dict from each network to the share of all images that were correct in a majority of
             predictions under this attack and every earlier one.
-        distance: float32 `(m,)`, linf distance of each image from the clean one.
+        distance: float `(m,)`, distance of each image from the clean one in the norm of the evaluation.
         low, high: float32 `(m,)`, smallest and largest pixel of each image.
         seconds: duration of the attack.
         subset: which images were attacked, one of `rsr_tf.evaluation.suites.ALL_IMAGES` (default), `CHECK_IMAGES` and
@@ -72,14 +70,15 @@ class AttackRunner:
         targets: dict from name to `model_fn`: the networks that every adversarial image is scored on.
         images: float32 `(n, h, w, c)` in [0,1].
         labels: integers `(n,)`.
-        epsilon: linf radius, in units of pixels in [0,1]. Images further away, or outside [0,1], are scored but do
-            not count as successful.
+        epsilon: radius, in units of pixels in [0,1]. Images further away, or outside [0,1], are scored but do not
+            count as successful.
         predictions: dict from each target to its number of predictions per image.
         state: a `rsr_tf.evaluation.State`; every batch of every attack is one step of it.
         batch_size: images attacked at once.
         seed: integer; attack, batch and seed together determine the random numbers of the attack.
         reseed: function of an integer that restarts the noise of the networks. It is called before every batch, so that
             a resumed evaluation gives exactly the numbers of an uninterrupted one; it may do nothing.
+        norm: `"linf"` (default) or `"l2"`.
 
     Attributes:
         results: list of `AttackResult`, in the order of the attacks.
@@ -99,10 +98,25 @@ class AttackRunner:
         ('FGSM', 16, True)
     """
 
-    def __init__(self, sources, targets, images, labels, *, epsilon, predictions, state, batch_size, seed, reseed):
+    def __init__(
+        self,
+        sources,
+        targets,
+        images,
+        labels,
+        *,
+        epsilon,
+        predictions,
+        state,
+        batch_size,
+        seed,
+        reseed,
+        norm="linf",
+    ):
         self.sources = {name: _graph(model_fn) for name, model_fn in sources.items()}
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
-        self.epsilon, self.predictions, self.state, self.seed = epsilon, predictions, state, seed
+        self.epsilon, self.norm = epsilon, norm
+        self.predictions, self.state, self.seed = predictions, state, seed
         self.batch_size = min(batch_size, len(images))
         self.reseed = reseed
         self.results = []
@@ -228,8 +242,8 @@ class AttackRunner:
         x_adv = np.where(np.isfinite(x_adv), x_adv, x)  # a NaN resets only its own pixel
         hits = {target: count(x_adv, y) for target, count in self._count.items()}
         pixels = (1, 2, 3)
-        distance, low, high = np.abs(x_adv - x).max(pixels), x_adv.min(pixels), x_adv.max(pixels)
-        allowed = (distance <= self.epsilon + ROUNDING) & (low >= -ROUNDING) & (high <= 1 + ROUNDING)
+        distance, low, high = distances(x_adv, x, self.norm), x_adv.min(pixels), x_adv.max(pixels)
+        allowed = (distance <= self.epsilon + rounding(self.epsilon)) & (low >= -ROUNDING) & (high <= 1 + ROUNDING)
         lowered = [hits[target] / self.predictions[target] < lowest[batch] for target, lowest in self.lowest.items()]
         kept = allowed & (distance > 0) & np.any(lowered, axis=0)
         return {
@@ -280,8 +294,5 @@ def count_correct(model_fn, *, predictions):
 
 
 def _graph(model_fn):
-    """Return a network as a separate graph, traced once for all attacks.
-
-    Unlike the code of an attack, that of the network may branch on tensors in Python.
-    """
+    """Return a network as a graph of its own, traced once; its code, unlike that of attacks, may branch in Python."""
     return tf.function(lambda x: model_fn(x))

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.zoo import expected_queries
+from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST
 
 
 def measure_speed(model_fn, images, labels, *, batch_size):
@@ -56,6 +57,17 @@ def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
         filled = -(-sizes[step.subset] // batch_size) * batch_size
         total += speed["trace"] + filled * per_image
     return total
+
+
+def shortest_and_longest(steps, sizes, speed, runner):
+    """Return the expected seconds if the first attacks break every image, and if none breaks any.
+
+    Args:
+        steps, sizes, speed: as for `expected_seconds`; the number of images that stay robust may be missing.
+        runner: the `AttackRunner` of the evaluation.
+    """
+    options = {"batch_size": runner.batch_size, "scorings": sum(runner.predictions.values())}
+    return [expected_seconds(steps, {**sizes, STILL_ROBUST: left}, speed, **options) for left in (0, sizes[ALL_IMAGES])]
 
 
 def expected_zoo_seconds(model_fn, images, settings, *, call_size):

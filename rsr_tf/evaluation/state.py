@@ -119,11 +119,9 @@ def derived_seed(seed, step):
 
 
 def _upgraded(identity):
-    """Return an identity as version 0.2.0 wrote it in the present schema; any other one unchanged."""
-    if "schema" in identity:
-        return identity
-    names = {"draws": "predictions", "n": "num_images"}
-    upgraded = {**{names.get(key, key): value for key, value in identity.items()}, "schema": SCHEMA}
+    """Return an identity as version 0.2.0 wrote it in the present schema, and any attack without a norm in linf."""
+    names = {} if "schema" in identity else {"draws": "predictions", "n": "num_images"}
+    upgraded = {"schema": SCHEMA, **{names.get(key, key): value for key, value in identity.items()}}
     for key in ("table", "attacks"):
         if isinstance(identity.get(key), dict) and all(isinstance(each, dict) for each in identity[key].values()):
             upgraded[key] = {name: _upgraded_attack(config) for name, config in identity[key].items()}
@@ -134,8 +132,8 @@ def _upgraded(identity):
 
 def _upgraded_attack(config):
     upgraded = {"eot_samples" if key == "draws" else key: value for key, value in config.items()}
-    if "loss_fn" in config:  # PGD and FGSM, which had no norm
-        upgraded["norm"] = "linf"
+    if "epsilon" in config:  # every attack in a ball is of linf if it has no norm
+        upgraded.setdefault("norm", "linf")
     if config.get("name") == "AdaptivePGD":
         upgraded["name"] = "EOTPGD"
     return upgraded

@@ -8,6 +8,7 @@ from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.hop_skip_jump import HopSkipJump
 from rsr_tf.attacks.pgd import FGSM, PGD
 from rsr_tf.attacks.square import Square
+from rsr_tf.evaluation.radii import other_radii
 
 # Identifiers of networks, subsets and steps, used in every verdict. Those of steps name the files of a stored
 # state and are hashed into the seed of each step: never change them. The report has labels for readers.
@@ -50,15 +51,9 @@ def stored_name(network):
     return {NOISE_ON: "network", NOISE_OFF: "stripped"}.get(network, network)
 
 
-def sweep_name(radius):
+def sweep_name(radius, norm="linf"):
     """Return the identifier of the step that attacks with another epsilon than that of the evaluation."""
-    return f"{ONE_DRAW_PGD}, epsilon {255 * radius:.4g}/255"
-
-
-EPSILON_FACTORS = (0.25, 0.5, 2, 4)
-"""Factors of epsilon in the sweep, besides 0 and 1: from 2/255 to 32/255 for an epsilon of 8/255."""
-WIDE_RADII = (64 / 255, 0.5)
-"""Radii in every sweep. At 0.5 every image can become a uniform grey one, so no network can be correct there."""
+    return f"{ONE_DRAW_PGD}, epsilon {f'{255 * radius:.4g}/255' if norm == 'linf' else f'{radius:.4g}'}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ class Step:
     subset: str
 
 
-def plan(suite, *, epsilon, random):
+def plan(suite, *, epsilon, random, norm="linf", largest=1.0):
     """List the steps of an evaluation in order.
 
     The paper's attack on all images comes first, then the attacks of the checks, because images that these break need
@@ -141,38 +136,41 @@ def plan(suite, *, epsilon, random):
         suite: a key of `SUITES`.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: dict from each network to whether it is random.
+        norm: `"linf"` (default) or `"l2"`.
+        largest: the `largest_distance` of two images. Defaults to 1.
 
     Returns:
         A list of `Step`.
     """
     steps = [Step(CLEAN, NoAttack(), NOISE_ON, ALL_IMAGES)]
-    steps += [Step(PAPERS_PGD, papers_attack(epsilon), source, ALL_IMAGES) for source in random]
+    steps += [Step(PAPERS_PGD, papers_attack(epsilon, norm), source, ALL_IMAGES) for source in random]
     for source, is_random in random.items():
-        attacks = basic_attacks(suite, epsilon=epsilon, random=is_random)
+        attacks = basic_attacks(suite, epsilon=epsilon, random=is_random, norm=norm)
         steps += [Step(name, attack, source, CHECK_IMAGES) for name, attack in attacks.items()]
-    compared = attacks_for_checks(suite, epsilon=epsilon, random=random[NOISE_ON])
+    compared = attacks_for_checks(suite, epsilon=epsilon, random=random[NOISE_ON], norm=norm, largest=largest)
     steps += [Step(name, attack, NOISE_ON, CHECK_IMAGES) for name, attack in compared.items()]
     steps.append(Step(ONE_DRAW_PGD, compared[ONE_DRAW_PGD], RESCALED, CHECK_IMAGES))
     for source, is_random in random.items():
-        attacks = claim_attacks(suite, epsilon=epsilon, random=is_random)
+        attacks = claim_attacks(suite, epsilon=epsilon, random=is_random, norm=norm)
         steps += [Step(name, attack, source, STILL_ROBUST) for name, attack in attacks.items()]
     return steps
 
 
-def further_plan(suite, *, epsilon, random):
+def further_plan(suite, *, epsilon, random, norm="linf"):
     """List the steps that follow if a check has failed: attacks that need neither gradients nor scores of the network.
 
     Args:
-        suite, epsilon: as for `plan`.
+        suite, epsilon, norm: as for `plan`.
         random: whether the network is random.
 
     Returns:
         A list of `Step`.
     """
     size = SUITES[suite]
-    transfer = EOTPGD(epsilon=epsilon, steps=20, eot_samples=1)
+    transfer = EOTPGD(epsilon=epsilon, norm=norm, steps=20, eot_samples=1)
     decisions = HopSkipJump(
         epsilon=epsilon,
+        norm=norm,
         iterations=size.decision_iterations,
         initial_samples=size.decision_samples,
         eot_samples=size.check_samples if random else 1,
@@ -180,38 +178,38 @@ def further_plan(suite, *, epsilon, random):
     return [Step(PGD_20, transfer, SUBSTITUTE, STILL_ROBUST), Step(DECISIONS, decisions, NOISE_ON, STILL_ROBUST)]
 
 
-def twin_plan(suite, *, epsilon, random, twins):
+def twin_plan(suite, *, epsilon, random, twins, norm="linf"):
     """List the steps that transfer to the network: the attacks of the claim by gradients, crafted on its twins.
 
     Args:
-        suite, epsilon, random: as for `claim_attacks`.
+        suite, epsilon, random, norm: as for `claim_attacks`.
         twins: names of the twins.
 
     Returns:
         A list of `Step`.
     """
-    attacks = claim_attacks(suite, epsilon=epsilon, random=random)
+    attacks = claim_attacks(suite, epsilon=epsilon, random=random, norm=norm)
     by_gradients = {name: attack for name, attack in attacks.items() if attack.uses_gradients}
     return [Step(name, attack, twin, STILL_ROBUST) for twin in twins for name, attack in by_gradients.items()]
 
 
-def frozen_plan(suite, *, epsilon):
+def frozen_plan(suite, *, epsilon, norm="linf"):
     """List the steps against the network with its noise frozen to one draw: the attacks of the claim."""
-    attacks = claim_attacks(suite, epsilon=epsilon, random=False)
+    attacks = claim_attacks(suite, epsilon=epsilon, random=False, norm=norm)
     clean = Step(CLEAN, NoAttack(), NOISE_FROZEN, ALL_IMAGES)
     return [clean, *(Step(name, attack, NOISE_FROZEN, STILL_ROBUST) for name, attack in attacks.items())]
 
 
-def papers_attack(epsilon):
+def papers_attack(epsilon, norm="linf"):
     """Return PGD-7 with one EOT sample per step, the paper's measure of robustness (Section 4.1)."""
-    return PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7)
+    return PGD(epsilon=epsilon, step_size=epsilon / 4, steps=7, norm=norm)
 
 
-def basic_attacks(suite, *, epsilon, random):
+def basic_attacks(suite, *, epsilon, random, norm="linf"):
     """Return FGSM and a short PGD over the noise, which measure transfer between a network and its stripped version.
 
     Args:
-        suite, epsilon, random: as for `claim_attacks`.
+        suite, epsilon, random, norm: as for `claim_attacks`.
 
     Returns:
         A dict from name to attack.
@@ -219,16 +217,17 @@ def basic_attacks(suite, *, epsilon, random):
     size = SUITES[suite]
     samples = size.check_samples if random else 1
     return {
-        SINGLE_STEP: FGSM(epsilon=epsilon),
-        SHORT_PGD: EOTPGD(epsilon=epsilon, steps=size.check_steps, eot_samples=samples),
+        SINGLE_STEP: FGSM(epsilon=epsilon, norm=norm),
+        SHORT_PGD: EOTPGD(epsilon=epsilon, norm=norm, steps=size.check_steps, eot_samples=samples),
     }
 
 
-def attacks_for_checks(suite, *, epsilon, random):
+def attacks_for_checks(suite, *, epsilon, random, norm="linf", largest=1.0):
     """Return what the checks compare with the basic attacks: other kinds of attack, and PGD with other budgets.
 
     Args:
-        suite, epsilon, random: as for `claim_attacks`.
+        suite, epsilon, random, norm: as for `claim_attacks`.
+        largest: as for `plan`.
 
     Returns:
         A dict from name to attack.
@@ -236,25 +235,20 @@ def attacks_for_checks(suite, *, epsilon, random):
     size = SUITES[suite]
 
     def pgd(*, epsilon=epsilon, steps=size.check_steps, restarts=1):
-        return EOTPGD(epsilon=epsilon, steps=steps, eot_samples=1, restarts=restarts)
+        return EOTPGD(epsilon=epsilon, norm=norm, steps=steps, eot_samples=1, restarts=restarts)
 
     return {
-        RANDOM_NOISE: RandomSigns(epsilon),
-        SHORT_SQUARE: Square(epsilon=epsilon, queries=size.check_queries, rescore=random),
+        RANDOM_NOISE: RandomSigns(epsilon, norm),
+        SHORT_SQUARE: Square(epsilon=epsilon, norm=norm, queries=size.check_queries, rescore=random),
         ONE_DRAW_PGD: pgd(),
         FEW_STEPS_PGD: pgd(steps=max(1, size.check_steps // 5)),
         RESTARTED_PGD: pgd(restarts=2),
-        **{sweep_name(radius): pgd(epsilon=radius) for radius in other_radii(epsilon)},
+        **{sweep_name(radius, norm): pgd(epsilon=radius) for radius in other_radii(epsilon, largest)},
     }
 
 
-def other_radii(epsilon):
-    """Return the radii of the sweep besides 0 and `epsilon` itself, in ascending order and none above 1."""
-    return sorted({*(min(1.0, factor * epsilon) for factor in EPSILON_FACTORS), *WIDE_RADII} - {epsilon})
-
-
-def claim_attacks(suite, *, epsilon, random):
-    """Return the attacks that the claim is about, the fast ones first: linf ball, true labels.
+def claim_attacks(suite, *, epsilon, random, norm="linf"):
+    """Return the attacks that the claim is about, the fast ones first, with the true labels.
 
     Args:
         suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"standard-random"`: both APGD
@@ -263,6 +257,7 @@ def claim_attacks(suite, *, epsilon, random):
             restarts and two losses.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: whether the network is random; otherwise one sample is enough.
+        norm: `"linf"` (default) or `"l2"`.
 
     Returns:
         A dict from name to attack.
@@ -272,12 +267,14 @@ def claim_attacks(suite, *, epsilon, random):
     losses = ("cross_entropy", "dlr")
     attacks = {}
     if size.pgd:
-        attacks[PGD_20] = EOTPGD(epsilon=epsilon, steps=20, eot_samples=samples)
+        attacks[PGD_20] = EOTPGD(epsilon=epsilon, norm=norm, steps=20, eot_samples=samples)
     for name, loss in zip((APGD_CE, APGD_DLR), losses, strict=True):
-        attacks[name] = APGD(epsilon=epsilon, steps=size.apgd_steps, eot_samples=samples, loss=loss)
+        attacks[name] = APGD(epsilon=epsilon, norm=norm, steps=size.apgd_steps, eot_samples=samples, loss=loss)
     if size.long_pgd:
         for name, loss in zip((PGD_100_CE, PGD_100_DLR), losses, strict=True):
-            attacks[name] = EOTPGD(epsilon=epsilon, steps=100, eot_samples=samples, restarts=5, loss=loss)
+            options = {"norm": norm, "eot_samples": samples, "restarts": 5, "loss": loss}
+            attacks[name] = EOTPGD(epsilon=epsilon, steps=100, **options)
     if size.queries:
-        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, eot_samples=query_samples, rescore=random)
+        options = {"norm": norm, "eot_samples": query_samples, "rescore": random}
+        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, **options)
     return attacks

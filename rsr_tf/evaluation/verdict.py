@@ -2,6 +2,7 @@
 
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.suites import NOISE_OFF, NOISE_ON
+from rsr_tf.radii import radius_text
 
 TITLES = {NOISE_ON: "as deployed", NOISE_OFF: "with noise off"}
 
@@ -28,7 +29,7 @@ def make_verdict(results, checks, worst_cases, *, parameters, curve=None, frozen
     found = claim(worst_cases)
     return {
         "claim": found,
-        "sentence": claim_sentence(found, parameters["epsilon"], checks),
+        "sentence": claim_sentence(found, parameters["epsilon"], checks, norm=parameters.get("norm", "linf")),
         "failed_checks": sum(not check.passed for check in checks),
         "by_noise": {
             name: {"clean": clean[name].as_dict(), "worst_case": worst_case} for name, worst_case in worst_cases.items()
@@ -79,19 +80,20 @@ def claim(worst_cases):
     return min(candidates, key=lambda candidate: candidate["accuracy"])
 
 
-def claim_sentence(claim, epsilon, checks):
+def claim_sentence(claim, epsilon, checks, *, norm="linf"):
     """Return the claim as a sentence, with the checks that failed.
 
     Args:
         claim: dict of `claim`.
         epsilon: radius of the ball, in units of pixels in [0,1].
         checks: list of `rsr_tf.evaluation.Check`.
+        norm: norm of the ball. Defaults to `"linf"`.
 
     Returns:
         A string.
     """
     (low, high), predictions = claim["interval"], claim["predictions"]
-    radius = f"epsilon {255 * epsilon:.3g}/255"
+    radius = f"epsilon {radius_text(epsilon, norm)}"
     if claim["measure"] == "majority":
         what = f"of images withstand every attack at {radius}"
         suffix = f", correct in a majority of {predictions} predictions" if predictions > 1 else ""

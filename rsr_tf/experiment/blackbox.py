@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rsr_tf import evaluation
 from rsr_tf.errors import UserError, disk_errors, user_errors
+from rsr_tf.experiment.ball import choose_ball
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, open_finished
 from rsr_tf.experiment.provenance import versions
@@ -90,11 +91,13 @@ def _with_earlier_columns(table, file):
     return {**table, "columns": columns, "headline": evaluation.most_broken(columns)}
 
 
-def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, eot_samples=10):
+def transfer(
+    paths, *, output, overrides=(), given=None, images=1000, steps=20, eot_samples=10, norm=None, epsilon=None
+):
     """Evaluate images crafted on each of several finished networks on all of them; see `evaluate_transfer`.
 
-    A noisy network has two rows: with and without its noise. The attack is PGD with the epsilon of the first network;
-    its gradients are averaged over draws of the noise (EOT). Resumes a stopped evaluation.
+    A noisy network has two rows: with and without its noise. The attack is PGD; its gradients are averaged over draws
+    of the noise (EOT). Resumes a stopped evaluation.
 
     Args:
         paths: list of networks as for `rsr_tf.experiment.load.open_finished`, all for the same data.
@@ -105,6 +108,7 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
         images: number of test images, drawn by the seed. Defaults to 1000.
         steps: number of PGD steps. Defaults to 20.
         eot_samples: number of gradients averaged in each step on a noisy network. Defaults to 10.
+        norm, epsilon: the ball, as for `rsr_tf.experiment.ball.choose_ball` with the config of the first network.
 
     Returns:
         `Path` of the JSON file.
@@ -117,12 +121,15 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
     finished = [open_finished(path, overrides, given) for path in paths]
     config = finished[0].config
     _check_same_data(finished)
-    networks, attacks = _rows(finished, epsilon=config.evaluation.epsilon, steps=steps, eot_samples=eot_samples)
+    ball = choose_ball(config, norm, epsilon)
+    networks, attacks = _rows(finished, ball, steps=steps, eot_samples=eot_samples)
     data_set = load_data(config)
     for each in finished:
         check_fits(each.networks, data_set, each.name)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), images, seed=config.seed)
     identity, folder = [[each.name, each.identity] for each in finished], Path(output)
+
+    radius = [ball.epsilon] if ball.norm == "linf" else [ball.epsilon, ball.norm]
 
     def reseed(seed):
         for each in finished:
@@ -136,7 +143,7 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
             data_set.test.labels[chosen],
             attack=attacks,
             seed=config.seed,
-            state=_state(folder, identity, config.evaluation.epsilon, config.seed, images, steps, eot_samples),
+            state=_state(folder, identity, *radius, config.seed, images, steps, eot_samples),
             identity=identity,
             reseed=reseed,
         )
@@ -160,7 +167,7 @@ def _check_same_data(finished):
                 raise UserError(f"the data of {each.name} is {found}, not {expected}")
 
 
-def _rows(finished, *, epsilon, steps, eot_samples):
+def _rows(finished, ball, *, steps, eot_samples):
     """Return the networks of a transfer matrix and the attack on each, as two dicts by name."""
     networks, attacks = {}, {}
     for each in finished:
@@ -169,7 +176,8 @@ def _rows(finished, *, epsilon, steps, eot_samples):
             if name in networks:
                 raise UserError(f"two networks are called {name}")
             averaged = eot_samples if variant == "noise_on" else 1
-            attacks[name] = evaluation.EOTPGD(epsilon=epsilon, steps=steps, eot_samples=averaged)
+            options = {"steps": steps, "eot_samples": averaged}
+            attacks[name] = evaluation.EOTPGD(**ball.options, **options)
             networks[name] = model_fn
     return networks, attacks
 

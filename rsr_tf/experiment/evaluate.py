@@ -13,6 +13,7 @@ from rsr_tf import evaluation, pruning
 from rsr_tf.config import CONFIG_FILE, parse_config
 from rsr_tf.data import Split
 from rsr_tf.errors import UserError, disk_errors, user_errors
+from rsr_tf.experiment.ball import choose_ball
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, networks_of, open_saved_model
 from rsr_tf.experiment.provenance import SELECTION, attack_parameters, describe_network, versions
@@ -82,7 +83,7 @@ def run_suite_on(networks, data_set, config, suite, **options):
         data_set: a `DataSet`; the suite draws some of its test images.
         config: a `Config`.
         suite: one of `rsr_tf.choices.SUITES`.
-        **options: for `rsr_tf.evaluation.run_suite`, such as `state`.
+        **options: for `rsr_tf.evaluation.run_suite`, such as `state`; `epsilon` defaults to that of the config.
 
     Returns:
         The verdict as a JSON-serializable dict.
@@ -92,10 +93,9 @@ def run_suite_on(networks, data_set, config, suite, **options):
         data_set.test.pixels(),
         data_set.test.labels,
         suite=suite,
-        epsilon=config.evaluation.epsilon,
         stripped_fn=networks["noise_off"] if len(networks) > 1 else None,
         seed=config.seed,
-        **options,
+        **{"epsilon": config.evaluation.epsilon, **options},
     )
 
 
@@ -187,7 +187,9 @@ def _png(image):
     return base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()
 
 
-def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images=None, output=None):
+def evaluate_saved_model(
+    path, config=None, overrides=(), suite=None, num_images=None, output=None, *, norm=None, epsilon=None
+):
     """Attack a SavedModel through its endpoints `serve` and, if it exists, `serve_deterministic`.
 
     Args:
@@ -198,6 +200,7 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images
         num_images: number of test images that the suite draws. Defaults to that of the suite.
         output: path of a folder for state and verdict of the suite and the report. Defaults to `None`, which stores
             nothing.
+        norm, epsilon: the ball of the suite, as for `rsr_tf.experiment.ball.choose_ball`.
 
     Returns:
         A JSON-serializable dict: the scores of each endpoint, see `attack_network`, or the verdict of the suite.
@@ -219,18 +222,20 @@ def evaluate_saved_model(path, config=None, overrides=(), suite=None, num_images
     if suite is None:
         images, labels = evaluation_images(data_set, config)
         return {name: attack_network(model_fn, images, labels, config, name) for name, model_fn in endpoints.items()}
-    networks = networks_of(endpoints, metadata)
+    networks, ball = networks_of(endpoints, metadata), choose_ball(config, norm, epsilon)
+    options = {"num_images": num_images, **ball.options}
     if output is None:
-        return run_suite_on(networks, data_set, config, suite, num_images=num_images)
+        with user_errors():
+            return run_suite_on(networks, data_set, config, suite, **options)
     head = describe_network(config, data_set, "exported", metadata.get("sparsity"))
     if "config" not in metadata:  # the config tells how to attack it, but not how it was trained
         head |= {"model": Path(path).name, "scheme": "SavedModel"}
-    name, identity = suite_name(suite, num_images=num_images), content_hash(Path(path))
+    name, identity = suite_name(suite, num_images=num_images, ball=ball.name), content_hash(Path(path))
     values = config.model_dump()
     with claimed(
         output, values, lambda stored: parse_config(stored, source=f"{output}/{CONFIG_FILE}").model_dump()
     ) as folder:
-        options = {"head": head, "num_images": num_images, "identity": identity}
+        options |= {"head": head, "identity": identity}
         verdict = write_verdict(folder, name, networks, data_set, config, suite, **options)
         with disk_errors(folder.path):
             write_report_page(folder)

@@ -1,7 +1,6 @@
 """The stages of a run. Each leaves a file in the run folder.
 
-Files are written atomically, and a stage whose file exists is skipped. So a stopped run resumes where it stopped;
-within a training, after the last complete epoch.
+Files are written atomically, and a stage whose file exists is skipped, so a stopped run resumes where it stopped.
 """
 
 import functools
@@ -15,6 +14,7 @@ from rsr_tf import data, pruning
 from rsr_tf.config import parse_config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.experiment import builders, devices, export_benchmark
+from rsr_tf.experiment.ball import choose_ball
 from rsr_tf.experiment.evaluate import (
     attack_examples,
     attack_network,
@@ -203,36 +203,38 @@ class Experiment:
             entry.setdefault("facts", network_facts(network))
             for variant, model_fn in variants(network, self.config.evaluation.ensemble).items():
                 if variant not in entry["scores"]:
-                    entry["scores"][variant] = attack_network(
-                        model_fn, images, labels, self.config, f"{name}, {variant}"
-                    )
+                    title = f"{name}, {variant}"
+                    entry["scores"][variant] = attack_network(model_fn, images, labels, self.config, title)
                     self._write_evaluation(content)
         if "examples" not in content:
             networks.pop("trained", None)
             content["examples"] = attack_examples(networks, images, labels, self.config)
             self._write_evaluation(content)
 
-    def run_suite(self, suite, network="pruned", num_images=None):
+    def run_suite(self, suite, network="pruned", num_images=None, ball=None):
         """Attack one network with a suite of attacks, and report the verdict. Resumes a stopped suite.
 
         Args:
             suite: one of `rsr_tf.choices.SUITES`.
             network: one of `rsr_tf.choices.NETWORKS`. Defaults to `"pruned"`.
             num_images: number of test images to draw. Defaults to that of the suite.
+            ball: a `rsr_tf.experiment.ball.Ball`. Defaults to that of the config.
         """
+        ball = ball or choose_ball(self.config)
         if network == "undefended" and not self.config.undefended.epochs:
             raise UserError("this run has no undefended network: `undefended.epochs` is 0")
         paths = {"pruned": self.folder.pruned, "trained": self.folder.model, "undefended": self.folder.undefended}
         model = self._load(paths[network])
         write_verdict(
             self.folder,
-            suite_name(suite, network, num_images),
+            suite_name(suite, network, num_images, ball.name),
             variants(model, self.config.evaluation.ensemble),
             self._data_set,
             self.config,
             suite,
             head=describe_network(self.config, self._data_set, network, pruning.sparsity(model)),
             num_images=num_images,
+            **ball.options,
             identity=content_hash(paths[network]),
             twins=twins(model, self.config.evaluation.ensemble),
             reseed=functools.partial(reseed_noise, model),

@@ -41,7 +41,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
     """
     steps = data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, learning_rate, averaged=stage == "train")
-    checkpoint = _checkpoint(folder.checkpoints, stage, epochs, config.training.checkpoint_steps)
+    checkpoint = _checkpoint(folder.checkpoints, stage, epochs, config.training)
     pruner = pruner or SparsityLogger()
     best = build_best_epoch(config, folder, stage, model, pruner, steps)
     is_trained = False
@@ -87,9 +87,10 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
     return (epoch, checkpoint.steps_done), history
 
 
-def _checkpoint(folder, stage, epochs, frequency):
-    if frequency:
-        return StepCheckpoint(folder, stage, epochs, frequency=frequency)
+def _checkpoint(folder, stage, epochs, section):
+    frequency, minutes = section.checkpoint_steps, section.checkpoint_minutes
+    if frequency or minutes:
+        return StepCheckpoint(folder, stage, epochs, frequency=frequency, minutes=minutes)
     return Checkpoint(folder, stage, epochs)
 
 

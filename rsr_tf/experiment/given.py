@@ -9,6 +9,7 @@ from rsr_tf.choices import MODELS
 from rsr_tf.config import CONFIG_FILE, parse_config
 from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment import export_benchmark
+from rsr_tf.experiment.ball import choose_ball
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.evaluate import attack_network, claimed, evaluation_images, write_verdict
 from rsr_tf.experiment.load import check_fits, load_network, twins, variants
@@ -56,7 +57,7 @@ def given_config(data, directory=None, overrides=()):
     return parse_config(values, overrides, source="--data")
 
 
-def evaluate_given(path, config, suite=None, num_images=None, output=None):
+def evaluate_given(path, config, suite=None, num_images=None, output=None, *, norm=None, epsilon=None):
     """Attack the network of a `.keras` file, with and without its noise.
 
     Args:
@@ -65,6 +66,7 @@ def evaluate_given(path, config, suite=None, num_images=None, output=None):
         suite: one of `rsr_tf.choices.SUITES`; `None`, the default, runs the attacks of the config and stores nothing.
         num_images: number of test images that the suite draws. Defaults to that of the suite.
         output: path of a folder for state and verdict of the suite and the report. Defaults to `runs/NAME`.
+        norm, epsilon: the ball of the suite, as for `rsr_tf.experiment.ball.choose_ball`.
 
     Returns:
         A JSON-serializable dict: the scores with and without noise, see `attack_network`, or the verdict of the suite.
@@ -80,16 +82,18 @@ def evaluate_given(path, config, suite=None, num_images=None, output=None):
     if suite is None:
         images, labels = evaluation_images(data_set, config)
         return {name: attack_network(model_fn, images, labels, config, name) for name, model_fn in networks.items()}
+    ball = choose_ball(config, norm, epsilon)
     with _folder_of(path, config, output) as folder:
         verdict = write_verdict(
             folder,
-            suite_name(suite, num_images=num_images),
+            suite_name(suite, num_images=num_images, ball=ball.name),
             networks,
             data_set,
             config,
             suite,
             head=describe_network(config, data_set, GIVEN, _sparsity(model)) | _title(path),
             num_images=num_images,
+            **ball.options,
             identity=content_hash(Path(path)),
             twins=twins(model, config.evaluation.ensemble),
             reseed=functools.partial(reseed_noise, model),

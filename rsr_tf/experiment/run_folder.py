@@ -153,11 +153,15 @@ def _is_leftover(path):
     return path.name == LOCK_FILE or is_partial(path)
 
 
-def suite_name(suite, network="pruned", num_images=None):
-    """Return the name of the files of a suite: suite, network and number of images, without default values."""
-    return "_".join(
-        [suite, *([] if network == "pruned" else [network]), *([] if num_images is None else [str(num_images)])]
-    )
+def suite_name(suite, network="pruned", num_images=None, ball=""):
+    """Return the name of the files of a suite: suite, network, number of images and ball, without default values.
+
+    Args:
+        suite, network, num_images: as for `Experiment.run_suite`.
+        ball: string, name of a `rsr_tf.experiment.ball.Ball`. Defaults to that of the config.
+    """
+    network, images = "" if network == "pruned" else network, "" if num_images is None else str(num_images)
+    return "_".join(part for part in (suite, network, images, ball) if part)
 
 
 def drop_none(values):

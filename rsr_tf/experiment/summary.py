@@ -5,18 +5,19 @@ from rsr_tf.errors import user_errors
 from rsr_tf.experiment.load import load_network
 from rsr_tf.experiment.network_facts import sizes
 from rsr_tf.experiment.run_folder import suite_name
+from rsr_tf.radii import radius_text
 
 NAME, COLUMN = 16, 14
 """Widths of columns."""
 
 
-def summarize(folder, suite=None, network="pruned", num_images=None):
+def summarize(folder, suite=None, network="pruned", num_images=None, ball=""):
     """Return the results of a run as lines: accuracies, zeros and bytes before and after, claim, page, next command.
 
     Args:
         folder: a `RunFolder`; what it does not hold yet is left out.
-        suite, network, num_images: the suite whose claim is shown, as for `Experiment.run_suite`. Defaults to the
-            strongest one on the pruned network.
+        suite, network, num_images, ball: the suite whose claim is shown, as for `suite_name`. Defaults to the strongest
+            one on the pruned network, in linf if there is one.
 
     Returns:
         A list of strings.
@@ -26,7 +27,7 @@ def summarize(folder, suite=None, network="pruned", num_images=None):
     """
     with user_errors():
         verdicts = folder.read_verdicts()
-    name = folder.verdict(suite_name(suite, network, num_images)).name if suite else _strongest(verdicts)
+    name = folder.verdict(suite_name(suite, network, num_images, ball)).name if suite else _strongest(verdicts)
     lines = _comparison(folder)
     if name in verdicts:
         lines += _claim(verdicts[name])
@@ -64,7 +65,7 @@ def _claim(verdict):
     failed = verdict["failed_checks"]
     trust = f"; not reliable, failed checks: {failed}" if failed else ""
     size = f"{low} to {high}, n = {claim['num_images']}"
-    radius = f"epsilon {255 * verdict['parameters']['epsilon']:.3g}/255"
+    radius = f"epsilon {radius_text(verdict['parameters']['epsilon'], verdict['parameters'].get('norm', 'linf'))}"
     return [f"{'claim':{NAME}} at most {_percent(claim['accuracy'])} at {radius} ({size}){trust}"]
 
 
@@ -74,7 +75,7 @@ def _strongest(verdicts):
 
     def strength(name):
         parameters = verdicts[name]["parameters"]
-        return -SUITES.index(parameters["suite"]), parameters["num_images"]
+        return parameters.get("norm") != "l2", -SUITES.index(parameters["suite"]), parameters["num_images"]
 
     return max(found, key=strength, default=None)
 

@@ -4,6 +4,8 @@ The JSON files of a run hold identifiers such as `"noise_off"` or `"PGD, one dra
 place is defined here, once. To reword a page, change a value; the keys are identifiers and must not change.
 """
 
+from rsr_tf.radii import distance_text
+
 NETWORKS = {
     "pruned": "pruned",
     "trained": "trained",
@@ -140,19 +142,20 @@ def setting_label(name):
     return SETTINGS.get(name, name.replace("_", " "))
 
 
-def setting_value(name, value):
+def setting_value(name, value, norm="linf"):
     """Return the value of an attack parameter as text.
 
     Args:
         name: string, name of the parameter.
         value: JSON-serializable value; a dict is a function serialized by Keras.
+        norm: norm in which the attack measures distances. Defaults to `"linf"`.
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
         value = value["config"].split(">")[-1]
     if name in ("epsilon", "step_size"):
-        return fraction(value)
+        return distance_text(value, norm)
     return str(value).replace("_", " ")
 
 
@@ -164,11 +167,6 @@ def percent(share, digits=1):
 def percent_value(share, digits=1):
     """Return a share in percent without the sign, for columns and axes whose title has it."""
     return f"{100 * share:.{digits}f}"
-
-
-def fraction(distance):
-    """Return a distance in pixel units as a fraction of 255, such as "8/255"."""
-    return f"{255 * distance:.3g}/255"
 
 
 def duration(seconds):

@@ -2,8 +2,8 @@
 
 import tomllib
 
-from rsr_tf.report.labels import STAGE_TIMES, duration, fraction, moment, percent
-from rsr_tf.report.verdict_page import clean_of
+from rsr_tf.report.labels import STAGE_TIMES, distance_text, duration, moment, percent
+from rsr_tf.report.verdict_page import clean_of, summary
 
 DEPLOYED = ("pruned", "exported", "given")
 """The networks that the tiles are about."""
@@ -55,7 +55,7 @@ def _attacked(networks, evaluation, verdicts, verdict):
     tile = {"against": _against("undefended", against)}
     if verdict:
         parameters = verdict["parameters"]
-        basis = f"at most: suite “{parameters['suite']}”, epsilon {fraction(parameters['epsilon'])}"
+        basis = f"at most: suite “{parameters['suite']}”, epsilon {summary(verdict)['radius']}"
         basis += f", n = {verdict['claim']['num_images']}"
         if verdict["failed_checks"]:
             basis += f"; not reliable, failed checks: {verdict['failed_checks']}"
@@ -64,7 +64,7 @@ def _attacked(networks, evaluation, verdicts, verdict):
     if score is None:
         return None
     attack = evaluation["attack"]
-    basis = f"PGD-{attack['steps']} or FGSM, epsilon {fraction(attack['epsilon'])}, n = {score['num_images']}"
+    basis = f"PGD-{attack['steps']} or FGSM, epsilon {distance_text(attack['epsilon'])}, n = {score['num_images']}"
     return tile | {"number": percent(score["mean"]), "basis": basis}
 
 

@@ -6,7 +6,7 @@ from rsr_tf.report import labels
 from rsr_tf.report.colors import variables
 from rsr_tf.report.svg import with_unique_ids
 
-FILTERS = ("percent", "percent_value", "fraction", "network_label")
+FILTERS = ("percent", "percent_value", "distance_text", "network_label")
 """Functions of `rsr_tf.report.labels` that templates use as filters, by the same names."""
 
 

@@ -12,7 +12,7 @@ from rsr_tf.report.labels import (
     RESCALED,
     TRANSFER,
     attack_label,
-    fraction,
+    distance_text,
     percent,
     percent_value,
 )
@@ -118,27 +118,31 @@ def epsilon_curve(verdict):
         An SVG element as text.
     """
     curve, epsilon = verdict["curve"], verdict["parameters"]["epsilon"]
-    radii, shares = [255 * point["epsilon"] for point in curve], [point["mean"] for point in curve]
+    norm = verdict["parameters"].get("norm", "linf")
+    unit = 255 if norm == "linf" else 1
+    radii, shares = [unit * point["epsilon"] for point in curve], [point["mean"] for point in curve]
     axes = Figure(figsize=(WIDTH, 3)).subplots()
     lows, highs = zip(*(point["mean_interval"] for point in curve), strict=True)
     axes.fill_between(radii, lows, highs, color=BLUE, alpha=0.15, linewidth=0)
     axes.plot(radii, shares, clip_on=False, **ORIGIN_STYLES[DIRECT])
-    _mark_epsilon(axes, epsilon, radii[-1])
+    _mark_epsilon(axes, unit * epsilon, radii[-1], f"claim: {distance_text(epsilon, norm)}")
     axes.set_xscale("symlog", base=2, linthresh=radii[1])
     apart = [radius for radius, wider in zip(radii, [*radii[1:], math.inf], strict=True) if wider >= 1.5 * radius]
     axes.set_xticks(apart, [f"{radius:.3g}" for radius in apart])
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set(xlim=(0, radii[-1]), ylim=(0, 1), xlabel="epsilon, in grey levels of 255", ylabel="accuracy")
+    label = "epsilon, in grey levels of 255" if norm == "linf" else f"epsilon, {norm}"
+    axes.set(xlim=(0, radii[-1]), ylim=(0, 1), xlabel=label, ylabel="accuracy")
     percent_axis(axes.yaxis)
     heading(axes, "Accuracy by epsilon")
-    found = listed((fraction(point["epsilon"]), percent(point["mean"])) for point in curve)
-    return svg(tidy(axes).figure, "Accuracy by epsilon", f"{found}. The claim is for {fraction(epsilon)}.")
+    found = listed((distance_text(point["epsilon"], norm), percent(point["mean"])) for point in curve)
+    claim = f"The claim is for {distance_text(epsilon, norm)}."
+    return svg(tidy(axes).figure, "Accuracy by epsilon", f"{found}. {claim}")
 
 
-def _mark_epsilon(axes, epsilon, widest):
+def _mark_epsilon(axes, place, widest, text):
     """Draw the epsilon of the claim as a dashed line with its name, where the falling curve leaves room."""
-    axes.axvline(255 * epsilon, color=INK, linestyle="--", linewidth=1)
-    left = 255 * epsilon > widest / 2
-    place = {"xytext": (-5 if left else 5, 0), "textcoords": "offset points", "ha": "right" if left else "left"}
-    height = {"xy": (255 * epsilon, 0.05 if left else 0.95), "xycoords": axes.get_xaxis_transform(), "va": "center"}
-    axes.annotate(f"claim: {fraction(epsilon)}", fontsize=8, **height, **place)
+    axes.axvline(place, color=INK, linestyle="--", linewidth=1)
+    left = place > widest / 2
+    offset = {"xytext": (-5 if left else 5, 0), "textcoords": "offset points", "ha": "right" if left else "left"}
+    height = {"xy": (place, 0.05 if left else 0.95), "xycoords": axes.get_xaxis_transform(), "va": "center"}
+    axes.annotate(text, fontsize=8, **height, **offset)

@@ -1,8 +1,9 @@
 """The part of a report on a suite of attacks, for readers who do not know the paper: rows and sentences."""
 
 from rsr_tf.choices import SUITES
+from rsr_tf.radii import radius_text
 from rsr_tf.report import labels
-from rsr_tf.report.labels import fraction, network_label, percent
+from rsr_tf.report.labels import distance_text, network_label, percent
 from rsr_tf.report.verdict_charts import attack_chart, epsilon_curve, origin_of
 
 WITH_NOISE = {"on": "With noise on, ", "off": "With noise off, ", "none": ""}
@@ -10,7 +11,7 @@ WITH_NOISE = {"on": "With noise on, ", "off": "With noise off, ", "none": ""}
 
 
 def strongest_first(verdicts):
-    """Sort verdicts by network (the pruned one first), suite (the strongest first) and number of images.
+    """Sort verdicts by network (the pruned one first), norm (linf first), suite (the strongest first), images.
 
     Args:
         verdicts: list of dicts, each the content of a `verdict_*.json`.
@@ -23,7 +24,8 @@ def strongest_first(verdicts):
     def key(verdict):
         parameters = verdict["parameters"]
         network = networks.index(verdict["network"])
-        return network, SUITES.index(parameters["suite"]), -parameters["num_images"]
+        in_linf = norm_of(verdict) == "linf"
+        return network, not in_linf, SUITES.index(parameters["suite"]), -parameters["num_images"]
 
     return sorted(verdicts, key=key)
 
@@ -54,6 +56,7 @@ def verdict_view(verdict):
         "chosen": verdict["parameters"]["images"],
         "images": {subset: _most_images(verdict, subset) for subset in ("all", "checks")},
         "facts": facts(verdict),
+        "change": "largest change of a pixel" if norm_of(verdict) == "linf" else "largest l2 distance",
     }
 
 
@@ -72,7 +75,7 @@ def summary(verdict):
         "network": f"the {network_label(verdict['network'])} network",
         "suite": parameters["suite"],
         "num_images": parameters["num_images"],
-        "epsilon": parameters["epsilon"],
+        "radius": radius_text(parameters["epsilon"], norm_of(verdict)),
         "claim": claim,
         "clean": clean_of(verdict),
         "noise": noise_of(verdict, claim["noise"]),
@@ -90,10 +93,9 @@ def claim_sentences(verdict):
         A list of sentences.
     """
     claim, parameters = verdict["claim"], verdict["parameters"]
-    levels = f"{255 * parameters['epsilon']:.3g}"
     low, high = (percent(bound) for bound in claim["interval"])
     sentences = [
-        f"An attacker may change each pixel by up to {levels} of 255 grey levels (epsilon = {levels}/255).",
+        _ball_sentence(norm_of(verdict), parameters["epsilon"]),
         _accuracy_sentence(verdict),
         f"Without an attack the accuracy is {percent(clean_of(verdict))}.",
     ]
@@ -106,6 +108,21 @@ def claim_sentences(verdict):
     if parameters["suite"] == "quick":
         sentences.append("This is the quick suite: shortened attacks for a first estimate.")
     return sentences
+
+
+def norm_of(verdict):
+    """Return the norm of a verdict; verdicts of before it had a choice are of linf."""
+    return verdict["parameters"].get("norm", "linf")
+
+
+def _ball_sentence(norm, epsilon):
+    if norm == "linf":
+        levels = f"{255 * epsilon:.3g}"
+        return f"An attacker may change each pixel by up to {levels} of 255 grey levels (epsilon = {levels}/255)."
+    return (
+        f"An attacker may change all pixels together by an l2 distance of up to {epsilon:.3g} (epsilon, "
+        "the root of the sum of the squared changes of all values, which lie in [0, 1])."
+    )
 
 
 def _accuracy_sentence(verdict):
@@ -174,7 +191,7 @@ def attack_table(verdict):
             "num_images": row["num_images"],
             "scores": [row["scores"][target] for target in verdict["by_noise"]],
             "settings": settings(row["parameters"]),
-            "distance": row["largest_distance"],
+            "distance": distance_text(row["largest_distance"], norm_of(verdict)),
             "seconds": row["seconds"],
         }
         for row in rows.values()
@@ -195,20 +212,21 @@ def settings(parameters):
     Returns:
         Text such as `"attack PGD, step size 2/255"`.
     """
+    norm = parameters.get("norm", "linf")
     return ", ".join(
-        f"{labels.setting_label(name)} {labels.setting_value(name, value)}" for name, value in parameters.items()
+        f"{labels.setting_label(name)} {labels.setting_value(name, value, norm)}" for name, value in parameters.items()
     )
 
 
 def facts(verdict):
     """Return data, network, seeds and other conditions of an evaluation, as pairs of name and value."""
-    parameters = verdict["parameters"]
+    parameters, norm = verdict["parameters"], norm_of(verdict)
     noise = [f"{noise_of(verdict, name)}: {spread:.2g}" for name, spread in parameters["noise"].items()]
     seconds = {(row["attack"], row["crafted_on"]): row["seconds"] for row in verdict["attacks"]}
     return [
         ("data", verdict["data"]),
         ("network", f"{verdict['model']}, {network_label(verdict['network'])}"),
-        ("threat model", f"{parameters['norm']} ball of radius {fraction(parameters['epsilon'])}, true labels"),
+        ("threat model", f"{norm} ball of radius {distance_text(parameters['epsilon'], norm)}, true labels"),
         ("suite", f"{parameters['suite']}, {len(seconds)} attacks, {sum(seconds.values()):.0f} s"),
         ("test images", f"{parameters['num_images']}, drawn with seed {parameters['seed']}"),
         ("predictions", f"{parameters['predictions']} for each image by a network with noise, 1 by one without"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 import warnings
 import zipfile
 
@@ -148,21 +149,33 @@ class StepCheckpoint(Checkpoint):
 
     Args:
         folder, stage, epochs: as for `Checkpoint`.
-        frequency: number of steps between two files.
+        frequency: number of steps between two files. Defaults to 0, which counts none.
+        minutes: minutes between two files, those of other reasons included. Defaults to 0, which counts none. They are
+            measured after each step; when a file was written changes nothing of what is trained.
+        clock: function to seconds. Defaults to `time.monotonic`.
     """
 
-    def __init__(self, folder, stage, epochs=None, *, frequency):
+    def __init__(self, folder, stage, epochs=None, *, frequency=0, minutes=0, clock=time.monotonic):
         super().__init__(folder, stage, epochs)
-        self.frequency = frequency
+        self.frequency, self.minutes, self._clock = frequency, minutes, clock
+        self._saved_at = None
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
+        if self._saved_at is None:
+            self._saved_at = self._clock()
         self._epochs, self._before = epoch, self.steps_done if self.epochs_done == epoch else 0
 
     def on_train_batch_end(self, batch, logs=None):
         steps = self._before + batch + 1
-        if steps % self.frequency == 0 and batch + 1 < self.params["steps"]:  # the end of the epoch saves its last step
+        is_due = self.frequency and steps % self.frequency == 0
+        is_due = is_due or (self.minutes and self._clock() - self._saved_at >= 60 * self.minutes)
+        if is_due and batch + 1 < self.params["steps"]:  # the end of the epoch saves its last step
             self._save(self._epochs, steps)
+
+    def _save(self, epochs, steps=0):
+        super()._save(epochs, steps)
+        self._saved_at = self._clock()
 
 
 METRICS = "metrics.npz"

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from linear_networks import exact_robust, linear_classifier, random_images
+from linear_networks import exact_robust, exact_robust_in_l2, linear_classifier, random_images
 
 from rsr_tf.attacks import hop_skip_jump
 from rsr_tf.attacks.hop_skip_jump import HopSkipJump
@@ -36,6 +36,20 @@ def test_decisions_alone_reach_the_exact_worst_case_within_four_points():
     assert left.mean() == pytest.approx(exact(0.05).mean(), abs=0.04)
 
 
+@pytest.mark.slow
+def test_decisions_alone_reach_the_exact_worst_case_in_l2():
+    model_fn, weights, bias = linear_classifier(3)
+    images, epsilon = np.float32(0.4 + 0.2 * random_images(100)), 0.05
+    labels = np.argmax(model_fn(images), axis=1).astype("int32")
+    exact = exact_robust_in_l2(images, labels, weights, bias, epsilon)
+    attack = HopSkipJump(norm="l2", epsilon=epsilon, iterations=20, initial_samples=50)
+    x_adv = tf.function(lambda: attack(one_hot(model_fn), images, labels, seed=0), autograph=False)().numpy()
+    assert np.linalg.norm((x_adv - images).reshape(100, -1), axis=1).max() <= epsilon + 1e-6
+    left = right(model_fn, x_adv, labels)
+    assert np.all(left | ~exact)
+    assert left.mean() == pytest.approx(exact.mean(), abs=0.04)
+
+
 def test_misclassified_images_are_returned_unchanged():
     model_fn, images, labels, _ = linear_problem(n=8)
     attack = HopSkipJump(iterations=2, initial_samples=4, starts=4)
@@ -63,6 +77,20 @@ def test_bisection_ends_at_the_border():
     found = hop_skip_jump.to_boundary(lambda images: images[:, :1, :1] > 0.7, x, far)
     np.testing.assert_allclose(tf.reshape(found, [-1]), [0.7, 0.7, 0.5, 0.3], atol=0.5 / 16)  # 4 bisections
     assert float(found[0, 0, 0, 0]) > 0.7
+
+
+def test_bisection_in_l2_follows_the_line_to_the_image():
+    x, far = tf.fill((1, 2, 2, 1), 0.5), tf.reshape([1.0, 0.9, 0.5, 0.0], (1, 2, 2, 1))
+    found = hop_skip_jump.to_boundary(lambda images: images[:, :1, :1] > 0.7, x, far, "l2")
+    np.testing.assert_allclose(tf.reshape(found, [-1]), [0.7, 0.66, 0.5, 0.3], atol=0.5 / 8)  # 3 bisections
+    move = tf.reshape(found - x, [-1]).numpy()
+    np.testing.assert_allclose(move / move[0], [1, 0.8, 0, -1], atol=1e-5)
+
+
+def test_directions_in_l2_have_length_one():
+    drawn = hop_skip_jump.drawn_direction((500, 4, 4, 2), tf.constant([1, 2]), "l2").numpy().reshape(500, -1)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, rtol=1e-5)
+    assert np.abs(drawn.mean(0)).max() < 4 * 32**-0.5 / 500**0.5
 
 
 def test_direction_is_that_in_which_the_border_is_crossed():
@@ -113,7 +141,7 @@ def test_cost_bounds_the_calls():
 
 
 def test_settings_are_json_and_rebuild_the_attack():
-    attack = HopSkipJump(epsilon=0.1, iterations=3, initial_samples=5, starts=2, eot_samples=4)
+    attack = HopSkipJump(epsilon=2.5, norm="l2", iterations=3, initial_samples=5, starts=2, eot_samples=4)
     config = json.loads(json.dumps(attack.get_config()))
     assert HopSkipJump(**config).get_config() == config
 

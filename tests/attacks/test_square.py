@@ -247,7 +247,15 @@ def test_a_seed_repeats_the_attack():
 
 
 def test_config_is_json_and_makes_the_same_attack():
-    options = {"epsilon": 0.1, "queries": 7, "p_init": 0.3, "eot_samples": 2, "rescore": False, "confirmations": 3}
+    options = {
+        "epsilon": 0.1,
+        "norm": "linf",
+        "queries": 7,
+        "p_init": 0.3,
+        "eot_samples": 2,
+        "rescore": False,
+        "confirmations": 3,
+    }
     assert json.loads(json.dumps(Square(**options).get_config())) == options
 
 

@@ -97,6 +97,30 @@ def test_fake_fails_its_checks(fake, caught_by):
     assert "Not reliable; failed checks:" in verdict["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("fake", "caught_by"),
+    [
+        (quantised, {"gradients not zero", "black-box not stronger than white-box", "accuracy reaches zero"}),
+        (scaled, {"gradients not zero", "loss not saturated", "black-box not stronger than white-box"}),
+        (softmax, {"logits and not probabilities"}),
+    ],
+)
+def test_fake_fails_its_checks_in_l2(fake, caught_by):
+    verdict = evaluate(fake, 1.0, norm="l2")
+    assert caught_by <= failed(verdict)
+    assert "at epsilon 1 in l2" in verdict["sentence"]
+    assert verdict["claim"]["accuracy"] < 0.25
+
+
+@pytest.mark.parametrize(
+    ("network", "epsilon", "bounds"), [(undefended, 1.0, (0, 0.1)), (nearest_centroid, 0.1, (0.6, 0.85))]
+)
+def test_honest_network_passes_every_check_in_l2(network, epsilon, bounds):
+    verdict = evaluate(network, epsilon, norm="l2")
+    assert failed(verdict) == set()
+    assert bounds[0] <= verdict["claim"]["accuracy"] < bounds[1]
+
+
 def test_scores_find_images_with_misleading_gradients_beyond_the_checks():
     more = slice(1400, 1600)
     verdict = run_suite(misleads_for_some, IMAGES[more], LABELS[more], epsilon=EPSILON)

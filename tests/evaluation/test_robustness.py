@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from rsr_tf.evaluation import run_suite
-from rsr_tf.evaluation.suites import other_radii
+from rsr_tf.evaluation.radii import other_radii
 from rsr_tf.report.verdict_page import verdict_view
 
 EPSILON = 0.01
@@ -64,6 +64,25 @@ def test_claim_for_a_linear_classifier_is_its_exact_worst_case(linear):
     assert 0.1 < worst.mean() < linear["by_noise"]["noise_on"]["clean"]["accuracy"] - 0.2
     assert linear["claim"]["accuracy"] == pytest.approx(worst.mean())
     assert linear["claim"]["num_images"] == 100
+
+
+@pytest.mark.slow
+def test_claim_in_l2_is_the_exact_worst_case_and_every_check_passes():
+    """The ball is inside of [0,1]: the margin to a class falls by epsilon times the length of the difference."""
+    model_fn, images, labels, _ = LINEAR
+    scores, weights = np.array(model_fn(images)), np.array(model_fn(np.eye(16).reshape(16, 4, 4, 1).astype("float32")))
+    epsilon = 0.03
+    steepness = np.linalg.norm(weights[:, labels, np.newaxis] - weights[:, np.newaxis], axis=0)
+    margins = scores[np.arange(len(labels)), labels, np.newaxis] - scores - epsilon * steepness
+    margins[np.arange(len(labels)), labels] = np.inf
+    verdict = evaluate(epsilon=epsilon, norm="l2")
+    worst = (margins.min(1) > 0)[verdict["parameters"]["images"]]
+    assert 0.1 < worst.mean() < verdict["by_noise"]["noise_on"]["clean"]["accuracy"] - 0.2
+    assert verdict["claim"]["accuracy"] == pytest.approx(worst.mean())
+    assert [check["sentence"] for check in verdict["checks"] if not check["passed"]] == []
+    assert verdict["parameters"]["norm"] == "l2"
+    assert {row["parameters"].get("norm", "l2") for row in verdict["attacks"]} == {"l2"}
+    assert max(row["largest_distance"] for row in verdict["attacks"] if row["attack"] == "APGD-CE") <= epsilon + 1e-6
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 import pytest
 
 from rsr_tf.evaluation import SUITES
-from rsr_tf.evaluation.suites import claim_attacks, frozen_plan, further_plan, other_radii, plan, stored_name, twin_plan
+from rsr_tf.evaluation.suites import claim_attacks, frozen_plan, further_plan, plan, stored_name, twin_plan
 
 
 def names(steps, **wanted):
@@ -55,19 +55,6 @@ def test_standard_attacks_have_100_iterations_and_20_draws():
 def test_network_without_noise_is_attacked_with_one_draw():
     for attack in claim_attacks("full", epsilon=8 / 255, random=False).values():
         assert attack.get_config().get("eot_samples", 1) == 1
-
-
-@pytest.mark.parametrize(
-    ("epsilon", "radii"),
-    [
-        (1 / 255, [0.25, 0.5, 2, 4, 64, 127.5]),
-        (8 / 255, [2, 4, 16, 32, 64, 127.5]),
-        (51 / 255, [12.75, 25.5, 64, 102, 127.5, 204]),
-        (255 / 255, [63.75, 64, 127.5]),
-    ],
-)
-def test_sweep_goes_from_epsilon_over_4_to_at_least_a_half_and_at_most_1(epsilon, radii):
-    assert other_radii(epsilon) == pytest.approx([radius / 255 for radius in radii])
 
 
 def test_identifiers_of_steps_are_those_of_stored_states():

@@ -258,6 +258,31 @@ def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits,
     assert checkpoints_in(tmp_path / "checkpoints") == ["train-0003.keras"]
 
 
+def test_training_saved_by_the_clock_resumes_bitwise(monkeypatch, digits, tmp_path):
+    """Steps of 40 seconds and a file a minute: one after step 2 of an epoch, and one at its end after step 4."""
+    seconds, seen = [0], []
+
+    def kill(patch):
+        original, build = StepCheckpoint.on_train_batch_end, StepCheckpoint.__init__
+
+        def built(self, *arguments, **options):
+            build(self, *arguments, **options, clock=lambda: seconds[0])
+
+        def killed(self, batch, logs=None):
+            seconds[0] += 40
+            original(self, batch, logs)
+            seen.append(checkpoints_in(self.folder))
+            if len(seen) == 7:
+                raise KilledError
+
+        patch.setattr(StepCheckpoint, "__init__", built)
+        patch.setattr(StepCheckpoint, "on_train_batch_end", killed)
+
+    weights_after(monkeypatch, digits, tmp_path, ["training.epochs=3", "training.checkpoint_minutes=1"], kill)
+    first = ["train-0000-000002.keras"]
+    assert seen == [[], first, first, first, ["train-0001.keras"], *[["train-0001-000002.keras"]] * 2]
+
+
 def checkpoints_in(folder):
     """Return the names of the checkpoints, without that of the best epoch."""
     return sorted(path.name for path in folder.glob("train-*.keras"))

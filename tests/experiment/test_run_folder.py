@@ -120,6 +120,7 @@ def test_evaluation_is_read_as_it_was_written(folder):
         ({"network": "trained"}, "paper_trained"),
         ({"num_images": 400}, "paper_400"),
         ({"network": "undefended", "num_images": 400}, "paper_undefended_400"),
+        ({"network": "undefended", "num_images": 400, "ball": "l2_0.5"}, "paper_undefended_400_l2_0.5"),
     ],
 )
 def test_suite_is_called_by_what_is_not_the_default(options, name):

@@ -77,6 +77,13 @@ def test_claim_is_that_of_the_strongest_suite_on_the_pruned_network():
     assert line(lines, "claim") == "at most 48.2 % at epsilon 8/255 (43.6 % to 52.8 %, n = 450)"
 
 
+def test_claim_in_l2_is_that_of_the_run_only_without_one_in_linf():
+    in_l2, weak = verdict("paper"), verdict("quick")
+    in_l2["parameters"] |= {"norm": "l2", "epsilon": 0.5}
+    assert " at epsilon 0.5 in l2 (" in line(summarize(folder(NETWORKS, paper_l2=in_l2)), "claim")
+    assert " at epsilon 8/255 (" in line(summarize(folder(NETWORKS, paper_l2=in_l2, quick=weak)), "claim")
+
+
 def test_claim_of_a_suite_that_was_just_run_is_shown_though_another_one_is_stronger():
     weak = verdict("quick", claim={"accuracy": 0.625, "interval": [0.5, 0.7], "num_images": 30})
     found = folder(NETWORKS, quick_30=weak, paper=verdict("paper"))

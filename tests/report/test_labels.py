@@ -39,7 +39,7 @@ def test_noise_is_on_off_or_absent():
 def test_numbers_have_one_format():
     assert labels.percent(0.1234) == "12.3\N{NO-BREAK SPACE}%"
     assert labels.percent_value(0.1234) == "12.3"
-    assert labels.fraction(8 / 255) == "8/255"
+    assert labels.distance_text(8 / 255) == "8/255"
 
 
 def test_template_filters_are_the_functions_of_the_same_name(monkeypatch):

@@ -1,7 +1,6 @@
 """The page of a verdict, made by the evaluation's own functions from hand-made numbers."""
 
-import pytest
-from helpers import EPSILON, case, check, noisy_verdict, plain_verdict
+from helpers import case, check, noisy_verdict, plain_verdict
 
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.report.verdict_page import (
@@ -69,7 +68,7 @@ def test_table_has_one_row_for_each_attack_and_source():
         *(("PGD, single draw, epsilon 16/255", "noise on"), ("APGD-CE", "noise on"), ("APGD-CE", "noise off")),
     ]
     assert [score["accuracy"] for score in rows[1]["scores"]] == [0.6, 0.7]
-    assert rows[1]["distance"] == pytest.approx(EPSILON)
+    assert rows[1]["distance"] == "8/255"
 
 
 def test_settings_of_an_attack_are_words():
@@ -140,3 +139,27 @@ def test_attack_from_a_twin_is_named_as_such():
     verdict["attacks"] += [{**verdict["attacks"][-1], "attack": "APGD-CE", "crafted_on": "float"}]
     assert attack_table(verdict)[-1]["crafted_on"] == "its twin float"
     assert verdict_view(verdict)["transfer"]
+
+
+def in_l2():
+    verdict = noisy_verdict()
+    verdict["parameters"] |= {"norm": "l2", "epsilon": 0.5}
+    for row in verdict["attacks"]:
+        row["parameters"] |= {"epsilon": 0.5, "norm": "l2"}
+    return verdict
+
+
+def test_verdict_in_l2_says_so_wherever_it_has_a_distance():
+    view = verdict_view(in_l2())
+    assert "change all pixels together by an l2 distance of up to 0.5" in text(view["sentences"])
+    assert "255" not in text(view["sentences"])
+    assert dict(view["facts"])["threat model"] == "l2 ball of radius 0.5, true labels"
+    assert (view["radius"], view["change"]) == ("0.5 in l2", "largest l2 distance")
+    assert "epsilon 0.5, steps 10, norm l2" in view["attacks"][1]["settings"]
+    assert not any("/255" in row["distance"] for row in view["attacks"])
+    assert "epsilon, l2; dashed" in view["curve"]
+
+
+def test_verdicts_in_linf_come_first():
+    names = [verdict["parameters"]["norm"] for verdict in strongest_first([in_l2(), noisy_verdict()])]
+    assert names == ["linf", "l2"]

@@ -87,18 +87,20 @@ def _random_noise(evidence):
 
 def _falls(evidence):
     curve = accuracy_by_epsilon(evidence)
-    return accuracy_falls_with_epsilon(list(curve), [score.hits / score.predictions for score in curve.values()])
+    shares = [score.hits / score.predictions for score in curve.values()]
+    return accuracy_falls_with_epsilon(list(curve), shares, norm=evidence.norm)
 
 
 def _reaches_zero(evidence):
     radius, score = list(accuracy_by_epsilon(evidence).items())[-1]
-    return accuracy_reaches_zero(radius, score.robust)
+    return accuracy_reaches_zero(radius, score.robust, norm=evidence.norm)
 
 
 def _in_the_ball(evidence):
-    results = evidence.results
+    results, radii = evidence.results, [result.parameters.get("epsilon", 0.0) for result in evidence.results]
+    excess = [(result.distance - radius) / max(1.0, radius) for result, radius in zip(results, radii, strict=True)]
     return stays_in_the_ball(
-        np.concatenate([result.distance - result.parameters.get("epsilon", 0.0) for result in results]),
+        np.concatenate(excess),
         np.concatenate([result.low for result in results]),
         np.concatenate([result.high for result in results]),
     )

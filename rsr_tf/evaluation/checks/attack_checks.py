@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsr_tf.evaluation.checks.base import Check, finds_little_more, not_stronger, paired_difference
+from rsr_tf.evaluation.radii import other_radii
 from rsr_tf.evaluation.suites import (
     CLEAN,
     FEW_STEPS_PGD,
@@ -23,9 +24,9 @@ from rsr_tf.evaluation.suites import (
     SINGLE_STEP,
     STILL_ROBUST,
     SUBSTITUTE,
-    other_radii,
     sweep_name,
 )
+from rsr_tf.radii import radius_text
 
 
 @dataclass(frozen=True)
@@ -202,16 +203,18 @@ def accuracy_by_epsilon(evidence):
         A dict from radius, 0 and ascending, to the `MajorityScore` of the images of the checks.
     """
     names = {0.0: CLEAN, evidence.epsilon: ONE_DRAW_PGD}
-    names |= {radius: sweep_name(radius) for radius in other_radii(evidence.epsilon)}
+    others = other_radii(evidence.epsilon, evidence.largest)
+    names |= {radius: sweep_name(radius, evidence.norm) for radius in others}
     return {radius: evidence.score(name) for radius, name in sorted(names.items())}
 
 
-def accuracy_falls_with_epsilon(radii, shares):
+def accuracy_falls_with_epsilon(radii, shares, *, norm="linf"):
     """Check that a larger epsilon never helps the defender.
 
     Args:
         radii: floats in ascending order.
         shares: for each radius, floats `(n,)`: share of correct predictions of each image, of the same images.
+        norm: norm of the radii. Defaults to `"linf"`.
 
     Returns:
         A `Check`.
@@ -221,30 +224,33 @@ def accuracy_falls_with_epsilon(radii, shares):
     value, threshold = rises[place]
     passed = value <= threshold
     points = zip(radii, shares, strict=True)
-    accuracies = ", ".join(f"{np.mean(share):.1%} at {255 * radius:.3g}/255" for radius, share in points)
+    accuracies = ", ".join(f"{np.mean(share):.1%} at {radius_text(radius, norm)}" for radius, share in points)
     sentence = f"Accuracy by epsilon: {accuracies}."
     if not passed:
         sentence += (
-            f" From {255 * radii[place]:.3g}/255 to {255 * radii[place + 1]:.3g}/255 it rises: the attack gets stuck, "
-            "and its numbers are too high."
+            f" From {radius_text(radii[place], norm)} to {radius_text(radii[place + 1], norm)} it rises: the attack "
+            "gets stuck, and its numbers are too high."
         )
     return Check("accuracy falls with epsilon", passed, value, threshold, sentence)
 
 
-def accuracy_reaches_zero(radius, robust, *, limit=0.02):
-    """Check that no image is still correct at an epsilon of 0.5 or more, where every image can become a grey one.
+def accuracy_reaches_zero(radius, robust, *, limit=0.02, norm="linf"):
+    """Check that no image is still correct at an epsilon at which every image can become a grey one.
 
     Args:
         radius: the largest epsilon of the sweep.
         robust: boolean `(n,)`: which images are still correct there.
         limit: share of images that may be. Defaults to 0.02.
+        norm: norm of the radius. Defaults to `"linf"`.
 
     Returns:
         A `Check`.
     """
     value = float(np.mean(robust))
     passed = value <= limit
-    sentence = f"At epsilon {255 * radius:.3g}/255 {value:.1%} of the images are still correct (n = {len(robust)})."
+    sentence = (
+        f"At epsilon {radius_text(radius, norm)} {value:.1%} of the images are still correct (n = {len(robust)})."
+    )
     if not passed:
         sentence += " No network can be correct there: the attack misses adversarial examples that exist."
     return Check("accuracy reaches zero", passed, value, limit, sentence)
@@ -254,7 +260,8 @@ def stays_in_the_ball(excess, low, high, *, tolerance=1e-6):
     """Check that adversarial images lie within epsilon of the clean images and within [0,1].
 
     Args:
-        excess: floats: for every image, its linf distance minus the epsilon of its attack.
+        excess: floats: for every image, its distance minus the epsilon of its attack, in units of this epsilon if it is
+            larger than 1.
         low, high: floats: the smallest and the largest pixel of every image.
         tolerance: allowance for the rounding of float32. Defaults to 1e-6.
 

@@ -58,6 +58,8 @@ class Evidence:
             for an evaluation that did not measure it.
         queries: the `rsr_tf.evaluation.probes.Queries` of the network, or `None` (default).
         twins: names of the networks that further attacks were crafted on. Defaults to none.
+        norm: norm of the ball. Defaults to `"linf"`.
+        largest: largest distance of two images in this norm. Defaults to 1.
     """
 
     noise: dict
@@ -69,6 +71,8 @@ class Evidence:
     along_path: dict = field(default_factory=dict)
     queries: object = None
     twins: tuple = ()
+    norm: str = "linf"
+    largest: float = 1.0
 
     def answers(self, network):
         """Return the noise of a network wherever it was measured, by batch size or point."""

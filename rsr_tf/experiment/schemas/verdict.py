@@ -12,7 +12,6 @@ from rsr_tf.experiment.schemas.base import (
     NotNegative,
     Part,
     Positive,
-    Radius,
     Rows,
     Share,
     check,
@@ -99,8 +98,8 @@ class SuiteSettings(Part):
     """Parameters of a suite."""
 
     suite: Literal[*choices.SUITES]
-    epsilon: Radius
-    norm: str
+    epsilon: Annotated[NotNegative, Field(gt=0)]
+    norm: Literal[*choices.NORMS]
     num_images: Positive
     predictions: Positive
     seed: int
@@ -144,6 +143,8 @@ class Verdict(Part):
             for target in self.by_noise
         )
         check(self, shown, "attacks must have some on all images and some of the checks, at the epsilon of the claim")
+        norm, epsilon = self.parameters.norm, self.parameters.epsilon
+        check(self, norm != "linf" or epsilon <= 1, "parameters must have an epsilon of at most 1 in linf")
         radii = [point.epsilon for point in self.curve]
         return check(self, radii == sorted(set(radii)), "curve must be of increasing epsilon")
 
