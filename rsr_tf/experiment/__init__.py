@@ -1,6 +1,7 @@
 """The stages of a run and the other commands of `rsr`: the only package that knows both settings and the library."""
 
 from rsr_tf.experiment.blackbox import transfer, zoo
+from rsr_tf.experiment.compare import compare_runs
 from rsr_tf.experiment.evaluate import evaluate_saved_model
 from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.given import (
@@ -18,6 +19,7 @@ from rsr_tf.experiment.sweep import run_sweep
 
 __all__ = [
     "Experiment",
+    "compare_runs",
     "evaluate_given",
     "evaluate_saved_model",
     "export_given",
