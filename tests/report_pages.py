@@ -24,7 +24,7 @@ def scores(clean, pgd):
     """Return the scores of two repeats on 200 images of two classes."""
     means = {"clean": clean, "pgd": pgd, "fgsm": pgd + 0.1}
     return {
-        name: Score((mean, mean), 200, {"0": mean - 0.01, "1": mean + 0.01}).as_dict() for name, mean in means.items()
+        name: Score((mean, mean), 200, {"0": mean - 0.005, "1": mean + 0.005}).as_dict() for name, mean in means.items()
     }
 
 
