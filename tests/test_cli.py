@@ -100,6 +100,7 @@ def test_run_leaves_every_artefact(finished_run):
         "saved_model",
         "evaluation.json",
         "report.html",
+        "stages.json",
     }
     for stage in ("train", "prune", "evaluate", "export", "report"):
         assert f"== {stage}\n" in result.stdout

@@ -24,8 +24,13 @@ TESTED_ELSEWHERE = {
     "models/scheme": "models/test_common",
     "pruning/structured/channel_rules": "pruning/structured/test_channels",
     "report/charts": "report/test_run_page",
+    "report/colors": "report/test_pages",
+    "report/compare_chart": "report/test_compare_page",
+    "report/contents": "report/test_overview",
     "report/grid_charts": "report/test_grid_page",
+    "report/overview_charts": "report/test_overview",
     "report/render": "report/test_labels",
+    "report/svg": "report/test_pages",
     "report/sweep_charts": "report/test_sweep_page",
     "schedules": "pruning/test_schedules",
 }

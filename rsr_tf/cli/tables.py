@@ -1,4 +1,4 @@
-"""Commands for several networks: sweep, grid, ZOO, transfer."""
+"""Commands for several networks: sweep, grid, ZOO, transfer, comparison."""
 
 import click
 
@@ -177,3 +177,25 @@ def transfer(networks, images, steps, eot_samples, norm, epsilon, overrides, out
         norm=norm,
         epsilon=epsilon,
     )
+
+
+@main.command(short_help="Put several runs side by side.")
+@click.argument("runs", type=click.Path(), nargs=-1, required=True)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False),
+    default="runs/compare",
+    show_default=True,
+    help="Folder for compare.html and compare.csv.",
+)
+def compare(runs, output):
+    """Compare several run folders: accuracies, claim, zeros, bytes, duration, and what their configs have different.
+
+    \b
+    Examples:
+      rsr compare runs/quickstart runs/sparser
+    """
+    start_tensorflow()
+    from rsr_tf.experiment import compare_runs
+
+    compare_runs(runs, output=output)

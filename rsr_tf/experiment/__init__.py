@@ -2,6 +2,7 @@
 
 from rsr_tf.experiment.ball import choose_ball
 from rsr_tf.experiment.blackbox import transfer, zoo
+from rsr_tf.experiment.compare import compare_runs
 from rsr_tf.experiment.evaluate import evaluate_saved_model
 from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.given import (
@@ -20,6 +21,7 @@ from rsr_tf.experiment.sweep import run_sweep
 __all__ = [
     "Experiment",
     "choose_ball",
+    "compare_runs",
     "evaluate_given",
     "evaluate_saved_model",
     "export_given",

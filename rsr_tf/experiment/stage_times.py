@@ -10,6 +10,7 @@ import time
 import tensorflow as tf
 
 from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.files import LOCK_FILE
 
 
 def timed(*stages):
@@ -41,17 +42,19 @@ def _timed(stage):
 
 @contextlib.contextmanager
 def recorded(folder, name):
-    """Add the time of a block to that of the earlier calls of a stage. Killed ones are not counted.
+    """Add the time of a block to that of the earlier calls of a stage.
+
+    Killed calls are not counted, nor those that find everything done and leave the folder as it is.
 
     Args:
         folder: a `RunFolder`; one without a config gets no file.
         name: name of the stage.
     """
-    started, clock = _now(), time.monotonic()
+    started, clock, before = _now(), time.monotonic(), _written(folder)
     try:
         yield
     finally:
-        if folder.config.exists():
+        if folder.config.exists() and _written(folder) != before:
             with contextlib.suppress(OSError):  # of a full disk, which the stage reports
                 _add(folder, name, started, time.monotonic() - clock)
 
@@ -70,6 +73,14 @@ def _add(folder, name, started, seconds):
         "machine": describe_machine(),
     }
     write_result(folder.stages, {"stages": stages})
+
+
+def _written(folder):
+    """Return when each file and folder of a run was last written."""
+    if not folder.path.is_dir():
+        return {}
+    kept = (folder.stages.name, folder.report.name, LOCK_FILE)
+    return {path.name: path.lstat().st_mtime_ns for path in folder.path.iterdir() if path.name not in kept}
 
 
 def _now():

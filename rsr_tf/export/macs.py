@@ -20,7 +20,7 @@ def count_macs(model):
         model: a functional or Sequential Keras model without noise, see `rsr_tf.strip`.
 
     Returns:
-        An integer; `None` for a network whose graph has loops, branches or unknown shapes.
+        An integer; `None` for a network whose graph has loops, branches, compiled parts or unknown shapes.
 
     Example:
         >>> from rsr_tf.export.macs import count_macs

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rsr_tf.report.colors import SERIES, contrast, light
-from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_label, percent, percent_value
+from rsr_tf.report.labels import DIRECT, RESCALED, STAGES, TRANSFER, network_label, percent, percent_value, shortened
 from rsr_tf.report.svg import svg
 
 INK, GREY = light("ink"), light("soft")
@@ -80,7 +80,7 @@ def share_below(curves):
     """
     axes = Figure(figsize=(WIDTH, 3.2)).subplots()
     for label, (curve, options) in curves.items():
-        axes.plot(curve["gamma"], curve["share"], label=label, **options)
+        axes.plot(curve["gamma"], curve["share"], label=shortened(label, 40), **options)
     axes.set(xscale="log", ylim=(0, 1), xlabel="threshold gamma", ylabel="share of weights below")
     percent_axis(axes.yaxis)
     heading(axes, "Weights that a threshold would prune")
@@ -125,7 +125,7 @@ def histogram_chart(curves):
     """
     axes = Figure(figsize=(WIDTH, 3.2 + 0.1 * len(curves))).subplots()
     for label, (histogram, options) in curves.items():
-        axes.stairs(histogram["counts"], histogram["edges"], label=label, linewidth=1.4, **options)
+        axes.stairs(histogram["counts"], histogram["edges"], label=shortened(label, 40), linewidth=1.4, **options)
     axes.set(yscale="log", xlabel="weight (the outermost bins include all larger ones)", ylabel="number of weights")
     heading(axes, "Distribution of the weights")
     columns = 3 if max(map(len, curves)) < 15 else 2
@@ -205,8 +205,15 @@ def draw_heat_map(transfer):
         color = max(("#fefefe", "#111111"), key=lambda ink: contrast(ink, cell))  # on any screen, as the cells are
         axes.text(column + 0.5, row + 0.5, percent_value(mean), ha="center", va="center", color=color)
     plain = {"parse_math": False}  # names of folders, in which a dollar is a dollar
-    axes.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right", rotation_mode="anchor", **plain)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows), **plain)
+    axes.set_xticks(
+        np.arange(len(targets)) + 0.5,
+        [shortened(name) for name in targets],
+        rotation=30,
+        ha="right",
+        rotation_mode="anchor",
+        **plain,
+    )
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [shortened(name) for name in rows], **plain)
     axes.set(xlabel="evaluated on", ylabel="crafted on", title=f"accuracy, % (n={transfer['num_images']})")
     axes.invert_yaxis()
     cells = [

@@ -13,7 +13,7 @@ from rsr_tf.report.charts import (
     svg,
     tidy,
 )
-from rsr_tf.report.labels import cell_title, percent
+from rsr_tf.report.labels import cell_title, percent, shortened
 
 MARKERS = "osD^vPX"
 
@@ -33,7 +33,7 @@ def accuracy_by_sparsity(cells):
         scores = [point["scores"].get("noise_on", point["scores"]["noise_off"])["pgd"] for point in points]
         places, style = [point["sparsity"] for point in points], series_style(number)
         title, means = cell_title(entry["labels"]), [score["mean"] for score in scores]
-        axes.plot(places, means, marker=MARKERS[number % len(MARKERS)], label=title, **style)
+        axes.plot(places, means, marker=MARKERS[number % len(MARKERS)], label=shortened(title, 40), **style)
         low, high = zip(*(score["interval"] for score in scores), strict=True)
         axes.fill_between(places, low, high, color=style["color"], alpha=0.12, linewidth=0)
         ends.append((title, f"{percent(means[0])} to {percent(means[-1])}"))

@@ -181,3 +181,13 @@ def duration(seconds):
 def moment(text):
     """Return a time of `stages.json`, such as "2026-11-26T20:56:01+00:00", as "2026-11-26 20:56 UTC"."""
     return text[:16].replace("T", " ") + " UTC"
+
+
+def shortened(name, most=26):
+    """Return a name that leaves room for a chart: its end, which tells folders and layers apart.
+
+    Args:
+        name: string.
+        most: number of letters. Defaults to 26.
+    """
+    return name if len(name) <= most else f"…{name[1 - most :]}"

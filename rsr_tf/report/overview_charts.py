@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from rsr_tf.report.charts import SCORE_STYLES, WIDTH, heading, legend, listed, percent_axis, tidy
 from rsr_tf.report.colors import light
-from rsr_tf.report.labels import percent
+from rsr_tf.report.labels import percent, shortened
 from rsr_tf.report.svg import svg
 
 MOST_ROWS = 40
@@ -28,7 +28,7 @@ def class_chart(classes):
     for name, label in (("clean", "clean"), ("pgd", "under PGD")):
         values = [shares[name] for shares in classes.values()]
         axes.plot(values, places, linestyle="", clip_on=False, zorder=3, label=label, **SCORE_STYLES[name])
-    axes.set_yticks(places, list(classes), fontsize=8, parse_math=False)
+    axes.set_yticks(places, [shortened(name) for name in classes], fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1), xlabel="classified correctly", ylabel="class")
     percent_axis(axes.xaxis)
     heading(axes, "Accuracy by class, pruned network")
@@ -50,7 +50,7 @@ def noise_chart(alpha):
         return None
     axes, places = _rows(len(alpha)), range(len(alpha))
     axes.barh(places, [row["mean"] for row in alpha], height=0.6, color=light("blue"))
-    axes.set_yticks(places, [row["path"] for row in alpha], fontsize=8, parse_math=False)
+    axes.set_yticks(places, [shortened(row["path"]) for row in alpha], fontsize=8, parse_math=False)
     axes.set(xlim=(0, None), xlabel="mean |alpha|, the learned scale of the noise (Eq. 4)", ylabel="kernel")
     heading(axes, "Noise of each layer, pruned network")
     found = listed((row["path"], f"{row['mean']:.3g}") for row in alpha)
