@@ -1,6 +1,6 @@
 """The page of a verdict, made by the evaluation's own functions from hand-made numbers."""
 
-from helpers import case, check, noisy_verdict, plain_verdict
+from helpers import EPSILON, case, check, noisy_verdict, plain_verdict
 
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.report.verdict_page import (
@@ -146,6 +146,8 @@ def in_l2():
     verdict["parameters"] |= {"norm": "l2", "epsilon": 0.5}
     for row in verdict["attacks"]:
         row["parameters"] |= {"epsilon": 0.5, "norm": "l2"}
+    for point in verdict["curve"]:
+        point["epsilon"] *= 0.5 / EPSILON
     return verdict
 
 
@@ -157,7 +159,8 @@ def test_verdict_in_l2_says_so_wherever_it_has_a_distance():
     assert (view["radius"], view["change"]) == ("0.5 in l2", "largest l2 distance")
     assert "epsilon 0.5, steps 10, norm l2" in view["attacks"][1]["settings"]
     assert not any("/255" in row["distance"] for row in view["attacks"])
-    assert "epsilon, l2; dashed" in view["curve"]
+    assert ">epsilon, l2<" in view["curve"]
+    assert ">claim: 0.5<" in view["curve"]
 
 
 def test_verdicts_in_linf_come_first():
