@@ -21,9 +21,10 @@ def run(config, overrides, output):
       rsr run quickstart
       rsr run my.toml --set training.epochs=20 --output runs/short
     """
-    with open_experiment(config, overrides, output) as experiment:
+    with open_experiment(config, overrides, output, trains=True) as experiment:
         experiment.run()
-        _summarize(experiment)
+        if experiment.folder.writes:
+            _summarize(experiment)
 
 
 @main.command(short_help="Train the network, and its undefended baseline.")
@@ -170,7 +171,7 @@ def report(config, overrides, output):
 
 
 def _run(stage, config, overrides, output, *arguments):
-    with open_experiment(config, overrides, output) as experiment:
+    with open_experiment(config, overrides, output, trains=stage in ("train", "prune")) as experiment:
         getattr(experiment, stage)(*arguments)
 
 

@@ -30,11 +30,13 @@ from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.experiment.start import load_start
 from rsr_tf.experiment.training_checks import check_training
+from rsr_tf.experiment.workers import check_shared, is_there
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning.magnitude import select_kernels
+from rsr_tf.training.distribution import peers
 from rsr_tf.training.model import RSRModel
 
 log = logging.getLogger(__name__)
@@ -66,10 +68,9 @@ class Experiment:
 
     def __init__(self, config, folder):
         self.config = config = identified(config)
-        self.folder = RunFolder(folder)
+        self.folder = RunFolder(folder, writes=peers().cluster.is_chief)
         with user_errors(), self._disk_errors():
             self.folder.check(config.model_dump(), functools.partial(completed, source=self.folder.config))
-        self.strategy = devices.build_strategy(config)  # of the stages that train
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         if config.training.deterministic:
@@ -80,12 +81,20 @@ class Experiment:
 
     def __exit__(self, *exception):
         self.folder.release()
+        if exception[0] is None:
+            peers().leave()
+
+    @functools.cached_property
+    def strategy(self):
+        """The `tf.distribute.Strategy` of the stages that train; the other stages run on one device."""
+        return devices.build_strategy(self.config)
 
     def run(self):
-        """Run all stages in order."""
+        """Run all stages in order. Of several processes, the chief alone does what follows the trainings."""
         for package, extra in PACKAGES.items():  # report a missing package before the training
             require(package, extra=extra)
-        for stage in (self.train, self.prune, self.evaluate, self.export, self.report):
+        later = (self.evaluate, self.export, self.report) if self.folder.writes else ()
+        for stage in (self.train, self.prune, *later):
             started = time.monotonic()
             log.info("== %s", stage.__name__)
             stage()
@@ -97,7 +106,7 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         check_training(self.config, self._steps_per_epoch)
         network = pruner = None
-        if not (self.folder.model.exists() and self.config.model.file_of_weights):  # else the file may be gone
+        if not (is_there(self.folder.model) and self.config.model.file_of_weights):  # else the file may be gone
             with user_errors(), self.strategy.scope():
                 network = builders.build_network(self.config, self._data_set)
                 pruner = self._check_pruning(network)
@@ -105,14 +114,15 @@ class Experiment:
         # only now, so that a run that cannot start leaves nothing behind
         with user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), versions())
-        if not self.folder.model.exists():
+            check_shared(self.folder.path)
+        if not is_there(self.folder.model):
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             with self.strategy.scope():
                 model = builders.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
             learning_rate = self._learning_rate(section.schedule, section.learning_rate, section.epochs)
             options = {"epochs": section.epochs, "learning_rate": learning_rate, "pruner": pruner}
             self._fit(model, "train", self.folder.model, **options)
-        if baseline.epochs and not self.folder.undefended.exists():
+        if baseline.epochs and not is_there(self.folder.undefended):
             log.info("-- undefended baseline")
             plain = self.config.changed(attack={"steps": 0}, model=builders.PLAIN)
             with self.strategy.scope():
@@ -137,7 +147,7 @@ class Experiment:
         network that was pruned during training has its final sparsity already.
         """
         section = self.config.pruning
-        if self.folder.pruned.exists():
+        if is_there(self.folder.pruned):
             return
         with self.strategy.scope():
             model = self._load(self.folder.model)
@@ -164,7 +174,7 @@ class Experiment:
     def _trained_by_admm(self, model):
         """Return the network after further training with ADMM, which makes its weights nearly sparse."""
         section = self.config.pruning
-        if self.folder.admm.exists():
+        if is_there(self.folder.admm):
             with self.strategy.scope():
                 return self._load(self.folder.admm)
         model.skip_warmup()

@@ -15,10 +15,12 @@ class RunFolder:
 
     Args:
         path: path of the folder; `claim` creates it.
+        writes: `False` for a process that only reads what the chief of its cluster writes. Defaults to `True`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, *, writes=True):
         self.path = Path(path)
+        self.writes = writes
         self.config = self.path / CONFIG_FILE
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
@@ -55,7 +57,8 @@ class RunFolder:
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
         self.check_config(values, complete)
-        self._lock.acquire()
+        if self.writes:
+            self._lock.acquire()
 
     def check_config(self, values, complete=lambda stored: stored):
         """Raise `ValueError` if the folder belongs to another config than `values`; see `check`."""
@@ -82,6 +85,8 @@ class RunFolder:
         Raises:
             ValueError: if another process holds the lock.
         """
+        if not self.writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         if not self.config.exists():
