@@ -149,13 +149,14 @@ def stage_options(function):
 
 
 @contextlib.contextmanager
-def open_experiment(config, overrides, output, *, trains=False):
+def open_experiment(config, overrides, output, *, trains=False, shared=False):
     """Open the run of a config.
 
     Args:
         config, overrides, output: of the command line.
         trains: whether the command trains, on the devices and with the other processes that the config asks for.
             Defaults to `False`.
+        shared: whether other processes may work in the run folder too. Defaults to `False`.
 
     Yields:
         An `Experiment`.
@@ -166,7 +167,7 @@ def open_experiment(config, overrides, output, *, trains=False):
     start_tensorflow(prepare=functools.partial(_join_workers, settings) if trains else None)
     from rsr_tf.experiment import Experiment
 
-    with Experiment(settings, output or run_folder_of(config)) as experiment:
+    with Experiment(settings, output or run_folder_of(config), shared=shared) as experiment:
         yield experiment
 
 
@@ -189,7 +190,9 @@ def start_tensorflow(log_to=None, prepare=None):
     """
     context = click.get_current_context()
     context.with_resource(reporting(context.meta.get(LEVEL, NORMAL), log_to))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # one process of several prints a page about the death of another, which takes one line
+    in_cluster = prepare and any(os.environ.get(name) for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if in_cluster else "2")
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # C++ prints the notices before any setting is read

@@ -101,7 +101,7 @@ def evaluate(config, overrides, output, other, suite, network, images, data, dat
     elif other:
         raise click.UsageError("--config goes with the folder of a SavedModel")
     elif suite:
-        with open_experiment(config, overrides, output) as experiment:
+        with open_experiment(config, overrides, output, shared=True) as experiment:
             experiment.run_suite(suite, network or "pruned", images)
             _summarize(experiment, suite, network or "pruned", images)
     else:
@@ -171,7 +171,8 @@ def report(config, overrides, output):
 
 
 def _run(stage, config, overrides, output, *arguments):
-    with open_experiment(config, overrides, output, trains=stage in ("train", "prune")) as experiment:
+    options = {"trains": stage in ("train", "prune"), "shared": stage == "evaluate"}
+    with open_experiment(config, overrides, output, **options) as experiment:
         getattr(experiment, stage)(*arguments)
 
 

@@ -157,7 +157,7 @@ def _prepare(networks, images, labels, parameters, *, twins, others, state, iden
     suite, epsilon, batch_size, seed = (parameters[name] for name in ("suite", "epsilon", "batch_size", "seed"))
     longest = _steps(suite, epsilon, dict.fromkeys(networks, True), twins)
     kept = State(state, {**parameters, "network": identity, **_fixed(longest, images, labels)})
-    reseed(seed)
+    kept.before_step = lambda name: reseed(derived_seed(seed, name))  # whoever does it, and whatever was done before
     measured = measure(kept, networks, images, labels, epsilon=epsilon, batch_size=batch_size, seed=seed)
     for name, twin in twins.items():
         check_fingerprint(kept, name, twin, images)

@@ -142,13 +142,19 @@ class AttackRunner:
             return None
         craft = self._crafter(attack, self.sources[source])
         batches = [index[start : start + self.batch_size] for start in range(0, len(index), self.batch_size)]
-        parts = []
-        for number, batch in enumerate(batches):
+        steps = [f"{name}, {stored_name(source)}, {number}" for number in range(len(batches))]
+
+        def attack_batch(number):
             if task:
                 task.within(number / len(batches), f"{name} on {source}")
-            step = f"{name}, {stored_name(source)}, {number}"
-            compute = functools.partial(self._attack, craft, batch, step)
-            parts.append(self.state.once(step, compute, self._expected(len(batch))))
+            return self._attack(craft, batches[number], steps[number])
+
+        work = {step: functools.partial(attack_batch, number) for number, step in enumerate(steps)}
+        self.state.share(work)
+        parts = []
+        for step, batch in zip(steps, batches, strict=True):
+            waiting = functools.partial(_tell_of_another, task, step)
+            parts.append(self.state.once(step, work[step], self._expected(len(batch)), waiting))
             self._keep_worst(batch, parts[-1], step)
         found = {key: np.concatenate([part[key] for part in parts]) for key in ("distance", "low", "high")}
         hits = {
@@ -255,6 +261,10 @@ class AttackRunner:
             lower = found["allowed"] & (share < lowest[batch])
             lowest[batch[lower]] = share[lower]
             self.worst[target][batch[lower]] = kept_images[lower]
+
+
+def _tell_of_another(task, step):
+    log.info("%sanother process has %s", f"{task.position}: " if task else "", step)
 
 
 def count_correct(model_fn, *, predictions):

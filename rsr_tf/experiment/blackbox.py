@@ -11,6 +11,7 @@ from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.load import check_fits, open_finished
 from rsr_tf.experiment.provenance import versions
 from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.experiment.run_folder import WRITING
 from rsr_tf.files import FolderLock, write_text
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, colu
     folder = Path(output or finished.folder / "zoo" / name)
     data_set = load_data(finished.config)
     check_fits(finished.networks, data_set, path)
-    with user_errors(), disk_errors(folder), FolderLock(folder):
+    with user_errors(), disk_errors(folder), FolderLock(folder, shared=True):
         table = evaluation.run_zoo(
             finished.networks,
             data_set.test.pixels(),
@@ -59,8 +60,9 @@ def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, colu
         )
         file = folder / f"zoo_tier{tier}_{images}.json"
         head = {"network": finished.name, "identity": finished.identity, "data": data_set.title}
-        table = _with_earlier_columns({**head, "versions": versions(), **table}, file)
-        write_result(file, table)
+        with FolderLock(folder, name=WRITING, wait=True):
+            table = _with_earlier_columns({**head, "versions": versions(), **table}, file)
+            write_result(file, table)
     _log_success(table, file)
     return file
 
@@ -124,7 +126,7 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
         for each in finished:
             each.reseed(seed)
 
-    with user_errors(), disk_errors(folder), FolderLock(folder):
+    with user_errors(), disk_errors(folder), FolderLock(folder, shared=True):
         matrix = evaluation.evaluate_transfer(
             networks,
             networks,
@@ -137,9 +139,10 @@ def transfer(paths, *, output, overrides=(), given=None, images=1000, steps=20, 
             reseed=reseed,
         )
         table = {"data": data_set.title, "versions": versions(), **matrix.as_dict()}
-        write_result(folder / "transfer.json", table)
-        write_text(folder / "transfer.csv", matrix.csv())
-        write_text(folder / "transfer.svg", draw_heat_map(table))
+        with FolderLock(folder, name=WRITING, wait=True):
+            write_result(folder / "transfer.json", table)
+            write_text(folder / "transfer.csv", matrix.csv())
+            write_text(folder / "transfer.svg", draw_heat_map(table))
     log.info("%s", matrix)
     log.info("transfer: %s", folder / "transfer.json")
     return folder / "transfer.json"

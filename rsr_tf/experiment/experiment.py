@@ -15,17 +15,12 @@ from rsr_tf import data, pruning
 from rsr_tf.config import parse_config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.experiment import builders, devices, export_benchmark
-from rsr_tf.experiment.evaluate import (
-    attack_examples,
-    attack_network,
-    evaluation_images,
-    weight_statistics,
-    write_verdict,
-)
+from rsr_tf.experiment.evaluate import write_verdict
+from rsr_tf.experiment.evaluation_stage import evaluate_networks
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
 from rsr_tf.experiment.own_networks import identified
-from rsr_tf.experiment.provenance import describe, describe_network, versions
+from rsr_tf.experiment.provenance import describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.experiment.start import load_start
@@ -56,6 +51,8 @@ class Experiment:
     Args:
         config: a `rsr_tf.config.Config`.
         folder: path of the run folder.
+        shared: whether other processes may work on the run at the same time, to share its attacks: for `evaluate`,
+            `run_suite` and `rsr_tf.experiment.run_sweep`. Defaults to `False`.
 
     Raises:
         UserError: if the folder belongs to another config; by the stages, if data, a file or an optional package is
@@ -66,9 +63,9 @@ class Experiment:
         ...     experiment.run()
     """
 
-    def __init__(self, config, folder):
+    def __init__(self, config, folder, *, shared=False):
         self.config = config = identified(config)
-        self.folder = RunFolder(folder, writes=peers().cluster.is_chief)
+        self.folder = RunFolder(folder, writes=peers().cluster.is_chief, shared=shared)
         with user_errors(), self._disk_errors():
             self.folder.check(config.model_dump(), functools.partial(completed, source=self.folder.config))
         keras.utils.set_random_seed(config.seed)
@@ -200,23 +197,8 @@ class Experiment:
 
     def evaluate(self):
         """Attack every network of the run with and without its noise. Keeps earlier results."""
-        with user_errors():
-            earlier = self.folder.read_evaluation()
-        images, labels = evaluation_images(self._data_set, self.config, earlier)
-        content = describe(self.config, self._data_set, num_images=len(labels)) | earlier
         networks = {name: self._load(path) for name, path in self._network_paths().items()}
-        for name, network in networks.items():
-            entry = content["networks"].setdefault(name, weight_statistics(network))
-            for variant, model_fn in variants(network, self.config.evaluation.ensemble).items():
-                if variant not in entry["scores"]:
-                    entry["scores"][variant] = attack_network(
-                        model_fn, images, labels, self.config, f"{name}, {variant}"
-                    )
-                    self._write_evaluation(content)
-        if "examples" not in content:
-            networks.pop("trained", None)
-            content["examples"] = attack_examples(networks, images, labels, self.config)
-            self._write_evaluation(content)
+        evaluate_networks(networks, self._data_set, self.config, self.folder)
 
     def run_suite(self, suite, network="pruned", num_images=None):
         """Attack one network with a suite of attacks, and report the verdict. Resumes a stopped suite.
@@ -278,7 +260,7 @@ class Experiment:
 
     def report(self):
         """Write `report.html` from the results of the other stages."""
-        with self._disk_errors():
+        with self._disk_errors(), self.folder.writing():
             write_report_page(self.folder)
 
     @functools.cached_property
@@ -299,10 +281,6 @@ class Experiment:
         undefended = {"undefended": self.folder.undefended} if baseline and self.config.undefended.epochs else {}
         trained = {} if self.config.pruning.in_training else {"trained": self.folder.model}
         return undefended | trained | {"pruned": self.folder.pruned}
-
-    def _write_evaluation(self, content):
-        with self._disk_errors():
-            self.folder.write_evaluation(content)
 
     def _disk_errors(self):
         return disk_errors(self.folder.path)

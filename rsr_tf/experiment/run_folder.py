@@ -9,6 +9,9 @@ from rsr_tf.experiment.result_schema import read_history_rows, read_result, writ
 from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, read_text, replacing
 from rsr_tf.identity import first_difference
 
+WRITING = "partial-results.lock"
+"""Name of the file that is locked while results are written."""
+
 
 class RunFolder:
     """The paths of all files of one run.
@@ -16,9 +19,11 @@ class RunFolder:
     Args:
         path: path of the folder; `claim` creates it.
         writes: `False` for a process that only reads what the chief of its cluster writes. Defaults to `True`.
+        shared: whether other processes may work in the folder too, as those that attack its networks do. Defaults to
+            `False`.
     """
 
-    def __init__(self, path, *, writes=True):
+    def __init__(self, path, *, writes=True, shared=False):
         self.path = Path(path)
         self.writes = writes
         self.config = self.path / CONFIG_FILE
@@ -37,7 +42,7 @@ class RunFolder:
         self.artefacts = self.path / "artefacts"
         self.measured_artefacts = self.path / "artefacts.json"
         self.report = self.path / "report.html"
-        self._lock = FolderLock(self.path)
+        self._lock = FolderLock(self.path, shared=shared)
 
     def check(self, values, complete=lambda stored: stored):
         """Check that the folder is absent, empty or of the same config, and lock a folder of the same config.
@@ -92,6 +97,10 @@ class RunFolder:
         if not self.config.exists():
             with replacing(self.config) as temporary:
                 temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
+
+    def writing(self):
+        """Return a context manager in which no other process writes results, as it waits for its turn."""
+        return FolderLock(self.path, name=WRITING, wait=True)
 
     def release(self):
         """Release the lock."""

@@ -34,7 +34,7 @@ class Peers:
 
     Args:
         cluster: a `rsr_tf.training.cluster.Cluster`. Defaults to this process alone.
-        port: port on which the chief talks to the others. Defaults to `RSR_PEERS_PORT`, or 1000 above that of the chief.
+        port: port on which the chief talks to the others. Defaults to `RSR_PEERS_PORT`, or 1000 above the chief's own.
         wait_seconds: how long to wait for the others. Defaults to 150.
         on_loss: function of a message that is called, in another thread, when a process dies; it must not return.
             Defaults to printing the message and ending this process with code 75.
