@@ -13,6 +13,7 @@ from rsr_tf.errors import UserError, user_errors
 from rsr_tf.experiment import devices
 from rsr_tf.files import PARTIAL, write_text
 from rsr_tf.training.distribution import peers
+from rsr_tf.training.peers import MissingPeerError, end_process
 
 VISIBLE_SECONDS = 60
 """How long a file of the chief may take to be seen by another host: network file systems remember what is missing."""
@@ -25,12 +26,18 @@ def join(config):
         config: a `Config`.
 
     Returns:
-        Whether this process is the chief, as one that is alone is.
+        Whether this process is the chief, as one that is alone is. If another process does not come, this one ends as
+        if that had died, so that whoever starts them tries again.
 
     Raises:
-        UserError: as for `rsr_tf.experiment.devices.build_strategy`, or if a process does not come.
+        UserError: as for `rsr_tf.experiment.devices.build_strategy`.
     """
-    devices.build_strategy(config)
+    try:
+        devices.build_strategy(config)
+    except UserError as error:
+        if isinstance(error.__cause__, MissingPeerError):
+            end_process(str(error))
+        raise
     return peers().cluster.is_chief
 
 

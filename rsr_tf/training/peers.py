@@ -27,6 +27,10 @@ EXIT_CODE = 75
 LONGEST_LINE = 1 << 20
 
 
+class MissingPeerError(ValueError):
+    """A process of the cluster did not come."""
+
+
 class Peers:
     """The other processes of a cluster. Of a process that is alone, every method returns at once.
 
@@ -40,7 +44,8 @@ class Peers:
             Defaults to printing the message and ending this process with code 75.
 
     Raises:
-        ValueError: if another process does not come, or the port cannot be used.
+        MissingPeerError: if another process does not come.
+        ValueError: if the port cannot be used.
 
     Example:
         >>> from rsr_tf.training.cluster import Cluster
@@ -203,7 +208,7 @@ def _gather(cluster, port, deadline, wait_seconds):
             try:
                 connection, _ = listener.accept()
             except TimeoutError as error:
-                raise ValueError(
+                raise MissingPeerError(
                     f"{cluster.name(min(missing))} did not come within {wait_seconds} s"
                     + (f", nor did {len(missing) - 1} others" if len(missing) > 1 else "")
                 ) from error
@@ -241,7 +246,7 @@ def _find_chief(cluster, port, deadline, wait_seconds):
                 _tune(connection)
                 return {0: connection}
         time.sleep(0.2)
-    raise ValueError(f"{cluster.name(0)} and all others did not meet within {wait_seconds} s, on port {port}")
+    raise MissingPeerError(f"{cluster.name(0)} and all others did not meet within {wait_seconds} s, on port {port}")
 
 
 def _read_line(connection):
