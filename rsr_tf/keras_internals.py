@@ -189,9 +189,10 @@ class ImagesOfMasks(keras.callbacks.TensorBoard):
 
 
 class BuiltFromOneReplica(keras.Model):
-    """Keras model that learns the shapes of a batch from one replica.
+    """Keras model that learns the shapes of a batch from one replica, and can be trained by several processes.
 
-    Keras takes the mean batch of all replicas, which fails if these have different numbers of images.
+    Keras takes the mean batch of all replicas, which fails if these have different numbers of images, and the mean of
+    the results of several processes over their first axis, which scalars do not have (keras-team/keras#20585).
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -201,6 +202,19 @@ class BuiltFromOneReplica(keras.Model):
             data_batch = tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], batch)
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Return the results of the metrics as a dict; of several processes, with one axis of length 1."""
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        if not is_of_several_processes(tf.distribute.get_strategy()):
+            return results
+        return {name: tf.reshape(value, (1,)) for name, value in results.items()}
+
+
+def is_of_several_processes(strategy):
+    """Return whether a `tf.distribute.Strategy` spans several processes."""
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return several and strategy.extended._in_multi_worker_mode()
 
 
 def loss_object(loss):

@@ -1,6 +1,7 @@
 """The group of commands `rsr`, the options that several commands share, and how a command opens a run."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -148,40 +149,64 @@ def stage_options(function):
 
 
 @contextlib.contextmanager
-def open_experiment(config, overrides, output):
+def open_experiment(config, overrides, output, *, trains=False, shared=False):
+    """Open the run of a config.
+
+    Args:
+        config, overrides, output: of the command line.
+        trains: whether the command trains, on the devices and with the other processes that the config asks for.
+            Defaults to `False`.
+        shared: whether other processes may work in the run folder too. Defaults to `False`.
+
+    Yields:
+        An `Experiment`.
+    """
     from rsr_tf.config import load_config, run_folder_of
 
     settings = load_config(config, overrides)
-    start_tensorflow()
+    start_tensorflow(prepare=functools.partial(_join_workers, settings) if trains else None)
     from rsr_tf.experiment import Experiment
 
-    with Experiment(settings, output or run_folder_of(config)) as experiment:
+    with Experiment(settings, output or run_folder_of(config), shared=shared) as experiment:
         yield experiment
 
 
-def start_tensorflow(log_to=None):
+def _join_workers(settings):
+    """Meet the other processes of a training, which TensorFlow wants before anything else; the chief alone reports."""
+    from rsr_tf.experiment.workers import join
+
+    if not join(settings):
+        logging.getLogger("rsr_tf").setLevel(logging.WARNING)
+
+
+def start_tensorflow(log_to=None, prepare=None):
     """Import TensorFlow without its notices about the hardware, and log version and devices in one line.
 
     From here to the end of the command, long work is shown.
 
     Args:
         log_to: the text file for the log. Defaults to standard output.
+        prepare: function without arguments to call before TensorFlow looks at the devices. Defaults to `None`.
     """
     context = click.get_current_context()
     context.with_resource(reporting(context.meta.get(LEVEL, NORMAL), log_to))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # one process of several prints a page about the death of another, which takes one line
+    in_cluster = prepare and any(os.environ.get(name) for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if in_cluster else "2")
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # C++ prints the notices before any setting is read
     try:
         import tensorflow as tf
 
+        for name in ("absl", "tensorflow"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if prepare:
+            prepare()
         devices = tf.config.list_logical_devices()
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
-    for name in ("absl", "tensorflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     log.info("TensorFlow %s on %s", tf.__version__, ", ".join(device.name for device in devices))
     _import_modules(click.get_current_context().meta.get(IMPORTS, ()))
 

@@ -22,9 +22,10 @@ def run(config, overrides, output):
       rsr run quickstart
       rsr run my.toml --set training.epochs=20 --output runs/short
     """
-    with open_experiment(config, overrides, output) as experiment:
+    with open_experiment(config, overrides, output, trains=True) as experiment:
         experiment.run()
-        _summarize(experiment)
+        if experiment.folder.writes:
+            _summarize(experiment)
 
 
 @main.command(short_help="Train the network, and its undefended baseline.")
@@ -109,7 +110,7 @@ def evaluate(config, overrides, output, other, suite, network, images, norm, eps
     elif other:
         raise click.UsageError("--config goes with the folder of a SavedModel")
     elif suite:
-        with open_experiment(config, overrides, output) as experiment:
+        with open_experiment(config, overrides, output, shared=True) as experiment:
             _judge(experiment, suite, network or "pruned", images, ball)
     else:
         _run("evaluate", config, overrides, output)
@@ -179,7 +180,8 @@ def report(config, overrides, output):
 
 
 def _run(stage, config, overrides, output, *arguments):
-    with open_experiment(config, overrides, output) as experiment:
+    options = {"trains": stage in ("train", "prune"), "shared": stage == "evaluate"}
+    with open_experiment(config, overrides, output, **options) as experiment:
         from rsr_tf.experiment import refresh_report
 
         getattr(experiment, stage)(*arguments)

@@ -47,7 +47,7 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
         "gammas": parse_numbers(gammas, NotNegative, source="--gammas"),
         "lambdas": parse_numbers(lambdas, NotNegative, source="--lambdas"),
     }
-    with open_experiment(config, overrides, output) as experiment:
+    with open_experiment(config, overrides, output, shared=True) as experiment:
         from rsr_tf.experiment import run_sweep
 
         run_sweep(experiment, **lists)

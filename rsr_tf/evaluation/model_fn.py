@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.attacks.losses import is_correct
 from rsr_tf.keras_internals import computing_in_float32, logits_behind
 
 
@@ -159,3 +160,30 @@ def in_batches(function, *, batch_size):
 def _fill(batch, size, dtype):
     missing = size - len(batch)
     return tf.constant(np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]), dtype)
+
+
+def count_correct(model_fn, *, predictions):
+    """Return a function that counts, as one graph, in how many of several calls a network is correct.
+
+    Args:
+        model_fn: see `rsr_tf.evaluation.as_model_fn`; a random one draws new noise at every call.
+        predictions: number of calls.
+
+    Returns:
+        A function `(x, y) -> int32 (n,)`.
+    """
+
+    @tf.function
+    def count(x, y):
+        def predict(index, hits):
+            return index + 1, hits + tf.cast(is_correct(model_fn(x), y), tf.int32)
+
+        _, hits = tf.while_loop(lambda index, _: index < predictions, predict, (0, tf.zeros_like(y)))
+        return hits
+
+    return count
+
+
+def as_graph(model_fn):
+    """Return a network as a graph of its own, traced once; its code, unlike that of attacks, may branch in Python."""
+    return tf.function(lambda x: model_fn(x))

@@ -165,7 +165,7 @@ def _prepare(networks, images, labels, parameters, *, twins, largest, others, st
     ball = {name: parameters[name] for name in ("epsilon", "norm")}
     longest = _steps(suite, ball, largest, dict.fromkeys(networks, True), twins)
     kept = State(state, {**parameters, "network": identity, **_fixed(longest, images, labels)})
-    reseed(seed)
+    kept.before_step = lambda name: reseed(derived_seed(seed, name))  # whoever does it, and whatever was done before
     measured = measure(kept, networks, images, labels, batch_size=batch_size, seed=seed, **ball)
     for name, twin in twins.items():
         check_fingerprint(kept, name, twin, images)

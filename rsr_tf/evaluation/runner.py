@@ -15,10 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import progress
-from rsr_tf.attacks.losses import is_correct
 from rsr_tf.evaluation.attack_lines import attack_line, heading
 from rsr_tf.evaluation.distances import ROUNDING, distances, rounding
-from rsr_tf.evaluation.model_fn import in_batches
+from rsr_tf.evaluation.model_fn import as_graph, count_correct, in_batches
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
 from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST, stored_name
@@ -113,7 +112,7 @@ class AttackRunner:
         reseed,
         norm="linf",
     ):
-        self.sources = {name: _graph(model_fn) for name, model_fn in sources.items()}
+        self.sources = {name: as_graph(model_fn) for name, model_fn in sources.items()}
         self.images, self.labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
         self.epsilon, self.norm = epsilon, norm
         self.predictions, self.state, self.seed = predictions, state, seed
@@ -124,7 +123,7 @@ class AttackRunner:
         self.worst = {target: self.images.copy() for target in targets}
         self._count = {
             target: in_batches(
-                count_correct(_graph(model_fn), predictions=predictions[target]), batch_size=self.batch_size
+                count_correct(as_graph(model_fn), predictions=predictions[target]), batch_size=self.batch_size
             )
             for target, model_fn in targets.items()
         }
@@ -156,13 +155,19 @@ class AttackRunner:
             return None
         craft = self._crafter(attack, self.sources[source])
         batches = [index[start : start + self.batch_size] for start in range(0, len(index), self.batch_size)]
-        parts = []
-        for number, batch in enumerate(batches):
+        steps = [f"{name}, {stored_name(source)}, {number}" for number in range(len(batches))]
+
+        def attack_batch(number):
             if task:
                 task.within(number / len(batches), f"{name} on {source}")
-            step = f"{name}, {stored_name(source)}, {number}"
-            compute = functools.partial(self._attack, craft, batch, step)
-            parts.append(self.state.once(step, compute, self._expected(len(batch))))
+            return self._attack(craft, batches[number], steps[number])
+
+        work = {step: functools.partial(attack_batch, number) for number, step in enumerate(steps)}
+        self.state.share(work)
+        parts = []
+        for step, batch in zip(steps, batches, strict=True):
+            waiting = functools.partial(_tell_of_another, task, step)
+            parts.append(self.state.once(step, work[step], self._expected(len(batch)), waiting))
             self._keep_worst(batch, parts[-1], step)
         found = {key: np.concatenate([part[key] for part in parts]) for key in ("distance", "low", "high")}
         hits = {
@@ -205,7 +210,7 @@ class AttackRunner:
 
     def add_source(self, name, model_fn):
         """Add a network that can be attacked."""
-        self.sources[name] = _graph(model_fn)
+        self.sources[name] = as_graph(model_fn)
 
     def fresh_score(self, target):
         """Return the `MajorityScore` of the worst adversarial images under new noise, which did not select them."""
@@ -271,28 +276,5 @@ class AttackRunner:
             self.worst[target][batch[lower]] = kept_images[lower]
 
 
-def count_correct(model_fn, *, predictions):
-    """Return a function that counts, as one graph, in how many of several calls a network is correct.
-
-    Args:
-        model_fn: see `rsr_tf.evaluation.as_model_fn`; a random one draws new noise at every call.
-        predictions: number of calls.
-
-    Returns:
-        A function `(x, y) -> int32 (n,)`.
-    """
-
-    @tf.function
-    def count(x, y):
-        def predict(index, hits):
-            return index + 1, hits + tf.cast(is_correct(model_fn(x), y), tf.int32)
-
-        _, hits = tf.while_loop(lambda index, _: index < predictions, predict, (0, tf.zeros_like(y)))
-        return hits
-
-    return count
-
-
-def _graph(model_fn):
-    """Return a network as a graph of its own, traced once; its code, unlike that of attacks, may branch in Python."""
-    return tf.function(lambda x: model_fn(x))
+def _tell_of_another(task, step):
+    log.info("%sanother process has %s", f"{task.position}: " if task else "", step)

@@ -1,17 +1,32 @@
-"""The finished steps of a long evaluation on disk, from which a stopped one resumes."""
+"""The finished steps of a long evaluation on disk, from which a stopped one resumes, and which processes can share."""
 
+import contextlib
 import json
+import logging
 import re
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.files import is_partial, read_json, replacing, write_text
+from rsr_tf.files import (
+    FolderLock,
+    InUseError,
+    is_partial,
+    read_json,
+    replacing,
+    step_lock,
+    work_through,
+    write_text,
+)
 from rsr_tf.files.arrays import check_headers, read_arrays
 from rsr_tf.identity import first_difference
 
+log = logging.getLogger(__name__)
+
 IDENTITY = "identity.json"
+LOCK = "partial-identity.lock"
+"""Name of the file that is locked while a process makes a folder its state."""
 SCHEMA = 2
 """Version of the identity. Version 0.2.0 wrote 1, without this key, where `"draws"` and `"n"` had other names."""
 
@@ -19,11 +34,17 @@ SCHEMA = 2
 class State:
     """A folder with one file for each finished step of an evaluation.
 
-    Each file is written atomically, so a step is stored completely or not at all.
+    Each file is written atomically, so a step is stored completely or not at all. Any number of processes can share one
+    folder: each does the steps that are neither done nor at another one, so a step must not depend on who did those
+    before it.
 
     Args:
         folder: path of the folder, created if missing; `None` stores nothing.
         identity: JSON-serializable dict that identifies the evaluation: parameters, seed, images, network.
+
+    Attributes:
+        before_step: function of the name of a step that is called before it is computed, such as one that restarts
+            random numbers. Does nothing by default.
 
     Raises:
         ValueError: if the folder belongs to another evaluation, holds something else, or cannot be read.
@@ -39,6 +60,7 @@ class State:
 
     def __init__(self, folder, identity):
         self.folder = None if folder is None else Path(folder)
+        self.before_step = lambda name: None
         self._taken = set()
         if self.folder is not None:
             self._claim(json.loads(json.dumps({"schema": SCHEMA, **identity})))
@@ -46,10 +68,11 @@ class State:
     def _claim(self, identity):
         path = self.folder / IDENTITY
         if not path.exists():
-            if not _is_empty(self.folder):
+            if not _is_empty(self.folder) and not path.exists():
                 raise ValueError(f"{self.folder} is not the state of an evaluation. Choose another folder")
-            write_text(path, json.dumps(identity, indent=1) + "\n")
-            return
+            with FolderLock(self.folder, name=LOCK, wait=True):
+                if not path.exists():
+                    write_text(path, json.dumps(identity, indent=1) + "\n")
         difference = first_difference(_upgraded(read_json(path)), identity)
         if difference:
             raise ValueError(
@@ -61,7 +84,18 @@ class State:
         """Return whether an earlier process finished a step."""
         return self.folder is not None and self.path(name).exists()
 
-    def once(self, name, compute, expected=None):
+    def share(self, steps):
+        """Do those of several steps that no process has done or is at; `once` waits for the others.
+
+        Args:
+            steps: dict from the name of a step to its function, as for `once`.
+        """
+        for name, compute in steps.items() if self.folder is not None else ():
+            if not self.has(name):
+                with contextlib.suppress(InUseError), step_lock(self.folder, _slug(name)):
+                    self._do(name, compute)
+
+    def once(self, name, compute, expected=None, waiting=None):
         """Return the result of a step: read if it is stored, otherwise computed and stored.
 
         Args:
@@ -69,6 +103,8 @@ class State:
             compute: function without arguments that returns a dict of arrays.
             expected: kinds and shapes of these arrays in a file, see `rsr_tf.files.arrays.check_headers`. Defaults to
                 `None`, which takes any.
+            waiting: function without arguments that is called once if another process is at the step. Defaults to one
+                line in the log.
 
         Returns:
             A dict of NumPy arrays.
@@ -80,13 +116,31 @@ class State:
         if slug in self._taken:
             raise ValueError(f"`name` must be unique for every step. Received twice: {name!r}")
         self._taken.add(slug)
+        if self.folder is None:
+            return self._computed(name, compute)
+        found = {}
+
+        def work(_):
+            found.update(self._do(name, compute))
+
+        def tell(_):
+            (waiting or (lambda: log.info("another process has %s", name)))()
+
+        work_through([slug], self.folder, is_done=lambda _: self.has(name), work=work, waiting=tell)
+        return found or self._read(self.path(name), expected or {})
+
+    def _do(self, name, compute):
+        """Compute and store a step, unless another process has done it in the meantime."""
         if self.has(name):
-            return self._read(self.path(name), expected or {})
-        arrays = {key: np.asarray(value) for key, value in compute().items()}
-        if self.folder is not None:
-            with replacing(self.path(name)) as temporary:
-                np.savez(temporary, **arrays)
+            return {}
+        arrays = self._computed(name, compute)
+        with replacing(self.path(name)) as temporary:
+            np.savez(temporary, **arrays)
         return arrays
+
+    def _computed(self, name, compute):
+        self.before_step(name)
+        return {key: np.asarray(value) for key, value in compute().items()}
 
     def path(self, name):
         """Return the path of the file of a step."""

@@ -14,9 +14,8 @@ from rsr_tf.attacks.zoo import NOISES, TIERS, ZOOResult, zoo_attack
 from rsr_tf.attacks.zoo_single_image import probes_round, to_pixels, to_tanh_space
 from rsr_tf.evaluation.checks.network_checks import noise_does_not_depend_on_batch_size
 from rsr_tf.evaluation.inputs import draw_test_images
-from rsr_tf.evaluation.model_fn import in_batches
+from rsr_tf.evaluation.model_fn import count_correct, in_batches
 from rsr_tf.evaluation.probes import noise_by_batch_size
-from rsr_tf.evaluation.runner import count_correct
 from rsr_tf.evaluation.runtime import expected_zoo_seconds
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.evaluation.state import State, derived_seed

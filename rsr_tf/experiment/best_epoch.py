@@ -34,7 +34,8 @@ def build_best_epoch(config, folder, stage, model, pruner, steps_per_epoch):
     if schedule is not None:  # one of a constant sparsity has it from its first pruning on
         last_pruning = schedule.begin_step if config.pruning.schedule == "constant" else schedule.end_step
     first_epoch = max(section.warmup_epochs, math.ceil(last_pruning / steps_per_epoch) - 1)
-    return [BestEpoch(folder.checkpoints, stage, first_epoch=first_epoch, patience=section.patience)]
+    options = {"first_epoch": first_epoch, "patience": section.patience, "writes": folder.writes}
+    return [BestEpoch(folder.checkpoints, stage, **options)]
 
 
 def save_best_and_last(save_last, best, path, folder, keep):

@@ -13,7 +13,7 @@ from rsr_tf.experiment.load import check_fits, open_finished
 from rsr_tf.experiment.provenance import versions
 from rsr_tf.experiment.report import refresh_report
 from rsr_tf.experiment.result_schema import read_result, write_result
-from rsr_tf.experiment.run_folder import RunFolder
+from rsr_tf.experiment.run_folder import WRITING, RunFolder
 from rsr_tf.experiment.transfer_pages import show_transfer
 from rsr_tf.files import FolderLock, write_text
 
@@ -47,7 +47,7 @@ def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, colu
     folder = Path(output or finished.folder / "zoo" / name)
     data_set = load_data(finished.config)
     check_fits(finished.networks, data_set, path)
-    with user_errors(), disk_errors(folder), FolderLock(folder):
+    with user_errors(), disk_errors(folder), FolderLock(folder, shared=True):
         table = evaluation.run_zoo(
             finished.networks,
             data_set.test.pixels(),
@@ -63,8 +63,9 @@ def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, colu
         )
         file = folder / f"zoo_tier{tier}_{images}.json"
         head = {"network": finished.name, "identity": finished.identity, "data": data_set.title}
-        table = _with_earlier_columns({**head, "versions": versions(), **table}, file)
-        write_result(file, table)
+        with FolderLock(folder, name=WRITING, wait=True):
+            table = _with_earlier_columns({**head, "versions": versions(), **table}, file)
+            write_result(file, table)
     _log_success(table, file)
     refresh_report(RunFolder(finished.folder))
     return file
@@ -135,7 +136,7 @@ def transfer(
         for each in finished:
             each.reseed(seed)
 
-    with user_errors(), disk_errors(folder), FolderLock(folder):
+    with user_errors(), disk_errors(folder), FolderLock(folder, shared=True):
         matrix = evaluation.evaluate_transfer(
             networks,
             networks,
@@ -148,10 +149,11 @@ def transfer(
             reseed=reseed,
         )
         table = {"data": data_set.title, "versions": versions(), **matrix.as_dict()}
-        write_result(folder / "transfer.json", table)
-        write_text(folder / "transfer.csv", matrix.csv())
-        write_text(folder / "transfer.svg", draw_heat_map(table))
-        show_transfer(table, folder, [each.folder for each in finished])
+        with FolderLock(folder, name=WRITING, wait=True):
+            write_result(folder / "transfer.json", table)
+            write_text(folder / "transfer.csv", matrix.csv())
+            write_text(folder / "transfer.svg", draw_heat_map(table))
+            show_transfer(table, folder, [each.folder for each in finished])
     log.info("%s", matrix)
     log.info("transfer: %s", folder / "transfer.json")
     return folder / "transfer.json"

@@ -22,6 +22,7 @@ def build_strategy(config):
     untested = {
         "training.precision": (config.training.precision, "float32"),
         "attack.overfitting_watch": (config.attack.overfitting_watch, "off"),
+        "training.checkpoint_minutes": (config.training.checkpoint_minutes, 0),
     }
     for key, (value, tested) in untested.items():
         if value != tested:

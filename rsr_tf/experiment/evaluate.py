@@ -20,6 +20,7 @@ from rsr_tf.experiment.provenance import SELECTION, attack_parameters, describe_
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
+from rsr_tf.files import PARTIAL, FolderLock
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 
@@ -118,7 +119,8 @@ def write_verdict(folder, name, networks, data_set, config, suite, *, head, **op
     with user_errors(), disk_errors(folder.path):
         found = run_suite_on(networks, data_set, config, suite, state=folder.suite_state(name), **options)
         verdict = {**head, "versions": versions(), **found}
-        write_result(folder.verdict(name), verdict)
+        with folder.writing():
+            write_result(folder.verdict(name), verdict)
     for check in verdict["checks"]:
         level, outcome = (logging.DEBUG, "passed") if check["passed"] else (logging.WARNING, "FAILED")
         log.log(level, "%s %s: %s", outcome, check["name"], check["sentence"])
@@ -237,7 +239,7 @@ def evaluate_saved_model(
     ) as folder:
         options |= {"head": head, "identity": identity}
         verdict = write_verdict(folder, name, networks, data_set, config, suite, **options)
-        with disk_errors(folder.path):
+        with disk_errors(folder.path), folder.writing():
             write_report_page(folder)
     return verdict
 
@@ -256,12 +258,13 @@ def claimed(output, values, complete):
     Raises:
         UserError: if the folder is used for something else.
     """
-    folder = RunFolder(output)
+    folder = RunFolder(output, shared=True)
     with user_errors(), disk_errors(output):
         folder.check(values, complete)
         if folder.model.exists() or folder.checkpoints.exists():
             raise UserError(f"{output} is the folder of a training. Choose another --output")
-        folder.claim(values, versions())
+        with FolderLock(output, name=f"{PARTIAL}claim.lock", wait=True):
+            folder.claim(values, versions())
     try:
         yield folder
     finally:

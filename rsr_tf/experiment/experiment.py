@@ -15,28 +15,24 @@ from rsr_tf.config import parse_config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.experiment import builders, devices, export_benchmark
 from rsr_tf.experiment.ball import choose_ball
-from rsr_tf.experiment.evaluate import (
-    attack_examples,
-    attack_network,
-    evaluation_images,
-    weight_statistics,
-    write_verdict,
-)
+from rsr_tf.experiment.evaluate import write_verdict
+from rsr_tf.experiment.evaluation_stage import evaluate_networks
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
-from rsr_tf.experiment.network_facts import network_facts
 from rsr_tf.experiment.own_networks import identified
-from rsr_tf.experiment.provenance import describe, describe_network, versions
+from rsr_tf.experiment.provenance import describe_network, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.experiment.stage_times import timed
 from rsr_tf.experiment.start import load_start
 from rsr_tf.experiment.training_checks import check_training
+from rsr_tf.experiment.workers import check_shared, is_there
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning.magnitude import select_kernels
+from rsr_tf.training.distribution import peers
 from rsr_tf.training.model import RSRModel
 
 log = logging.getLogger(__name__)
@@ -57,6 +53,8 @@ class Experiment:
     Args:
         config: a `rsr_tf.config.Config`.
         folder: path of the run folder.
+        shared: whether other processes may work on the run at the same time, to share its attacks: for `evaluate`,
+            `run_suite` and `rsr_tf.experiment.run_sweep`. Defaults to `False`.
 
     Raises:
         UserError: if the folder belongs to another config; by the stages, if data, a file or an optional package is
@@ -67,12 +65,11 @@ class Experiment:
         ...     experiment.run()
     """
 
-    def __init__(self, config, folder):
+    def __init__(self, config, folder, *, shared=False):
         self.config = config = identified(config)
-        self.folder = RunFolder(folder)
+        self.folder = RunFolder(folder, writes=peers().cluster.is_chief, shared=shared)
         with user_errors(), self._disk_errors():
             self.folder.check(config.model_dump(), functools.partial(completed, source=self.folder.config))
-        self.strategy = devices.build_strategy(config)  # of the stages that train
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         if config.training.deterministic:
@@ -83,12 +80,20 @@ class Experiment:
 
     def __exit__(self, *exception):
         self.folder.release()
+        if exception[0] is None:
+            peers().leave()
+
+    @functools.cached_property
+    def strategy(self):
+        """The `tf.distribute.Strategy` of the stages that train; the other stages run on one device."""
+        return devices.build_strategy(self.config)
 
     def run(self):
-        """Run all stages in order."""
+        """Run all stages in order. Of several processes, the chief alone does what follows the trainings."""
         for package, extra in PACKAGES.items():  # report a missing package before the training
             require(package, extra=extra)
-        for stage in (self.train, self.prune, self.evaluate, self.export, self.report):
+        later = (self.evaluate, self.export, self.report) if self.folder.writes else ()
+        for stage in (self.train, self.prune, *later):
             started = time.monotonic()
             log.info("== %s", stage.__name__)
             stage()
@@ -100,7 +105,7 @@ class Experiment:
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         check_training(self.config, self._steps_per_epoch)
         network = pruner = None
-        if not (self.folder.model.exists() and self.config.model.file_of_weights):  # else the file may be gone
+        if not (is_there(self.folder.model) and self.config.model.file_of_weights):  # else the file may be gone
             with user_errors(), self.strategy.scope():
                 network = builders.build_network(self.config, self._data_set)
                 pruner = self._check_pruning(network)
@@ -108,14 +113,15 @@ class Experiment:
         # only now, so that a run that cannot start leaves nothing behind
         with user_errors(), self._disk_errors():
             self.folder.claim(self.config.model_dump(), versions())
-        if not self.folder.model.exists():
+            check_shared(self.folder.path)
+        if not is_there(self.folder.model):
             warmup_steps = section.warmup_epochs * self._steps_per_epoch
             with self.strategy.scope():
                 model = builders.build_rsr_model(self.config, network, warmup_steps=warmup_steps)
             learning_rate = self._learning_rate(section.schedule, section.learning_rate, section.epochs)
             options = {"epochs": section.epochs, "learning_rate": learning_rate, "pruner": pruner}
             self._fit(model, "train", self.folder.model, **options)
-        if baseline.epochs and not self.folder.undefended.exists():
+        if baseline.epochs and not is_there(self.folder.undefended):
             log.info("-- undefended baseline")
             plain = self.config.changed(attack={"steps": 0}, model=builders.PLAIN)
             with self.strategy.scope():
@@ -140,7 +146,7 @@ class Experiment:
         network that was pruned during training has its final sparsity already.
         """
         section = self.config.pruning
-        if self.folder.pruned.exists():
+        if is_there(self.folder.pruned):
             return
         with self.strategy.scope():
             model = self._load(self.folder.model)
@@ -167,7 +173,7 @@ class Experiment:
     def _trained_by_admm(self, model):
         """Return the network after further training with ADMM, which makes its weights nearly sparse."""
         section = self.config.pruning
-        if self.folder.admm.exists():
+        if is_there(self.folder.admm):
             with self.strategy.scope():
                 return self._load(self.folder.admm)
         model.skip_warmup()
@@ -193,23 +199,8 @@ class Experiment:
 
     def evaluate(self):
         """Attack every network of the run with and without its noise. Keeps earlier results."""
-        with user_errors():
-            earlier = self.folder.read_evaluation()
-        images, labels = evaluation_images(self._data_set, self.config, earlier)
-        content = describe(self.config, self._data_set, num_images=len(labels)) | earlier
         networks = {name: self._load(path) for name, path in self._network_paths().items()}
-        for name, network in networks.items():
-            entry = content["networks"].setdefault(name, weight_statistics(network))
-            entry.setdefault("facts", network_facts(network))
-            for variant, model_fn in variants(network, self.config.evaluation.ensemble).items():
-                if variant not in entry["scores"]:
-                    title = f"{name}, {variant}"
-                    entry["scores"][variant] = attack_network(model_fn, images, labels, self.config, title)
-                    self._write_evaluation(content)
-        if "examples" not in content:
-            networks.pop("trained", None)
-            content["examples"] = attack_examples(networks, images, labels, self.config)
-            self._write_evaluation(content)
+        evaluate_networks(networks, self._data_set, self.config, self.folder)
 
     def run_suite(self, suite, network="pruned", num_images=None, ball=None):
         """Attack one network with a suite of attacks, and report the verdict. Resumes a stopped suite.
@@ -272,7 +263,7 @@ class Experiment:
 
     def report(self):
         """Write `report.html` from the results of the other stages."""
-        with self._disk_errors():
+        with self._disk_errors(), self.folder.writing():
             write_report_page(self.folder)
 
     @functools.cached_property
@@ -293,10 +284,6 @@ class Experiment:
         undefended = {"undefended": self.folder.undefended} if baseline and self.config.undefended.epochs else {}
         trained = {} if self.config.pruning.in_training else {"trained": self.folder.model}
         return undefended | trained | {"pruned": self.folder.pruned}
-
-    def _write_evaluation(self, content):
-        with self._disk_errors():
-            self.folder.write_evaluation(content)
 
     def _disk_errors(self):
         return disk_errors(self.folder.path)

@@ -12,10 +12,12 @@ from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
+from rsr_tf.experiment.workers import agree, explained, with_chief_first, written_by_chief
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.averaging import AveragedValidation
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, StepCheckpoint, TerminateOnNonFinite
+from rsr_tf.training.distribution import peers
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
     """
     steps = data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, learning_rate, averaged=stage == "train")
-    checkpoint = _checkpoint(folder.checkpoints, stage, epochs, config.training)
+    checkpoint = _checkpoint(folder, stage, epochs, config.training)
     pruner = pruner or SparsityLogger()
     best = build_best_epoch(config, folder, stage, model, pruner, steps)
     is_trained = False
@@ -56,9 +58,9 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
                 *build_overfitting_watch(config, data_set, model, history),
                 pruner,
                 *best,
-                CSVHistory(folder.history, stage),
+                *([CSVHistory(folder.history, stage)] if folder.writes else []),
                 checkpoint,
-                keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
+                *_boards(folder, stage),  # after the checkpoint: no epoch twice
             ]
             with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
                 callbacks.append(EpochProgress(task))  # last, so that a counted epoch is one that is saved
@@ -66,15 +68,21 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
             is_trained = not position[1]  # else `_fit_epochs` has trained to the end of one epoch
     model.optimizer.finalize_variable_values(model.trainable_weights)  # `fit` did, but it may not have been called
     if best and best[0].best:
-        save_last = functools.partial(save, model, folder=folder)
-        save_best_and_last(save_last, best[0], path, folder, config.training.keep)
+        save_last = functools.partial(_write, model, folder=folder)
+        written_by_chief(lambda: save_best_and_last(save_last, best[0], path, folder, config.training.keep))
     else:
         save(model, path, folder)
 
 
+def _boards(folder, stage):
+    if not folder.writes:
+        return []
+    return [keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False)]
+
+
 def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
     """Load the last checkpoint; return the number of finished epochs and of steps after them, and their history."""
-    with user_errors():
+    with user_errors(), with_chief_first():
         rows = folder.read_history()
         if checkpoint.epochs_done < epochs:
             pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
@@ -82,16 +90,18 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
         history = [row for row in rows if row["stage"] == stage][:epoch]
         for callback in best:
             callback.restore(history)
+    agree([epoch, checkpoint.steps_done], "finished epochs and steps")
     if epoch or checkpoint.steps_done:
         log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
     return (epoch, checkpoint.steps_done), history
 
 
 def _checkpoint(folder, stage, epochs, section):
+    options = {"epochs": epochs, "writes": folder.writes}
     frequency, minutes = section.checkpoint_steps, section.checkpoint_minutes
     if frequency or minutes:
-        return StepCheckpoint(folder, stage, epochs, frequency=frequency, minutes=minutes)
-    return Checkpoint(folder, stage, epochs)
+        return StepCheckpoint(folder.checkpoints, stage, frequency=frequency, minutes=minutes, **options)
+    return Checkpoint(folder.checkpoints, stage, **options)
 
 
 def _and_steps(checkpoint):
@@ -123,7 +133,7 @@ def _fit_epochs(model, config, data_set, position, epochs, callbacks):
 
 
 def save(model, path, folder):
-    """Save a Keras model atomically.
+    """Save a Keras model atomically. Of several processes the chief writes, and the others wait.
 
     Args:
         model: a Keras model.
@@ -133,13 +143,17 @@ def save(model, path, folder):
     Raises:
         UserError: if the disk is full.
     """
+    written_by_chief(functools.partial(_write, model, path, folder=folder))
+
+
+def _write(model, path, folder):
     with disk_errors(folder.path), replacing(path) as temporary:
         model.save(temporary)
 
 
 def verbosity():
     """Return what Keras prints: nothing if somebody shows the epochs or wants none, else what suits the output."""
-    if progress.is_shown():
+    if progress.is_shown() or not peers().cluster.is_chief:
         return 0
     return 1 if sys.stdout.isatty() else 2
 
@@ -147,7 +161,7 @@ def verbosity():
 @contextlib.contextmanager
 def _errors_of_training(folder):
     try:
-        with disk_errors(folder.path), data.reading_errors():
+        with disk_errors(folder.path), data.reading_errors(), explained():
             yield
     except NotFiniteError as error:
         raise UserError(

@@ -9,16 +9,23 @@ from rsr_tf.experiment.result_schema import read_history_rows, read_result, writ
 from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, read_text, replacing
 from rsr_tf.identity import first_difference
 
+WRITING = "partial-results.lock"
+"""Name of the file that is locked while results are written."""
+
 
 class RunFolder:
     """The paths of all files of one run.
 
     Args:
         path: path of the folder; `claim` creates it.
+        writes: `False` for a process that only reads what the chief of its cluster writes. Defaults to `True`.
+        shared: whether other processes may work in the folder too, as those that attack its networks do. Defaults to
+            `False`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, *, writes=True, shared=False):
         self.path = Path(path)
+        self.writes = writes
         self.config = self.path / CONFIG_FILE
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
@@ -39,7 +46,7 @@ class RunFolder:
         self.zoo = self.path / "zoo"
         self.transfer = self.path / "transfer"
         self.report = self.path / "report.html"
-        self._lock = FolderLock(self.path)
+        self._lock = FolderLock(self.path, shared=shared)
 
     def check(self, values, complete=lambda stored: stored):
         """Check that the folder is absent, empty or of the same config, and lock a folder of the same config.
@@ -59,7 +66,8 @@ class RunFolder:
                 raise ValueError(f"{self.path} is not a run folder. Choose another --output")
             return
         self.check_config(values, complete)
-        self._lock.acquire()
+        if self.writes:
+            self._lock.acquire()
 
     def check_config(self, values, complete=lambda stored: stored):
         """Raise `ValueError` if the folder belongs to another config than `values`; see `check`."""
@@ -86,11 +94,17 @@ class RunFolder:
         Raises:
             ValueError: if another process holds the lock.
         """
+        if not self.writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         if not self.config.exists():
             with replacing(self.config) as temporary:
                 temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
+
+    def writing(self):
+        """Return a context manager in which no other process writes results, as it waits for its turn."""
+        return FolderLock(self.path, name=WRITING, wait=True)
 
     def release(self):
         """Release the lock."""

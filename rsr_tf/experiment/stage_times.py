@@ -55,7 +55,7 @@ def recorded(folder, name):
         yield
     finally:
         if folder.config.exists() and _written(folder) != before:
-            with contextlib.suppress(OSError):  # of a full disk, which the stage reports
+            with contextlib.suppress(OSError), folder.writing():  # a full disk is what the stage reports
                 _add(folder, name, started, time.monotonic() - clock)
 
 

@@ -18,8 +18,9 @@ from rsr_tf.experiment.network_facts import sizes
 from rsr_tf.experiment.provenance import describe, versions
 from rsr_tf.experiment.report import refresh_report
 from rsr_tf.experiment.result_schema import read_result, write_result
+from rsr_tf.experiment.run_folder import WRITING
 from rsr_tf.experiment.stage_times import recorded
-from rsr_tf.files import replacing, write_text
+from rsr_tf.files import FolderLock, replacing, work_through, write_text
 from rsr_tf.identity import content_hash
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,8 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
         sweep = Sweep(experiment)
         if sparsities or gammas:
             sweep.prune([("sparsity", value) for value in sparsities] + [("gamma", value) for value in gammas])
-        for number, value in enumerate(progress.track(lambdas, "lambda", title="sweep"), 1):
-            log.info("== lambda %g, %d of %d", value, number, len(lambdas))
-            sweep.train(value)
+        if lambdas:
+            sweep.train_all(lambdas)
         page = sweep.write()
     refresh_report(experiment.folder)
     return page
@@ -116,12 +116,61 @@ class Sweep:
         if self.config.undefended.epochs and self.experiment.folder.undefended.exists():
             baseline = load_network(self.experiment.folder.undefended, self.data_set)
             self.content["share_below"]["undefended"] = weight_statistics(baseline)["share_below"]
-        told = progress.track(targets, "network", title="sweep", note=lambda target: "{} {:g}".format(*target))
-        for number, (target, value) in enumerate(told, 1):
-            if any((point["target"], point["value"]) == (target, value) for point in self.content["points"]):
-                continue
-            log.info("== %s %g, %d of %d", target, value, number, len(targets))
+        named = {f"{target} {value:g}": (target, value) for target, value in targets}
+
+        def is_done(step):
+            self._refresh()
+            return any((point["target"], point["value"]) == named[step] for point in self.content["points"])
+
+        def work(step):
+            target, value = named[step]
+            log.info("== %s, %d of %d", step, list(named).index(step) + 1, len(named))
             self._add("points", self._measure(load_network(path), target, value), ("target", "value"))
+
+        self._work_through(named, "network", is_done, work)
+
+    def train_all(self, values):
+        """Run or resume the stages of the run with other lambdas.
+
+        Args:
+            values: list of floats, values of `model.lasso`.
+        """
+        named = {f"lambda {value:g}": value for value in values}
+        began = set()  # every process looks once at each, as an earlier one may have stopped in its middle
+
+        def is_done(step):
+            self._refresh()
+            return step in began and any(row["lambda"] == named[step] for row in self.content["lambdas"])
+
+        def work(step):
+            began.add(step)
+            log.info("== %s, %d of %d", step, list(named).index(step) + 1, len(named))
+            self.train(named[step])
+
+        self._work_through(named, "lambda", is_done, work)
+
+    def _work_through(self, steps, unit, is_done, work):
+        """Do the steps that no other process is at, and wait for the others."""
+        with user_errors(), progress.task(unit, len(steps), title="sweep") as task:
+
+            def told(step):
+                task.within(0, step)
+                work(step)
+                task.advance()
+
+            def waiting(step):
+                log.info("%s: another process has %s", task.position, step)
+
+            self.folder.mkdir(parents=True, exist_ok=True)
+            work_through(list(steps), self.folder, is_done=is_done, work=told, waiting=waiting)
+
+    def _refresh(self):
+        """Take over what other processes have found."""
+        earlier = self._read()
+        if earlier:
+            self.content["lambdas"] = earlier["lambdas"]
+        if earlier and earlier["network"] == self.content["network"]:
+            self.content["points"] = earlier["points"]
 
     def _measure(self, network, target, value):
         """Prune a network in place, attack it, and return the entry of `sweep.json`."""
@@ -173,9 +222,14 @@ class Sweep:
     def _add(self, part, entry, keys):
         """Insert an entry in order, replacing an earlier one with the same keys, and write all files."""
         identity = [entry[key] for key in keys]
+        with FolderLock(self.folder, name=WRITING, wait=True):
+            self._refresh()
+            self._insert(part, entry, keys, identity)
+            self._write()
+
+    def _insert(self, part, entry, keys, identity):
         others = [other for other in self.content[part] if [other[key] for key in keys] != identity]
         self.content[part] = sorted([*others, entry], key=lambda other: [other[key] for key in keys])
-        self.write()
 
     def write(self):
         """Write the sweep as JSON, CSV and HTML.
@@ -183,6 +237,11 @@ class Sweep:
         Returns:
             `Path` of the page.
         """
+        with FolderLock(self.folder, name=WRITING, wait=True):
+            self._refresh()
+            return self._write()
+
+    def _write(self):
         from rsr_tf.report.sweep_page import tables, write_sweep_page  # imports matplotlib
 
         write_result(self.file, self.content)

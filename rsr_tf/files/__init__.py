@@ -3,8 +3,9 @@
 `rsr_tf.files.arrays` (NumPy) is imported where it is needed; the command and the config do without NumPy.
 """
 
+from rsr_tf.files.locks import LOCK_FILE, FolderLock, InUseError, step_lock, work_through
 from rsr_tf.files.reading import MAX_DEPTH, expanded, is_deeper, read_json, read_text
-from rsr_tf.files.writing import LOCK_FILE, PARTIAL, FolderLock, InUseError, is_partial, replacing, write_text
+from rsr_tf.files.writing import PARTIAL, is_partial, replacing, write_text
 
 __all__ = [
     "LOCK_FILE",
@@ -18,5 +19,7 @@ __all__ = [
     "read_json",
     "read_text",
     "replacing",
+    "step_lock",
+    "work_through",
     "write_text",
 ]

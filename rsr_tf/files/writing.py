@@ -1,17 +1,12 @@
-"""Atomic writing of files and folders, and an exclusive lock on a folder."""
+"""Atomic writing of files and folders."""
 
 import contextlib
-import errno
 import os
 import shutil
 from pathlib import Path
 
-import filelock
-
 PARTIAL = "partial-"
 """Prefix of the name of a file while it is being written."""
-LOCK_FILE = ".lock"
-"""Name of the file in a folder that its lock is taken on; it stays there when the lock is released."""
 
 
 @contextlib.contextmanager
@@ -59,51 +54,3 @@ def _remove(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-class InUseError(ValueError):
-    """Another process holds the lock of a folder."""
-
-
-class FolderLock:
-    """An exclusive lock on a folder, held from `acquire` to `release` or the end of the process.
-
-    Args:
-        folder: path of the folder.
-
-    Example:
-        >>> with FolderLock("runs/transfer"):
-        ...     write_everything()
-    """
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self._lock = filelock.FileLock(self.folder / LOCK_FILE, blocking=False)
-
-    def acquire(self):
-        """Take the lock if the folder exists.
-
-        Raises:
-            InUseError: if another process holds the lock.
-        """
-        if self._lock.is_locked or not self.folder.is_dir():
-            return
-        try:
-            self._lock.acquire()
-        except filelock.Timeout as error:
-            raise InUseError(f"another `rsr` process is using the folder {self.folder}") from error
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise  # nobody can write into a read-only folder, so it needs no lock
-
-    def release(self):
-        """Release the lock."""
-        self._lock.release(force=True)
-
-    def __enter__(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.acquire()
-        return self
-
-    def __exit__(self, *exception):
-        self.release()

@@ -23,6 +23,7 @@ class BestEpoch(keras.callbacks.Callback):
         first_epoch: number of epochs at the start that do not count. Defaults to 0.
         patience: number of epochs without a better one after which training stops, as in
             `keras.callbacks.EarlyStopping`. Defaults to 0, which never stops.
+        writes: `False` for a process that only reads what the chief of its cluster writes. Defaults to `True`.
 
     Attributes:
         best: number of the best epoch so far, counted from 1; 0 if there is none.
@@ -38,12 +39,13 @@ class BestEpoch(keras.callbacks.Callback):
         'best-train-0001.keras'
     """
 
-    def __init__(self, folder, stage, *, first_epoch=0, patience=0):
+    def __init__(self, folder, stage, *, first_epoch=0, patience=0, writes=True):
         super().__init__()
         self.folder = folder
         self.stage = stage
         self.first_epoch = first_epoch
         self.patience = patience
+        self.writes = writes
         self._is_kept = True
         self._forget()
 
@@ -81,7 +83,7 @@ class BestEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not self._is_kept:
             return
-        if self._remember(epoch, float(logs[MONITOR])):
+        if self._remember(epoch, float(logs[MONITOR])) and self.writes:
             with averaged_weights(self.model), replacing(self.path) as temporary:
                 self.model.save(temporary)
         logs["best_epoch"] = float(self.best)
@@ -102,6 +104,6 @@ class BestEpoch(keras.callbacks.Callback):
         return is_better
 
     def _remove_others(self):
-        for path in self.folder.glob(f"best-{self.stage}-*.keras"):
+        for path in self.folder.glob(f"best-{self.stage}-*.keras") if self.writes else ():
             if path != self.path:
                 path.unlink()

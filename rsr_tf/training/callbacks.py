@@ -59,13 +59,15 @@ class Checkpoint(keras.callbacks.Callback):
         folder: `Path` of the folder for the file, `STAGE-EPOCHS.keras`.
         stage: name of the training, such as `"train"`.
         epochs: number of epochs of the whole training, which no checkpoint can exceed. Defaults to `None`.
+        writes: `False` for a process that only reads what the chief of its cluster writes. Defaults to `True`.
     """
 
-    def __init__(self, folder, stage, epochs=None):
+    def __init__(self, folder, stage, epochs=None, *, writes=True):
         super().__init__()
         self.folder = folder
         self.stage = stage
         self.epochs = epochs
+        self.writes = writes
         self._metrics = None
 
     @property
@@ -110,8 +112,9 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError(skipped[0].message)
         except Exception as error:  # zipfile, h5py and Keras raise many kinds for a broken file
             raise ValueError(f"cannot read the checkpoint {saved[-1]}: {first_line(error)}") from error
-        for path in saved[:-1]:  # a kill came between writing the last one and removing the one before
-            path.unlink()
+        if self.writes:
+            for path in saved[:-1]:  # a kill came between writing the last one and removing the one before
+                path.unlink()
         return epochs
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -123,12 +126,17 @@ class Checkpoint(keras.callbacks.Callback):
         self._save(epoch + 1)
 
     def _save(self, epochs, steps=0):
+        metrics = [variable.numpy() for variable in _metric_variables(self.model)] if steps else None  # a sum over all
+        if self.writes:
+            self._write(epochs, steps, metrics)
+
+    def _write(self, epochs, steps, metrics):
         earlier = self._files()
         path = self.folder / f"{self.stage}-{epochs:04d}{f'-{steps:06d}' if steps else ''}.keras"
         with replacing(path) as temporary:
             self.model.save(temporary)
             if steps:
-                _add_metrics(temporary, [variable.numpy() for variable in _metric_variables(self.model)])
+                _add_metrics(temporary, metrics)
         for each in earlier:
             if each != path:
                 each.unlink()
@@ -148,15 +156,16 @@ class StepCheckpoint(Checkpoint):
     variables before the first step.
 
     Args:
-        folder, stage, epochs: as for `Checkpoint`.
+        folder, stage, epochs, writes: as for `Checkpoint`.
         frequency: number of steps between two files. Defaults to 0, which counts none.
         minutes: minutes between two files, those of other reasons included. Defaults to 0, which counts none. They are
-            measured after each step; when a file was written changes nothing of what is trained.
+            measured after each step; when a file was written changes nothing of what is trained. Not for several
+            processes, whose clocks differ: all have to save after the same step.
         clock: function to seconds. Defaults to `time.monotonic`.
     """
 
-    def __init__(self, folder, stage, epochs=None, *, frequency=0, minutes=0, clock=time.monotonic):
-        super().__init__(folder, stage, epochs)
+    def __init__(self, folder, stage, epochs=None, *, frequency=0, minutes=0, clock=time.monotonic, writes=True):
+        super().__init__(folder, stage, epochs, writes=writes)
         self.frequency, self.minutes, self._clock = frequency, minutes, clock
         self._saved_at = None
 

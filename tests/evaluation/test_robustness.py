@@ -50,7 +50,7 @@ def state(tmp_path_factory):
 
     def stop(seed):
         batches.append(seed)
-        if len(batches) == 13:
+        if len(batches) == 17:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

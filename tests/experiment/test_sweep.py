@@ -76,7 +76,7 @@ def files_of(folder):
 
 def patch_attack(monkeypatch, attack):
     """Replace the attack of the sweep and of the runs in it."""
-    for module in ("experiment", "sweep"):
+    for module in ("evaluation_stage", "sweep"):
         monkeypatch.setattr(f"rsr_tf.experiment.{module}.attack_network", attack)
 
 

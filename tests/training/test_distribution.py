@@ -5,7 +5,10 @@ import json
 import pytest
 import tensorflow as tf
 
-from rsr_tf.training.distribution import choose_strategy
+from rsr_tf.training import distribution
+from rsr_tf.training.cluster import Cluster
+from rsr_tf.training.distribution import choose_strategy, peers
+from rsr_tf.training.peers import Peers
 
 
 @pytest.mark.parametrize("devices", ["one", "all"])
@@ -18,11 +21,28 @@ def test_unknown_devices_are_refused():
         choose_strategy("two")
 
 
-def test_several_hosts_are_refused(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}}))
-    with pytest.raises(ValueError, match=r"on one host only. Received: a cluster of 3 processes in TF_CONFIG"):
-        choose_strategy("all")
+def test_cluster_of_one_process_needs_no_strategy(monkeypatch):
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}})
+    )
+    assert choose_strategy("all") is tf.distribute.get_strategy()
+
+
+def test_process_of_a_cluster_has_one_device_if_it_asks_for_one(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
     assert choose_strategy("one") is tf.distribute.get_strategy()
+    assert peers().cluster.count == 1
+
+
+def test_cluster_has_to_be_joined_before_anything_else(monkeypatch):
+    """TensorFlow has been used by this process."""
+    tf.constant(1)
+    monkeypatch.setattr(distribution, "Peers", lambda cluster: Peers(Cluster()))
+    monkeypatch.setattr(distribution, "_joined", [])
+    distribution._of_workers.cache_clear()
+    with pytest.raises(ValueError, match="call `choose_strategy` before anything else of TensorFlow"):
+        distribution._of_workers(Cluster(("localhost:1", "localhost:2"), 0))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {"worker": 1}}'])

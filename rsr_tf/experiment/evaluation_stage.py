@@ -1,0 +1,70 @@
+"""The stage `evaluate` of a run, whose attacks any number of processes can share."""
+
+import logging
+
+from rsr_tf.errors import disk_errors, user_errors
+from rsr_tf.experiment.evaluate import attack_examples, attack_network, evaluation_images, weight_statistics
+from rsr_tf.experiment.load import variants
+from rsr_tf.experiment.network_facts import network_facts
+from rsr_tf.experiment.provenance import describe
+from rsr_tf.files import work_through
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = "examples"
+
+
+def evaluate_networks(networks, data_set, config, folder):
+    """Attack networks with and without their noise, and some images for the report; keep earlier results.
+
+    Args:
+        networks: dict from name to Keras model.
+        data_set: a `DataSet`.
+        config: a `Config`.
+        folder: a `RunFolder`, whose `evaluation.json` gets the results.
+
+    Raises:
+        UserError: if earlier results cannot be read, or the disk is full.
+    """
+    with user_errors():
+        earlier = folder.read_evaluation()
+    images, labels = evaluation_images(data_set, config, earlier)
+    blank = describe(config, data_set, num_images=len(labels))
+    about = {name: weight_statistics(each) | {"facts": network_facts(each)} for name, each in networks.items()}
+    variants_of = {name: variants(network, config.evaluation.ensemble) for name, network in networks.items()}
+    pieces = {f"{name}, {variant}": (name, variant) for name, each in variants_of.items() for variant in each}
+
+    def stored():
+        """What is in the file now, with every network, in the order of the run whoever was first."""
+        content = blank | folder.read_evaluation()
+        content["networks"] |= {name: about[name] | content["networks"].get(name, {}) for name in networks}
+        return content
+
+    def is_done(piece):
+        if piece == EXAMPLES:
+            return EXAMPLES in folder.read_evaluation()
+        name, variant = pieces[piece]
+        return variant in stored()["networks"][name]["scores"]
+
+    def work(piece):
+        if piece == EXAMPLES:
+            shown = {name: network for name, network in networks.items() if name != "trained"}
+            found = attack_examples(shown, images, labels, config)
+        else:
+            name, variant = pieces[piece]
+            found = attack_network(variants_of[name][variant], images, labels, config, piece)
+        with folder.writing():
+            content = stored()
+            if piece == EXAMPLES:
+                content[EXAMPLES] = found
+            else:
+                scores = content["networks"][name]["scores"] | {variant: found}
+                order = dict.fromkeys([*variants_of[name], *scores])
+                content["networks"][name]["scores"] = {each: scores[each] for each in order if each in scores}
+            folder.write_evaluation(content)
+
+    def tell(piece):
+        log.info("another process has %s", piece)
+
+    with user_errors(), disk_errors(folder.path):
+        work_through([*pieces, EXAMPLES], folder.path, is_done=is_done, work=work, waiting=tell)

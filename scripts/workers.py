@@ -1,0 +1,181 @@
+"""Runs of several processes on this machine: random kills, and the time they take.
+
+    python scripts/workers.py kills FOLDER [--times 20] [--seed 0]
+    python scripts/workers.py suites FOLDER [--times 10]
+    python scripts/workers.py speed FOLDER
+    python scripts/workers.py suite-speed FOLDER RUN
+
+`kills` trains a small network by two processes. One of them, the worker or the chief, is killed at a random moment or
+during a save, and both are started again, until the run has been killed as often as it is to be. The files must be
+those of a run that nobody killed. `suites` lets two processes share a suite and kills one. The other two measure, each
+process on a core of its own; run them on an idle machine. Results are printed as JSON, for docs/results.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SMALL = """
+[data]
+name = "digits"
+[model]
+name = "small_cnn"
+width = 0.125
+lasso = 1e-4
+[attack]
+epsilon = 0.2
+step_size = 0.1
+steps = 2
+[training]
+devices = "all"
+epochs = 6
+batch_size = 128
+learning_rate = 0.05
+deterministic = true
+[pruning]
+sparsity = 0.6
+finetune_epochs = 2
+[evaluation]
+epsilon = 0.2
+step_size = 0.1
+steps = 2
+images = 60
+draws = 2
+batch_size = 50
+"""
+KILLS_PER_RUN = 5
+
+
+def free_ports(count):
+    """Return ports that nobody uses, with the ones 1000 above them."""
+    found = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(20000, 50000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)), socket.create_server(("", port + 1000)):
+            found.append(port)
+    return found
+
+
+def start(arguments, count, logs, *, cluster=True, cores=False):
+    """Start the same `rsr` command in several processes; return them."""
+    logs.mkdir(parents=True, exist_ok=True)
+    addresses, processes = [f"localhost:{port}" for port in free_ports(count)], []
+    for index in range(count):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, **({"TF_CONFIG": json.dumps(config)} if cluster and count > 1 else {})}
+        pinned = ["taskset", "-c", str(index)] if cores else []
+        with (logs / f"out{index}").open("w") as out, (logs / f"err{index}").open("w") as err:
+            command = [*pinned, sys.executable, "-m", "rsr_tf.cli", *map(str, arguments)]
+            processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
+    return processes
+
+
+def weights(folder):
+    """Return a hash of every network of a run, and its history."""
+    import keras  # only to read what is there
+
+    import rsr_tf  # noqa: F401
+
+    found = {"history": hashlib.sha256((folder / "history.csv").read_bytes()).hexdigest()}
+    for path in sorted(folder.glob("*.keras")):
+        values = [variable.numpy().tobytes() for variable in keras.models.load_model(path).weights]
+        found[path.name] = hashlib.sha256(b"".join(values)).hexdigest()
+    return found
+
+
+def wait_for_moment(moment, folder, processes, rng):
+    """Wait for a random time after training has begun, or for a save; `False` if the processes end before."""
+    begun = None
+    while all(process.poll() is None for process in processes):
+        writing = list(folder.glob("checkpoints/partial-*")) + list(folder.glob("partial-*.keras"))
+        if moment == "save" and writing:
+            return True
+        if begun is None and (folder / "config.toml").exists() and not (folder / "partial-shared").exists():
+            begun = time.monotonic() + rng.uniform(0, 14)
+        if moment == "random" and begun is not None and time.monotonic() > begun:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def kill_one(folder, config, logs, rng):
+    """Start two workers, kill one; return what the other did, or `None` if the run was done before."""
+    processes = start(["train", config, "--output", folder], 2, logs)
+    moment, victim = rng.choice(["random", "random", "save"]), rng.randrange(2)
+    if not wait_for_moment(moment, folder, processes, rng):
+        return None if [process.wait() for process in processes] == [0, 0] else {"failed": logs.as_posix()}
+    where = sorted(path.name for path in folder.glob("checkpoints/*"))
+    processes[victim].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    code = processes[1 - victim].wait(120)
+    lines = (logs / f"err{1 - victim}").read_text().splitlines()
+    seconds = round(time.monotonic() - killed, 2)
+    return {"victim": ["chief", "worker"][victim], "moment": moment, "files": where, "seconds": seconds} | {
+        "code": code,
+        "lines": len(lines),
+    }
+
+
+def kills(folder, times, seed):
+    """Kill runs of two workers, resume them, and compare them with one that nobody killed."""
+    folder.mkdir(parents=True)
+    config = folder / "small.toml"
+    config.write_text(SMALL)
+    whole = folder / "whole"
+    codes = [each.wait() for each in start(["train", config, "--output", whole], 2, folder / "logs-whole")]
+    assert codes == [0, 0], codes
+    expected, rng, found, equal, runs = weights(whole), random.Random(seed), [], 0, 0
+    while len(found) < times:
+        run, ended, tries = folder / f"run{runs}", False, 0
+        for number in range(KILLS_PER_RUN):
+            kill = kill_one(run, config, folder / f"logs-{runs}-{number}", rng)
+            if kill is None:
+                ended = True
+                break
+            found.append(kill)
+            print(json.dumps(kill), flush=True)
+        while not ended:
+            tries += 1
+            logs = folder / f"logs-{runs}-end{tries}"
+            codes = [each.wait() for each in start(["train", config, "--output", run], 2, logs)]
+            ended = codes == [0, 0] or tries > 1
+        runs += 1
+        same = weights(run) == expected
+        equal += same
+        print(json.dumps({"run": run.name, "equal": same, "codes": codes}), flush=True)
+        if same:
+            shutil.rmtree(run)
+    return {
+        "kills": len(found),
+        "runs": runs,
+        "equal": equal,
+        "one line and code 75": sum(kill.get("lines") == 1 and kill.get("code") == 75 for kill in found),
+        "longest seconds": max(kill.get("seconds", 0) for kill in found),
+        "victims": {name: sum(kill.get("victim") == name for kill in found) for name in ("chief", "worker")},
+        "during a save": sum(kill.get("moment") == "save" for kill in found),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["kills"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.what == "kills":
+        print(json.dumps(kills(arguments.folder.absolute(), arguments.times, arguments.seed), indent=1))
+
+
+if __name__ == "__main__":
+    main()
