@@ -12,10 +12,15 @@ from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
+from rsr_tf.experiment.run_folder import drop_none, flattened
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.averaging import AveragedValidation
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, StepCheckpoint, TerminateOnNonFinite
+from rsr_tf.training.tensorboard import Overview
+
+SHOWN_IMAGES = 6
+"""Number of images in TensorBoard."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +63,8 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
                 *best,
                 CSVHistory(folder.history, stage),
                 checkpoint,
-                keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False),  # no epoch twice
+                keras.callbacks.TensorBoard(folder.logs / stage, write_graph=False),  # no epoch twice
+                _overview(folder.logs / stage, config, data_set),
             ]
             with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
                 callbacks.append(EpochProgress(task))  # last, so that a counted epoch is one that is saved
@@ -85,6 +91,13 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
     if epoch or checkpoint.steps_done:
         log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
     return (epoch, checkpoint.steps_done), history
+
+
+def _overview(folder, config, data_set):
+    """Return the callback that shows TensorBoard what matters, with a few validation images."""
+    shown = data_set.validation.first(SHOWN_IMAGES)
+    images = shown.pixels() if len(shown) else None
+    return Overview(folder, flattened(drop_none(config.model_dump())), images, shown.labels)
 
 
 def _checkpoint(folder, stage, epochs, frequency):
