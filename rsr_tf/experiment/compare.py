@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rsr_tf.config import load_config
 from rsr_tf.errors import UserError, disk_errors, user_errors
-from rsr_tf.experiment.run_folder import RunFolder
+from rsr_tf.experiment.run_folder import RunFolder, flattened
 from rsr_tf.files import write_text
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def compare_runs(paths, *, output):
     for name, folder in folders.items():
         address = os.path.relpath(folder.report.resolve(), output.resolve()).replace(os.sep, "/")
         runs[name] = {
-            "config": _flat(load_config(folder.path).model_dump()),
+            "config": flattened(load_config(folder.path).model_dump()),
             "results": results_of(folder),
             "report": address if folder.report.exists() else None,
         }
@@ -101,11 +101,3 @@ def results_of(folder):
         found |= {"claim": verdict["claim"]["accuracy"], "suite": verdict["parameters"]["suite"]}
         found |= {"failed_checks": verdict["failed_checks"]}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _flat(values, prefix=""):
-    """Return a nested dict as one dict with keys such as `"model.noise"`."""
-    flat = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

@@ -12,12 +12,17 @@ from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
+from rsr_tf.experiment.run_folder import drop_none, flattened
 from rsr_tf.experiment.workers import agree, explained, with_chief_first, written_by_chief
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.averaging import AveragedValidation
 from rsr_tf.training.callbacks import Checkpoint, CSVHistory, NotFiniteError, StepCheckpoint, TerminateOnNonFinite
 from rsr_tf.training.distribution import peers
+from rsr_tf.training.tensorboard import Overview
+
+SHOWN_IMAGES = 6
+"""Number of images in TensorBoard."""
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +65,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
                 *best,
                 *([CSVHistory(folder.history, stage)] if folder.writes else []),
                 checkpoint,
-                *_boards(folder, stage),  # after the checkpoint: no epoch twice
+                *_boards(folder, stage, config, data_set),  # after the checkpoint: no epoch twice
             ]
             with _errors_of_training(folder), progress.task("epoch", epochs, done=epoch, title=stage) as task:
                 callbacks.append(EpochProgress(task))  # last, so that a counted epoch is one that is saved
@@ -74,10 +79,15 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         save(model, path, folder)
 
 
-def _boards(folder, stage):
+def _boards(folder, stage, config, data_set):
+    """Return the callbacks that write for TensorBoard: what matters, with a few validation images, and what Keras writes."""
     if not folder.writes:
         return []
-    return [keras.callbacks.TensorBoard(folder.logs / stage, histogram_freq=1, write_graph=False)]
+    shown = data_set.validation.first(SHOWN_IMAGES)
+    images = shown.pixels() if len(shown) else None
+    settings = flattened(drop_none(config.model_dump()))
+    logs = folder.logs / stage
+    return [keras.callbacks.TensorBoard(logs, write_graph=False), Overview(logs, settings, images, shown.labels)]
 
 
 def _resume(model, stage, folder, checkpoint, pruner, best, epochs):

@@ -185,3 +185,11 @@ def drop_none(values):
         for key, value in values.items()
         if value is not None
     }
+
+
+def flattened(values, prefix=""):
+    """Return a nested dict as one dict with keys such as `"model.noise"`."""
+    flat = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
