@@ -175,7 +175,9 @@ def private_names_of_others(tree, own_anywhere=frozenset(OWN_NAMES)):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
             continue
         of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        if not (node.attr in own or (of_self and node.attr in own_anywhere) or node.attr in ("_replace", "_fields", "_exit")):
+        if not (
+            node.attr in own or (of_self and node.attr in own_anywhere) or node.attr in ("_replace", "_fields", "_exit")
+        ):
             yield f"{node.attr}, line {node.lineno}"
 
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -192,40 +190,6 @@ def test_step_with_other_arrays_is_named(tmp_path, arrays):
 def test_step_with_the_expected_arrays_is_read(tmp_path):
     State(tmp_path, IDENTITY).once("a", lambda: {"x": np.arange(3.0), "more": 1})
     assert State(tmp_path, IDENTITY).once("a", never, {"x": ("f", (None,))})["x"].tolist() == [0, 1, 2]
-
-
-def test_processes_share_the_steps_and_a_killed_one_leaves_its_own(tmp_path):
-    """Two more processes; one is killed in the middle of a step."""
-    script = """
-import os, sys, time
-from rsr_tf.evaluation.state import State
-state = State("state", {"seed": 0})
-
-def work(name):
-    def compute():
-        open("done", "a").write(f"{sys.argv[1]} {name}\\n")
-        if (sys.argv[1], name) == ("a", "s2"):
-            os.kill(os.getpid(), 9)
-        time.sleep(0.05)
-        return {"x": int(name[1:])}
-    return compute
-
-steps = {f"s{number}": work(f"s{number}") for number in range(12)}
-state.share(steps)
-print([int(state.once(name, compute)["x"]) for name, compute in steps.items()])
-"""
-    State(tmp_path / "state", {"seed": 0})
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, name], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-        for name in "abc"
-    ]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    ended = {output for process, output in zip(processes, outputs, strict=True) if process.returncode == 0}
-    assert ended == {f"{list(range(12))}\n"}
-    done = [line.split()[1] for line in (tmp_path / "done").read_text().splitlines()]
-    assert sorted(set(done), key=lambda name: int(name[1:])) == [f"s{number}" for number in range(12)]
-    assert len(done) <= 13  # each once, but for the one whose process was killed
-    assert [path.name for path in (tmp_path / "state").glob("*.lock")] == []
 
 
 def test_step_of_another_process_is_waited_for(tmp_path):
