@@ -170,14 +170,16 @@ def private_names_of_others(tree, own_anywhere=frozenset(OWN_NAMES)):
     """Attributes with an underscore that belong to another library, with their lines.
 
     On `self` and `cls` a name is the package's if any of its modules defines or assigns it; on anything else, if this
-    module defines a function of that name. The public methods of namedtuples have an underscore, too.
+    module defines a function of that name. The public methods of namedtuples and `os._exit` have an underscore, too.
     """
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
             continue
         of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        if not (node.attr in own or (of_self and node.attr in own_anywhere) or node.attr in ("_replace", "_fields")):
+        if not (
+            node.attr in own or (of_self and node.attr in own_anywhere) or node.attr in ("_replace", "_fields", "_exit")
+        ):
             yield f"{node.attr}, line {node.lineno}"
 
 

@@ -141,7 +141,7 @@ class Training(Section):
     checkpoint_steps: Count = Field(0, description="steps between two checkpoints within an epoch; 0 for none")
     checkpoint_minutes: NotNegative = Field(0.0, description="minutes between two checkpoints within an epoch; 0: none")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
-    devices: Literal[*choices.DEVICES] = Field("one", description="all: every GPU of this host; they share a step")
+    devices: Literal[*choices.DEVICES] = Field("one", description="all: every GPU of all hosts; they share a step")
     deterministic: bool = Field(False, description="bit for bit the same on the same machine; slower")
 
     @model_validator(mode="after")

@@ -80,7 +80,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
 
 
 def _boards(folder, stage, config, data_set):
-    """Return the callbacks that write for TensorBoard: what matters, with a few validation images, and what Keras writes."""
+    """Return the callbacks of TensorBoard: that of Keras, and what matters, with a few validation images."""
     if not folder.writes:
         return []
     shown = data_set.validation.first(SHOWN_IMAGES)

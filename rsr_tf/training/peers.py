@@ -178,13 +178,13 @@ class _Link:
             _write(self._socket, {"leaves": True})
 
     def _read(self):
-        with contextlib.suppress(OSError, ValueError), self._socket.makefile("rb") as file:
+        with contextlib.suppress(OSError, ValueError), self._socket, self._socket.makefile("rb") as file:
             for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 message = json.loads(line)
                 if message.get("leaves"):
                     self._left = True
-                else:
-                    self._values.put(message["value"])
+                    break
+                self._values.put(message["value"])
         if not self._left:
             self._on_loss()
 
@@ -208,6 +208,8 @@ def _gather(cluster, port, deadline, wait_seconds):
             try:
                 connection, _ = listener.accept()
             except TimeoutError as error:
+                for connection in found.values():
+                    connection.close()
                 raise MissingPeerError(
                     f"{cluster.name(min(missing))} did not come within {wait_seconds} s"
                     + (f", nor did {len(missing) - 1} others" if len(missing) > 1 else "")
@@ -238,12 +240,13 @@ def _find_chief(cluster, port, deadline, wait_seconds):
     """Connect to the chief and wait until all others have; return the socket."""
     host = cluster.addresses[0].rpartition(":")[0].strip("[]")
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            connection = socket.create_connection((host, port), timeout=5)
+        with contextlib.suppress(OSError, ValueError, KeyError), contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection((host, port), timeout=5))
             _write(connection, {"index": cluster.index, "cluster": _digest(cluster)})
             connection.settimeout(max(0.01, deadline + 5 - time.monotonic()))  # the chief names who is missing
             if json.loads(_read_line(connection))["welcome"]:
                 _tune(connection)
+                stack.pop_all()
                 return {0: connection}
         time.sleep(0.2)
     raise MissingPeerError(f"{cluster.name(0)} and all others did not meet within {wait_seconds} s, on port {port}")

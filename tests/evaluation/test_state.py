@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rsr_tf.evaluation import State
+from rsr_tf.files import step_lock
 
 IDENTITY = {"suite": "quick", "epsilon": 8 / 255, "network": {"sha256": "ab"}}
 
@@ -189,3 +190,27 @@ def test_step_with_other_arrays_is_named(tmp_path, arrays):
 def test_step_with_the_expected_arrays_is_read(tmp_path):
     State(tmp_path, IDENTITY).once("a", lambda: {"x": np.arange(3.0), "more": 1})
     assert State(tmp_path, IDENTITY).once("a", never, {"x": ("f", (None,))})["x"].tolist() == [0, 1, 2]
+
+
+def test_step_of_another_process_is_waited_for(tmp_path):
+    state, told = State(tmp_path, IDENTITY), []
+
+    def waiting():
+        told.append("waits")
+        np.savez(tmp_path / "a.npz", x=3)
+        lock.__exit__(None, None, None)
+
+    lock = step_lock(tmp_path, "a")
+    lock.__enter__()
+    state.share({"a": never})
+    assert state.once("a", never, waiting=waiting)["x"] == 3
+    assert told == ["waits"]
+
+
+def test_something_can_be_done_before_each_step_that_is_computed(tmp_path):
+    state, named = State(tmp_path, IDENTITY), []
+    state.before_step = named.append
+    state.share({"a": lambda: {"x": 1}})
+    state.once("a", never)
+    state.once("b", lambda: {"x": 1})
+    assert named == ["a", "b"]
