@@ -101,14 +101,14 @@ def weights(folder):
     return found
 
 
-def wait_for_moment(moment, folder, processes, rng):
+def wait_for_moment(moment, folder, logs, processes, rng):
     """Wait for a random time after training has begun, or for a save; `False` if the processes end before."""
     begun = None
     while all(process.poll() is None for process in processes):
         writing = list(folder.glob("checkpoints/partial-*")) + list(folder.glob("partial-*.keras"))
         if moment == "save" and writing:
             return True
-        if begun is None and (folder / "config.toml").exists() and not (folder / "partial-shared").exists():
+        if begun is None and "training images" in (logs / "out0").read_text():  # they have met
             begun = time.monotonic() + rng.uniform(0, 14)
         if moment == "random" and begun is not None and time.monotonic() > begun:
             return True
@@ -120,7 +120,7 @@ def kill_one(folder, config, logs, rng):
     """Start two workers, kill one; return what the other did, or `None` if the run was done before."""
     processes = start(["train", config, "--output", folder], 2, logs)
     moment, victim = rng.choice(["random", "random", "save"]), rng.randrange(2)
-    if not wait_for_moment(moment, folder, processes, rng):
+    if not wait_for_moment(moment, folder, logs, processes, rng):
         return None if [process.wait() for process in processes] == [0, 0] else {"failed": logs.as_posix()}
     where = sorted(path.name for path in folder.glob("checkpoints/*"))
     processes[victim].send_signal(signal.SIGKILL)
