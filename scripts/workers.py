@@ -1,7 +1,7 @@
 """Runs of several processes on this machine: random kills, and the time they take.
 
     python scripts/workers.py kills FOLDER [--times 20] [--seed 0]
-    python scripts/workers.py suites FOLDER [--times 10]
+    python scripts/workers.py suites FOLDER RUN [--times 10]
     python scripts/workers.py speed FOLDER
     python scripts/workers.py suite-speed FOLDER RUN
 
@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -54,6 +55,13 @@ draws = 2
 batch_size = 50
 """
 KILLS_PER_RUN = 5
+SUITE_IMAGES = 60
+RESNET = """
+data = {{name = "npz", directory = "{data}"}}
+model = {{name = "resnet20"}}
+attack = {{epsilon = 0.03, step_size = 0.01, steps = 7}}
+training = {{devices = "all", epochs = 2, batch_size = 256}}
+"""
 
 
 def free_ports(count):
@@ -93,14 +101,14 @@ def weights(folder):
     return found
 
 
-def wait_for_moment(moment, folder, processes, rng):
+def wait_for_moment(moment, folder, logs, processes, rng):
     """Wait for a random time after training has begun, or for a save; `False` if the processes end before."""
     begun = None
     while all(process.poll() is None for process in processes):
         writing = list(folder.glob("checkpoints/partial-*")) + list(folder.glob("partial-*.keras"))
         if moment == "save" and writing:
             return True
-        if begun is None and (folder / "config.toml").exists() and not (folder / "partial-shared").exists():
+        if begun is None and "training images" in (logs / "out0").read_text():  # they have met
             begun = time.monotonic() + rng.uniform(0, 14)
         if moment == "random" and begun is not None and time.monotonic() > begun:
             return True
@@ -112,7 +120,7 @@ def kill_one(folder, config, logs, rng):
     """Start two workers, kill one; return what the other did, or `None` if the run was done before."""
     processes = start(["train", config, "--output", folder], 2, logs)
     moment, victim = rng.choice(["random", "random", "save"]), rng.randrange(2)
-    if not wait_for_moment(moment, folder, processes, rng):
+    if not wait_for_moment(moment, folder, logs, processes, rng):
         return None if [process.wait() for process in processes] == [0, 0] else {"failed": logs.as_posix()}
     where = sorted(path.name for path in folder.glob("checkpoints/*"))
     processes[victim].send_signal(signal.SIGKILL)
@@ -166,15 +174,94 @@ def kills(folder, times, seed):
     }
 
 
+def without_times(content):
+    """Return a verdict without what differs between two runs of the same process."""
+    if isinstance(content, dict):
+        times = ("seconds", "expected_seconds")
+        return {key: without_times(value) for key, value in content.items() if key not in times}
+    return [without_times(each) for each in content] if isinstance(content, list) else content
+
+
+def judge(run, count, logs, *, kill_after=None, cores=False):
+    """Judge a run by several processes, one of which may be killed; return the verdict and the seconds."""
+    command = ["evaluate", run, "--suite", "quick", "--images", SUITE_IMAGES]
+    started = time.monotonic()
+    processes = start(command, count, logs, cluster=False, cores=cores)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        processes[0].send_signal(signal.SIGKILL)
+    codes = [process.wait() for process in processes]
+    assert codes[0] in (0, -signal.SIGKILL), (codes, logs)
+    assert codes[1:] == [0] * (count - 1), (codes, logs)
+    verdict = json.loads((run / f"verdict_quick_{SUITE_IMAGES}.json").read_text())
+    return without_times(verdict), round(time.monotonic() - started, 1)
+
+
+def copied(run, folder):
+    """Return a copy of a run that nobody has judged."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("suites", "verdict_*"))
+    return folder
+
+
+def suites(folder, run, times, seed):
+    """Let two processes share a suite, kill one at a random moment, and compare the verdicts with that of one."""
+    rng = random.Random(seed)
+    expected, seconds = judge(copied(run, folder / "one"), 1, folder / "logs-one")
+    equal = 0
+    for number in range(times):
+        again = copied(run, folder / f"two{number}")
+        after = rng.uniform(0, seconds)
+        found, _ = judge(again, 2, folder / f"logs-{number}", kill_after=after)
+        equal += found == expected
+        print(json.dumps({"killed after": round(after, 1), "equal": found == expected}), flush=True)
+    return {"kills": times, "equal": equal}
+
+
+def suite_speed(folder, run):
+    """Measure a suite by one process and by two, each on a core of its own."""
+    seconds = {n: judge(copied(run, folder / f"speed{n}"), n, folder / f"logs-{n}", cores=True)[1] for n in (1, 2)}
+    return {"seconds": seconds, "times as fast": round(seconds[1] / seconds[2], 2)}
+
+
+def speed(folder):
+    """Measure ResNet-20 with PGD-7 by one worker and by two, each on a core of its own, at a global batch of 256."""
+    import numpy as np
+
+    folder.mkdir(parents=True)
+    draw, data, config, found = np.random.default_rng(0), folder / "images.npz", folder / "resnet.toml", {}
+    arrays = {}
+    for part, count in (("train", 2304), ("test", 256)):
+        arrays[f"x_{part}"] = draw.integers(0, 256, (count, 32, 32, 3), "uint8")
+        arrays[f"y_{part}"] = np.arange(count) % 10
+    np.savez(data, **arrays)
+    config.write_text(RESNET.format(data=data))
+    for count in (1, 2):
+        logs = folder / f"logs-{count}"
+        processes = start(["train", config, "--output", folder / f"speed{count}"], count, logs, cores=True)
+        assert [each.wait() for each in processes] == [0] * count, logs
+        lines = (logs / "out0").read_text()
+        steps = [int(each) for each in re.findall(r"(\d+)(?:ms|s)/step", lines)]
+        unit = 1000 if "ms/step" in lines else 1
+        found[count] = round(256 * unit / steps[-1], 1)  # of the last epoch, which traces nothing
+    return {"images a second": found, "times as fast": round(found[2] / found[1], 2)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["kills"])
+    parser.add_argument("what", choices=["kills", "suites", "speed", "suite-speed"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", help="finished run folder, for the suites")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    if arguments.what == "kills":
-        print(json.dumps(kills(arguments.folder.absolute(), arguments.times, arguments.seed), indent=1))
+    folder = arguments.folder.absolute()
+    work = {
+        "kills": lambda: kills(folder, arguments.times, arguments.seed),
+        "suites": lambda: suites(folder, arguments.run, arguments.times, arguments.seed),
+        "speed": lambda: speed(folder),
+        "suite-speed": lambda: suite_speed(folder, arguments.run),
+    }
+    print(json.dumps(work[arguments.what](), indent=1))
 
 
 if __name__ == "__main__":

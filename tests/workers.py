@@ -3,7 +3,7 @@
     python workers.py FOLDER CASE...
 
 The cluster is that of `TF_CONFIG`; without it the process is alone. Cases: `none` has no batch normalization; `own` has
-it, and noise, and the average of the weights; `steps` has several steps in an execution.
+it, and noise, and the average of the weights.
 """
 
 import sys
@@ -22,7 +22,6 @@ from rsr_tf.keras_internals import weight_averages  # noqa: E402
 CASES = {
     "none": {"noise": "none"},
     "own": {"noise": "channel", "norm": "own", "optimizer": {"use_ema": True, "ema_momentum": 0.9}},
-    "steps": {"noise": "none", "steps_per_execution": 5},
 }
 
 

@@ -57,6 +57,12 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
             self.make_test_function(force=True)
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None, **kwargs):
+        steps = kwargs.get("steps_per_execution", 1)
+        if steps != 1 and keras_internals.is_of_several_processes(self.distribute_strategy):
+            raise ValueError(
+                "`steps_per_execution` must be 1 if several processes train, TensorFlow fails otherwise. "
+                f"Received: steps_per_execution={steps}"
+            )
         head = head_of(self, loss)
         metrics, weighted_metrics = with_threshold(metrics, head), with_threshold(weighted_metrics, head)
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
