@@ -19,6 +19,7 @@ import rsr_tf
 from rsr_tf.choices import SUITES
 from rsr_tf.cli import main
 from rsr_tf.evaluation import Check
+from rsr_tf.experiment.run_folder import WRITING
 from rsr_tf.files import LOCK_FILE, FolderLock
 from rsr_tf.training.callbacks import Checkpoint, read_history
 
@@ -89,6 +90,7 @@ def test_run_leaves_every_artefact(finished_run):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         LOCK_FILE,
+        WRITING,
         "config.toml",
         "history.csv",
         "logs",
@@ -483,7 +485,7 @@ def test_verdict_without_a_whole_evaluation_makes_a_report(finished_run, tmp_pat
     judged(config, "--output", folder)
     page = (folder / "report.html").read_text()
     assert "Verdict: the pruned network" in page
-    assert "training: accuracy" in page
+    assert "Accuracy by epoch, training" in page
     assert "Basic attacks" not in page
 
 
@@ -509,7 +511,7 @@ def test_suite_on_a_saved_model_keeps_everything_in_the_output(finished_run, sui
     judged(served, "--output", folder)
     judged(served, "--output", folder, "--images", 30)
     assert {path.name for path in folder.iterdir()} == {
-        *(LOCK_FILE, "config.toml", "report.html", "verdict_quick.json", "verdict_quick_30.json")
+        *(LOCK_FILE, WRITING, "config.toml", "report.html", "verdict_quick.json", "verdict_quick_30.json")
     }
     verdict = json.loads((folder / "verdict_quick.json").read_text())
     assert (verdict["network"], verdict["scheme"], verdict["model"]) == ("exported", "RSR", "small_cnn")

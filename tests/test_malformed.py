@@ -12,7 +12,7 @@ from helpers import TINY
 import rsr_tf
 from rsr_tf.cli import main
 from rsr_tf.config import load_config
-from rsr_tf.experiment.run_folder import RunFolder
+from rsr_tf.experiment.run_folder import WRITING, RunFolder
 
 pytestmark = pytest.mark.integration
 
@@ -82,7 +82,8 @@ class Halved:
             network.save(file)
 
     def names(self):
-        return sorted(path.relative_to(self.folder.path).as_posix() for path in self.folder.path.rglob("*"))
+        paths = [path for path in self.folder.path.rglob("*") if path.name != WRITING]
+        return sorted(path.relative_to(self.folder.path).as_posix() for path in paths)
 
 
 def network(shape=(8, 8, 1), classes=10, outputs=1):

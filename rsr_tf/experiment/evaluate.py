@@ -20,7 +20,6 @@ from rsr_tf.experiment.provenance import SELECTION, attack_parameters, describe_
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
-from rsr_tf.files import PARTIAL, FolderLock
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 
@@ -259,13 +258,13 @@ def claimed(output, values, complete):
         UserError: if the folder is used for something else.
     """
     folder = RunFolder(output, shared=True)
-    with user_errors(), disk_errors(output):
-        folder.check(values, complete)
-        if folder.model.exists() or folder.checkpoints.exists():
-            raise UserError(f"{output} is the folder of a training. Choose another --output")
-        with FolderLock(output, name=f"{PARTIAL}claim.lock", wait=True):
-            folder.claim(values, versions())
     try:
+        with user_errors(), disk_errors(output):
+            folder.check(values, complete)
+            if folder.model.exists() or folder.checkpoints.exists():
+                raise UserError(f"{output} is the folder of a training. Choose another --output")
+            with folder.writing():
+                folder.claim(values, versions())
         yield folder
     finally:
         folder.release()

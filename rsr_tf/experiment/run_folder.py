@@ -9,7 +9,7 @@ from rsr_tf.experiment.result_schema import read_history_rows, read_result, writ
 from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, read_text, replacing
 from rsr_tf.identity import first_difference
 
-WRITING = "partial-results.lock"
+WRITING = ".results.lock"
 """Name of the file that is locked while results are written."""
 
 
@@ -164,7 +164,7 @@ class RunFolder:
 
 def _is_leftover(path):
     """Return whether a file may lie in a folder that no run has claimed: a lock, or what a killed process left."""
-    return path.name == LOCK_FILE or is_partial(path)
+    return path.name in (LOCK_FILE, WRITING) or is_partial(path)
 
 
 def suite_name(suite, network="pruned", num_images=None, ball=""):

@@ -258,7 +258,7 @@ def test_training_resumes_bitwise_in_the_middle_of_an_epoch(monkeypatch, digits,
     assert checkpoints_in(tmp_path / "checkpoints") == ["train-0003.keras"]
 
 
-def test_training_saved_by_the_clock_resumes_bitwise(monkeypatch, digits, tmp_path):
+def test_training_saved_by_the_clock_resumes_bitwise(monkeypatch, digits, whole_runs, tmp_path):
     """Steps of 40 seconds and a file a minute: one after step 2 of an epoch, and one at its end after step 4."""
     seconds, seen = [0], []
 
@@ -278,7 +278,9 @@ def test_training_saved_by_the_clock_resumes_bitwise(monkeypatch, digits, tmp_pa
         patch.setattr(StepCheckpoint, "__init__", built)
         patch.setattr(StepCheckpoint, "on_train_batch_end", killed)
 
-    weights_after(monkeypatch, digits, tmp_path, ["training.epochs=3", "training.checkpoint_minutes=1"], kill)
+    weights_after(
+        monkeypatch, digits, tmp_path, ["training.epochs=3", "training.checkpoint_minutes=1"], kill, whole_runs
+    )
     first = ["train-0000-000002.keras"]
     assert seen == [[], first, first, first, ["train-0001.keras"], *[["train-0001-000002.keras"]] * 2]
 
