@@ -213,7 +213,7 @@ class SuiteState:
     def damage(self, random):
         shutil.rmtree(self.folder)
         shutil.copytree(self.kept, self.folder)
-        files = sorted(self.folder.iterdir())
+        files = sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".npz"))
         path = files[random.integers(len(files))]
         if path.suffix == ".json":
             path.write_bytes((damaged_json if random.random() < 0.7 else damaged_bytes)(random, path.read_bytes()))

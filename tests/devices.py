@@ -1,9 +1,9 @@
 """Train the same networks on one device and on several, and print what is equal: the script of `test_devices.py`.
 
-    python devices.py DEVICES FOLDER
+    python devices.py DEVICES FOLDER [quick]
 
 TensorFlow divides the CPU into devices before anything else, so this runs in a process of its own. What it measures is
-printed as lines of JSON; FOLDER is for checkpoints.
+printed as lines of JSON; FOLDER is for checkpoints. `quick` leaves out the networks without noise.
 """
 
 import json
@@ -176,9 +176,9 @@ def settings():
     ]
 
 
-def main(devices, folder):
+def main(devices, folder, noises=("none", "channel")):
     one, several = strategies(devices)
-    for noise in ("none", "channel"):
+    for noise in noises:
         report(noise, compare(one, several, noise=noise)[0])
     measured, model = compare(one, several, noise="channel", norm="own")
     report("per replica", measured)
@@ -195,4 +195,4 @@ def report(name, measured):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *([("channel",)] if "quick" in sys.argv[3:] else []))

@@ -1,6 +1,7 @@
 """Write `report.html`: one self-contained file from the JSON, `history.csv` and `config.toml` of a run."""
 
 import tomllib
+from pathlib import Path
 
 from rsr_tf.report.charts import draw_heat_map, share_below_by_network, training_curves, weight_histogram
 from rsr_tf.report.contents import contents, pages
@@ -55,7 +56,8 @@ def _title(evaluation, verdicts, artefacts, config_text):
     about = evaluation or (verdicts[0] if verdicts else artefacts)
     if not about:
         config = tomllib.loads(config_text)
-        about = {"model": config["model"]["name"], "data": config["data"]["name"]}
+        model = config["model"]
+        about = {"model": model.get("name") or Path(model["file"]).name, "data": config["data"]["name"]}
     network = f"{about['model']} on {about['data']}"
     return f"{about['scheme']}: {network}" if "scheme" in about else network
 
