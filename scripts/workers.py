@@ -142,16 +142,20 @@ def kills(folder, times, seed):
     whole = folder / "whole"
     codes = [each.wait() for each in start(["train", config, "--output", whole], 2, folder / "logs-whole")]
     assert codes == [0, 0], codes
-    expected, rng, found, equal, runs = weights(whole), random.Random(seed), [], 0, 0
-    while len(found) < times:
+    expected, rng, found, equal, runs, failed = weights(whole), random.Random(seed), [], 0, 0, 0
+    while len(found) < times and not failed:
         run, ended, tries = folder / f"run{runs}", False, 0
         for number in range(KILLS_PER_RUN):
             kill = kill_one(run, config, folder / f"logs-{runs}-{number}", rng)
             if kill is None:
                 ended = True
                 break
-            found.append(kill)
             print(json.dumps(kill), flush=True)
+            if "failed" in kill:  # the processes ended by themselves, and not with code 0
+                failed += 1
+                break
+            found.append(kill)
+        codes = [0, 0]
         while not ended:
             tries += 1
             logs = folder / f"logs-{runs}-end{tries}"
@@ -165,10 +169,11 @@ def kills(folder, times, seed):
             shutil.rmtree(run)
     return {
         "kills": len(found),
+        "ended without a kill, and not with code 0": failed,
         "runs": runs,
         "equal": equal,
         "one line and code 75": sum(kill.get("lines") == 1 and kill.get("code") == 75 for kill in found),
-        "longest seconds": max(kill.get("seconds", 0) for kill in found),
+        "longest seconds": max((kill["seconds"] for kill in found), default=0),
         "victims": {name: sum(kill.get("victim") == name for kill in found) for name in ("chief", "worker")},
         "during a save": sum(kill.get("moment") == "save" for kill in found),
     }

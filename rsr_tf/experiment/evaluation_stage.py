@@ -30,7 +30,7 @@ def evaluate_networks(networks, data_set, config, folder):
         earlier = folder.read_evaluation()
     images, labels = evaluation_images(data_set, config, earlier)
     blank = describe(config, data_set, num_images=len(labels))
-    about = {name: weight_statistics(each) | {"facts": network_facts(each)} for name, each in networks.items()}
+    about = _new_facts(networks, earlier)
     variants_of = {name: variants(network, config.evaluation.ensemble) for name, network in networks.items()}
     pieces = {f"{name}, {variant}": (name, variant) for name, each in variants_of.items() for variant in each}
 
@@ -68,3 +68,12 @@ def evaluate_networks(networks, data_set, config, folder):
 
     with user_errors(), disk_errors(folder.path):
         work_through([*pieces, EXAMPLES], folder.path, is_done=is_done, work=work, waiting=tell)
+
+
+def _new_facts(networks, earlier):
+    """Return statistics and facts of the networks that have none in the earlier results, and `{}` of the others."""
+    known = {name for name, entry in earlier.get("networks", {}).items() if "facts" in entry}
+    return {
+        name: weight_statistics(network) | {"facts": network_facts(network)} if name not in known else {}
+        for name, network in networks.items()
+    }

@@ -93,9 +93,11 @@ class _SharedLock:
         file = open(self.path, "a+")  # noqa: SIM115 - it is open as long as it is locked
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError as error:
             file.close()
-            raise filelock.Timeout(str(self.path)) from error
+            if isinstance(error, BlockingIOError):
+                raise filelock.Timeout(str(self.path)) from error
+            raise  # of a file system without locks
         self._file = file
 
     def release(self, force=False):

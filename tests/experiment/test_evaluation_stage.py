@@ -62,9 +62,12 @@ def test_every_network_is_attacked_with_and_without_its_noise(networks, folder, 
     assert content["examples"] == {"of": ["pruned"]}
 
 
-def test_earlier_results_are_kept(networks, folder, settings, attacked):
+def test_earlier_results_are_kept(networks, folder, settings, attacked, monkeypatch):
+    measured, measure = [], evaluation_stage.network_facts
+    monkeypatch.setattr(evaluation_stage, "network_facts", lambda each: measured.append(each) or measure(each))
     evaluate_networks({"pruned": networks["pruned"]}, *settings, folder)
     evaluate_networks(networks, *settings, folder)
+    assert measured == [networks["pruned"], networks["trained"]]
     assert attacked == [*PIECES[2:], *PIECES[:2]]
     assert folder.read_evaluation()["networks"]["pruned"]["scores"]["noise_on"] == {"clean": score(1)}
 

@@ -1,5 +1,6 @@
 """Locks that processes share work by."""
 
+import errno
 import subprocess
 import sys
 
@@ -13,6 +14,20 @@ def test_shared_lock_keeps_out_only_who_wants_the_folder_alone(tmp_path):
         FolderLock(tmp_path).acquire()
     with FolderLock(tmp_path), pytest.raises(InUseError):
         FolderLock(tmp_path, shared=True).acquire()
+
+
+def test_file_system_without_locks_is_an_error_that_leaves_no_file_open(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(file, operation):
+        opened.append(file)
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    opened = []
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="not supported"):
+        FolderLock(tmp_path, shared=True).acquire()
+    assert [file.closed for file in opened] == [True]
 
 
 def test_lock_can_wait(tmp_path, monkeypatch):
