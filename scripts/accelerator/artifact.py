@@ -47,6 +47,7 @@ class Artifact:
         images: shape and dtype of the training images.
         classes: integer.
         steps_per_epoch: integer.
+        steps_per_call: integer, number of training steps in a call of the program "train".
         validation_batch: integer, number of images in a batch of the program "validate".
         flops_per_step: floating-point operations of convolutions and dense layers in a training step.
     """
@@ -58,6 +59,7 @@ class Artifact:
     images: list
     classes: int
     steps_per_epoch: int
+    steps_per_call: int
     validation_batch: int
     flops_per_step: float
 

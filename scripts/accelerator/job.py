@@ -2,18 +2,20 @@
 
     python scripts/accelerator/job.py PREPARED OUTPUT [--seconds 720]
 
-PREPARED is the folder of `prepare.sh`. First the step times: this library's programs and the PyTorch loop, one after
-the other in every round. Then ResNet-20 is trained by the schedule of the paper, in float32 if the time suffices, else
-in bfloat16; a later call with the same folders goes on from the last saved epoch. The time that remains goes to the
-trainings in PREPARED/train_*, then to further step times.
+PREPARED is the folder of `prepare.sh`. The trainings in PREPARED/train_* are run one after the other, each from its
+last saved epoch. Meanwhile the programs whose step is timed are compiled, this library's and the PyTorch loops. The
+training stands still while they run, one after the other in every round.
 """
 
 import argparse
 import concurrent.futures
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,26 +25,12 @@ from accelerator.artifact import Artifact
 from accelerator.matmul import FLOPS
 from benchmark import Contender, Worker
 
-REPEATS = 20
-"""Steps between two readings of the clock."""
 ROUNDS = 5
-FIRST = (
-    ("resnet20", "float32", 128),
-    ("resnet20", "bfloat16", 128),
-    ("resnet18", "bfloat16", 128),
-)
-"""Settings that are timed before the training."""
-LATER = (
-    ("resnet20", "bfloat16", 512),
-    ("resnet18", "float32", 128),
-    ("resnet18", "bfloat16", 512),
-    ("resnet20", "float32", 512),
-    ("resnet18", "float32", 512),
-)
-MARGIN, COMPILE_SECONDS = 1.15, 60
-"""A training takes longer than its steps: validation, starting, compiling."""
-START_SECONDS = 110
+CALLS = 20
+"""Steps between two readings of the clock, where a call is one step."""
+START_SECONDS = 240
 """Time for the workers to compile; who is not ready then is left out."""
+SAVE_EPOCHS = 5
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Several processes share the memory of the device."""
 
@@ -52,56 +40,79 @@ def main():
     parser.add_argument("prepared", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seconds", type=float, default=720)
-    parser.add_argument("--skip-timing", action="store_true", help="train at once")
+    parser.add_argument("--skip-timing", action="store_true", help="train alone")
     options = parser.parse_args()
     deadline = time.monotonic() + options.seconds
     options.output.mkdir(parents=True, exist_ok=True)
-    timing = options.output / "timing.json"
+    trainings = Trainings(options.prepared, options.output, deadline)
+    trainings.start()
     if not options.skip_timing:
-        time_steps(options.prepared, FIRST, timing, deadline)
-    train_paper(options.prepared, options.output / "train", timing, deadline)
-    for folder in sorted(options.prepared.glob("train_*")):
-        train(folder, options.prepared, options.output / folder.name, deadline)
-    if not options.skip_timing and time.monotonic() + START_SECONDS < deadline:
-        time_steps(options.prepared, LATER, options.output / "timing_later.json", deadline)
+        time_steps(options.prepared, options.output / "timing.json", trainings, deadline)
+    trainings.join()
 
 
-def folder_of(prepared, network, precision, batch):
-    return prepared / f"{network}_{precision}_{batch}"
+class Trainings(threading.Thread):
+    """The trainings of a folder, one after the other, each in a separate process, as far as the time goes."""
+
+    def __init__(self, prepared, output, deadline):
+        super().__init__()
+        self.folders = sorted(prepared.glob("train_*"))
+        self.prepared, self.output, self.deadline = prepared, output, deadline
+        self.process = None
+
+    def run(self):
+        for folder in self.folders:
+            if time.monotonic() < self.deadline:
+                command = [sys.executable, str(Path(__file__).with_name("run.py")), "train", str(folder)]
+                command += [str(self.output / folder.name), "--data", str(self.prepared)]
+                command += ["--seconds", str(self.deadline - time.monotonic()), "--save-every", str(SAVE_EPOCHS)]
+                print(f"training {folder.name}", flush=True)
+                self.process = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
+                self.process.wait()
+
+    def send(self, number):
+        """Send a signal to the training that runs."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(number)
 
 
-def contenders_of(prepared, settings):
+def contenders_of(prepared):
     """List this library's program and the PyTorch loop for each of the settings that are prepared."""
     found = []
-    for network, precision, batch in settings:
+    for path in sorted(prepared.glob("resnet*/program.json")):
+        network, precision, batch = path.parent.name.split("_")
         title = f"{network} {precision} {batch}"
-        folder = folder_of(prepared, network, precision, batch)
-        if folder.is_dir():
-            ours = {"folder": str(folder.resolve()), "repeats": REPEATS}
-            found.append(Contender(f"{title} rsr_tf", "accelerator.run", ours, ENVIRONMENT))
-            rival = {"network": network, "precision": precision, "batch": batch, "steps": 7, "repeats": REPEATS}
-            found.append(Contender(f"{title} PyTorch", "accelerator.rival", rival | {"compile": True}))
-    found.append(Contender("matmul", "accelerator.matmul", {"repeats": REPEATS}, ENVIRONMENT))
-    return found
+        repeats = steps_between_readings(path.parent)
+        ours = {"folder": str(path.parent.resolve()), "repeats": repeats}
+        found.append(Contender(f"{title} rsr_tf", "accelerator.run", ours, ENVIRONMENT))
+        rival = {"network": network, "precision": precision, "batch": int(batch), "steps": 7, "repeats": repeats}
+        found.append(Contender(f"{title} PyTorch", "accelerator.rival", rival | {"compile": True}))
+    return [*found, Contender("matmul", "accelerator.matmul", {"repeats": CALLS}, ENVIRONMENT)]
 
 
-def time_steps(prepared, settings, path, deadline):
+def steps_between_readings(folder):
+    """Return the number of steps of a call of the program, or that of `CALLS` calls if a call is one step."""
+    steps = Artifact.read(folder).steps_per_call
+    return steps if steps > 1 else CALLS
+
+
+def time_steps(prepared, path, trainings, deadline):
     """Time all contenders in turn and write the seconds of a step in each round to a JSON file."""
-    contenders = contenders_of(prepared, settings)
+    contenders = contenders_of(prepared)
     workers = start(contenders, min(START_SECONDS, deadline - time.monotonic()))
+    repeats = {each.title: each.settings["repeats"] for each in contenders}
     seconds = {worker.title: [] for worker in workers}
+    trainings.send(signal.SIGSTOP)
     for _ in range(ROUNDS):
         if time.monotonic() < deadline:
             for worker in workers:
-                seconds[worker.title].append(worker.step()["seconds"] / REPEATS)
+                seconds[worker.title].append(worker.step()["seconds"] / repeats[worker.title])
     for worker in workers:
         worker.process.kill()
         worker.process.wait()
-    flops = {
-        f"{folder.name.replace('_', ' ')} rsr_tf": Artifact.read(folder).flops_per_step
-        for folder in prepared.iterdir()
-        if (folder / "program.json").exists()
-    }
+    trainings.send(signal.SIGCONT)
+    folders = [each.parent for each in prepared.glob("resnet*/program.json")]
+    flops = {f"{each.name.replace('_', ' ')} rsr_tf": Artifact.read(each).flops_per_step for each in folders}
     content = {"device": device(), "seconds": seconds, "flops": flops, "matmul_flops": FLOPS}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print_times(content)
@@ -156,36 +167,6 @@ def print_times(content):
             ratios = [their / own for their, own in zip(theirs, mine, strict=False)]
             line += f"  {statistics.median(ratios):.2f} times PyTorch's speed ({min(ratios):.2f} to {max(ratios):.2f})"
         print(line, flush=True)
-
-
-def train_paper(prepared, output, timing, deadline):
-    """Train ResNet-20 by Robust Sparse Regularization, in the precision that the time suffices for."""
-    chosen = output / "precision.txt"
-    if not chosen.exists():
-        output.mkdir(parents=True, exist_ok=True)
-        chosen.write_text(choose_precision(prepared, timing, deadline - time.monotonic()))
-    train(folder_of(prepared, "resnet20", chosen.read_text(), 128), prepared, output, deadline)
-
-
-def train(folder, prepared, output, deadline):
-    """Train in a separate process, as far as the time goes."""
-    if time.monotonic() > deadline:
-        return
-    command = [sys.executable, str(Path(__file__).with_name("run.py")), "train", str(folder), str(output)]
-    command += ["--data", str(prepared), "--seconds", str(deadline - time.monotonic())]
-    print(f"training {folder.name}", flush=True)
-    subprocess.run(command, check=False)
-
-
-def choose_precision(prepared, timing, seconds):
-    """Return bfloat16 if the whole schedule takes longer in float32 than the time that is left, else float32."""
-    measured = json.loads(timing.read_text())["seconds"] if timing.exists() else {}
-    step = measured.get("resnet20 float32 128 rsr_tf")
-    if not step:
-        return "float32"
-    artifact = Artifact.read(folder_of(prepared, "resnet20", "float32", 128))
-    steps = artifact.steps_per_epoch * artifact.config["training"]["epochs"]
-    return "float32" if MARGIN * steps * statistics.median(step) + COMPILE_SECONDS < seconds else "bfloat16"
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 """Write the training step of a config, its validation step and its state as files that JAX can run.
 
-    python scripts/accelerator/lower.py CONFIG FOLDER [--set KEY=VALUE ...] [--check STEPS]
+    python scripts/accelerator/lower.py CONFIG FOLDER [--set KEY=VALUE ...] [--steps-per-call N] [--check STEPS]
 
-The step is that of `RSRModel` with cropping, mirroring and optimizer, as XLA gets it: StableHLO, one call per batch.
-`--check` also runs so many steps with TensorFlow, for `run.py check`. See `artifact.py` for the files.
+The step is that of `RSRModel` with cropping, mirroring and optimizer, as XLA gets it: StableHLO. A call of the program
+runs one step, or N of them in a loop, as `steps_per_execution` of Keras does. `--check` also runs so many steps with
+TensorFlow, for `run.py check`. See `artifact.py` for the files.
 """
 
 import argparse
+import contextlib
 import functools
+import itertools
 import math
 import re
 import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -39,6 +43,9 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--check", type=int, default=0, metavar="STEPS", help="also write the result of so many steps")
+    parser.add_argument(
+        "--steps-per-call", type=int, default=1, metavar="N", help="training steps in a call; 0: an epoch"
+    )
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to write; default: all")
     parser.add_argument("--timing", action="store_true", help="leave large weights out of the state")
     options = parser.parse_args()
@@ -47,7 +54,8 @@ def main():
     if "data" in options.parts:
         write_data(options.folder / "data.npz", config, builders.load_data(config))
     if "program" in options.parts:
-        write_training(options.folder, Training(config), small=options.timing, check_steps=options.check)
+        training = Training(config, options.steps_per_call)
+        write_training(options.folder, training, small=options.timing, check_steps=options.check)
 
 
 def write_training(folder, training, *, small=False, check_steps=0):
@@ -73,13 +81,21 @@ class Training:
 
     Args:
         config: a `rsr_tf.config.Config`.
+        steps_per_call: number of training steps in a call of the program; 0 stands for those of an epoch.
+
+    Raises:
+        ValueError: if an epoch is not made of such calls.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, steps_per_call=1):
         self.config = config
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         self.data_set = builders.load_data(config)
+        self.steps_per_epoch = data.steps_per_epoch(self.data_set.train, config.training.batch_size)
+        self.steps_per_call = steps_per_call or self.steps_per_epoch
+        if self.steps_per_epoch % self.steps_per_call:
+            raise ValueError(f"{self.steps_per_epoch} steps of an epoch cannot be done {self.steps_per_call} at a time")
         self.model = build_model(config, self.data_set)
         self.validation_batch = largest_divisor(len(self.data_set.validation), VALIDATION_BATCH)
         self.functions = {name: tf.function(getattr(self, f"_{name}"), jit_compile=True) for name in ARGUMENTS}
@@ -89,6 +105,14 @@ class Training:
         self.programs = {name: self._program(name) for name in ARGUMENTS}
 
     def _train(self, images, labels, order):
+        """The training steps of a call; their metrics are running means, so the last ones stand for all."""
+        return tf.while_loop(
+            lambda step, _: step < self.steps_per_call,
+            lambda step, _: (step + 1, self._step(images, labels, order)),
+            (0, dict.fromkeys(self.metrics["train"], tf.constant(0.0))),
+        )[1]
+
+    def _step(self, images, labels, order):
         """One step of the training, on the images that `order` has for it."""
         size, step = self.config.training.batch_size, self.model.optimizer.iterations
         position = tf.cast(step % (len(order) // size) * size, tf.int32)
@@ -117,15 +141,13 @@ class Training:
         return epoch_order(self.config.seed, epoch, count, count // size * size)
 
     def _run_once(self):
-        """Run each step once without XLA: this creates the metrics, and shows which variables a step changes."""
+        """Run each step once without XLA: this creates the metrics, and shows which variables a step assigns."""
         before = [variable.numpy() for variable in training_variables(self.model)]
-        for name in ARGUMENTS:
-            function = tf.function(getattr(self, f"_{name}"))
-            function(*self.arguments[name])  # creates variables, and so is traced twice
-            start = self.values()
-            self.metrics[name] = sorted(function(*self.arguments[name]))
-            pairs = zip(start, self.values(), strict=True)
-            self.changes[name] = {number for number, (old, new) in enumerate(pairs) if not np.array_equal(old, new)}
+        for name, step in {"train": self._step, "validate": self._validate}.items():
+            with assigned_variables() as assigned:
+                self.metrics[name] = sorted(tf.function(step)(*self.arguments[name]))
+            pairs = enumerate(state_variables(self.model))
+            self.changes[name] = {number for number, variable in pairs if id(variable.value.handle) in assigned}
         for variable, value in zip(training_variables(self.model), before, strict=True):
             variable.assign(value)
         self.model.reset_metrics()
@@ -146,6 +168,9 @@ class Training:
         for place, number in enumerate(program.captures, len(ARGUMENTS[name])):
             if number in program.changes and not re.search(rf"%arg{place}\b", body):
                 raise RuntimeError(f"{name}: the entry {number} became a constant")
+        outputs = re.search(r"func\.func @main\(.*?\) -> \((.*?)\) \{", text)[1].count("tensor<")
+        if outputs != len(program.metrics) + len(program.changes):
+            raise RuntimeError(f"{name}: {outputs} outputs for {len(program.changes)} changed entries")
         return portable(text)
 
     def artifact(self):
@@ -160,7 +185,8 @@ class Training:
             metric_entries=list(range(first_metric, len(variables))),
             images=[self.data_set.train.images.shape, self.data_set.train.images.dtype.name],
             classes=len(self.data_set.class_names),
-            steps_per_epoch=data.steps_per_epoch(self.data_set.train, self.config.training.batch_size),
+            steps_per_epoch=self.steps_per_epoch,
+            steps_per_call=self.steps_per_call,
             validation_batch=self.validation_batch,
             flops_per_step=flops_per_step(self.model, self.config),
         )
@@ -175,6 +201,28 @@ class Training:
                 self.constants.append(outer.numpy())
             captures.append(numbers[id(outer)])
         return Program(captures, self.metrics[name], [number for number in captures if number in self.changes[name]])
+
+
+@contextlib.contextmanager
+def assigned_variables():
+    """Yield a set that gets the handle's `id` of every `tf.Variable` that is assigned to meanwhile.
+
+    A comparison of values before and after does not do: what is assigned can be the value that was there.
+    """
+    found = set()
+    kinds = [kind for kind in type(tf.Variable(0.0)).__mro__ if "assign" in vars(kind)]  # not all inherit the first
+
+    def recorded(method):
+        def assign(variable, *arguments, **options):
+            found.add(id(variable.handle))
+            return method(variable, *arguments, **options)
+
+        return assign
+
+    with contextlib.ExitStack() as stack:
+        for kind, name in itertools.product(kinds, ("assign", "assign_add", "assign_sub")):
+            stack.enter_context(mock.patch.object(kind, name, recorded(getattr(kind, name))))
+        yield found
 
 
 def portable(text):
@@ -261,7 +309,7 @@ def write_expected(path, training, steps):
     """Run steps with TensorFlow and write the metrics of the last one and the state after it."""
     images, labels, _ = training.arguments["train"]
     order = tf.constant(training.order(0))
-    for _ in range(steps):
+    for _ in range(0, steps, training.steps_per_call):
         metrics = training.functions["train"](images, labels, order)
     arrays = {f"metric {name}": value.numpy() for name, value in metrics.items()}
     np.savez(path, steps=steps, **arrays, **{str(n): value for n, value in enumerate(training.values())})

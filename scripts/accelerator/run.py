@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -99,7 +100,7 @@ def build(settings):
     images, labels, order = _random_arrays(steps.artifact)
 
     def step():
-        for _ in range(settings["repeats"]):
+        for _ in range(0, settings["repeats"], steps.artifact.steps_per_call):
             metrics = steps("train", images, labels, order)
         jax.block_until_ready(metrics)
 
@@ -122,7 +123,7 @@ def check(folder):
     with np.load(folder / "expected.npz", allow_pickle=False) as stored:
         expected = {name: stored[name] for name in stored.files}
     images, labels, order = training_arrays(steps.artifact, folder)
-    for _ in range(int(expected["steps"])):
+    for _ in range(0, int(expected["steps"]), steps.artifact.steps_per_call):
         metrics = steps("train", images, labels, jax.device_put(order(0)))
     names = steps.artifact.programs["train"].metrics
     for name, value in zip(names, metrics, strict=True):
@@ -166,18 +167,17 @@ def train(folder, output, data=None, epochs=None, deadline=float("inf"), save_ev
     images, labels, order = training_arrays(steps.artifact, data or folder)
     held_out = [jax.device_put(array) for array in read_images(data or folder, "validation")]
     epochs = epochs or steps.artifact.config["training"]["epochs"]
-    history, longest = _read_history(output / "history.csv", done), 0.0
+    history, seconds = _read_history(output / "history.csv", done), []
     for epoch in range(done, epochs):
         started = time.monotonic()
         row = {"stage": "train", "epoch": epoch}
         row |= _train_epoch(steps, images, labels, jax.device_put(order(epoch)))
         row |= _validate(steps, *held_out)
-        seconds = time.monotonic() - started
-        longest = max(longest, seconds)
+        seconds.append(time.monotonic() - started)
         history = [*history, row]
         _write_history(output / "history.csv", history)
-        print(f"epoch {epoch + 1}/{epochs} {seconds:.2f} s", _shown(row), flush=True)
-        last = epoch + 1 == epochs or time.monotonic() + 2 * longest > deadline
+        print(f"epoch {epoch + 1}/{epochs} {seconds[-1]:.2f} s", _shown(row), flush=True)
+        last = epoch + 1 == epochs or time.monotonic() + 2 * statistics.median(seconds) > deadline
         if last or (epoch + 1) % save_every == 0:
             _save(output, epoch + 1, steps.values())
         if last:
@@ -197,7 +197,7 @@ def training_arrays(artifact, folder):
 
 def _train_epoch(steps, images, labels, order):
     steps.reset_metrics()
-    for _ in range(steps.artifact.steps_per_epoch):
+    for _ in range(0, steps.artifact.steps_per_epoch, steps.artifact.steps_per_call):
         metrics = steps("train", images, labels, order)
     return _named(steps, "train", metrics)
 
