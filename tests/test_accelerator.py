@@ -109,8 +109,8 @@ def run(python, script, *arguments):
 @pytest.mark.slow
 @pytest.mark.integration
 def test_steps_by_jax_give_the_weights_of_tensorflow(tmp_path):
-    """18 steps in two loops, with noise and random starts in float32, from the same state; with SGD, which does not blow
-    up gradients that are zero up to rounding."""
+    """18 steps in two loops, with noise and random starts in float32, from the same state; with SGD, which does not
+    blow up gradients that are zero up to rounding."""
     run(sys.executable, "lower.py", CONFIG[0], tmp_path, *CONFIG[1:], "--check", 18, "--steps-per-call", 9)
     assert "after 18 steps" in run(jax_python(), "run.py", "check", tmp_path)
 

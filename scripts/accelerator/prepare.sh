@@ -9,6 +9,8 @@ train() { lower "$folder/train_$1" --parts program --steps-per-call 0 --set trai
 lower "$folder" --parts data
 train 1_rsr
 train 2_pgd --set model.noise=none --set model.lasso=0
+train 3_cni --set model.lasso=0
+train 4_lasso --set model.noise=none
 for precision in float32 bfloat16; do
     for batch in 128 512; do
         for network in resnet20 resnet18; do
