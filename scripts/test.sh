@@ -6,4 +6,5 @@ source scripts/environment.sh
 make_environment requirements-test.txt
 ruff check .
 ruff format --check .
-pytest --numprocesses=2 --dist=loadfile "$@"
+# In the order of the folders: by default files with few tests come last, and those with the longest ones are among them.
+pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder "$@"
