@@ -9,6 +9,7 @@ training stands still while they run, one after the other in every round.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -70,10 +71,16 @@ class Trainings(threading.Thread):
                 self.process = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
                 self.process.wait()
 
-    def send(self, number):
-        """Send a signal to the training that runs."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
+    @contextlib.contextmanager
+    def paused(self):
+        """Let the training that runs stand still meanwhile."""
+        process = self.process
+        send = process.send_signal if process else lambda _: None  # without effect on a process that ended
+        send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            send(signal.SIGCONT)
 
 
 def contenders_of(prepared):
@@ -102,15 +109,14 @@ def time_steps(prepared, path, trainings, deadline):
     workers = start(contenders, min(START_SECONDS, deadline - time.monotonic()))
     repeats = {each.title: each.settings["repeats"] for each in contenders}
     seconds = {worker.title: [] for worker in workers}
-    trainings.send(signal.SIGSTOP)
-    for _ in range(ROUNDS):
-        if time.monotonic() < deadline:
-            for worker in workers:
-                seconds[worker.title].append(worker.step()["seconds"] / repeats[worker.title])
+    with trainings.paused():
+        for _ in range(ROUNDS):
+            if time.monotonic() < deadline:
+                for worker in workers:
+                    seconds[worker.title].append(worker.step()["seconds"] / repeats[worker.title])
     for worker in workers:
         worker.process.kill()
         worker.process.wait()
-    trainings.send(signal.SIGCONT)
     folders = [each.parent for each in prepared.glob("resnet*/program.json")]
     flops = {f"{each.name.replace('_', ' ')} rsr_tf": Artifact.read(each).flops_per_step for each in folders}
     content = {"device": device(), "seconds": seconds, "flops": flops, "matmul_flops": FLOPS}
