@@ -92,7 +92,7 @@ def weights(folder):
     """Return a hash of every network of a run, and its history."""
     import keras  # only to read what is there
 
-    import rsr_tf  # noqa: F401
+    import rsr_tf  # noqa: F401 - Keras knows its classes then
 
     found = {"history": hashlib.sha256((folder / "history.csv").read_bytes()).hexdigest()}
     for path in sorted(folder.glob("*.keras")):

@@ -20,7 +20,7 @@ def npy(header, body=b"", version=(1, 0)):
 
 
 def described(shape, dtype="<f4"):
-    return "{'descr': '%s', 'fortran_order': False, 'shape': %s}\n" % (dtype, shape)  # noqa: UP031
+    return f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n"
 
 
 def archive(path, compression=zipfile.ZIP_DEFLATED, **members):
