@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from accelerator.artifact import ARGUMENTS, epoch_order, read_images, read_state, write_state
-from accelerator.lower import Training, portable
+from accelerator.artifact import ARGUMENTS, epoch_order, read_images, read_state, write_split, write_state
+from accelerator.grid import trainings_of
+from accelerator.lower import Training, portable, splits_of, write_data
 from rsr_tf.config import load_config
+from rsr_tf.experiment.builders import load_data
 
 SCRIPTS = Path(__file__).parent.parent / "scripts" / "accelerator"
 CONFIG = ("quickstart", "--set", "training.optimizer=sgd", "--set", "training.learning_rate=0.1")
@@ -28,17 +30,44 @@ def test_order_of_an_epoch_is_a_permutation_of_its_own():
     assert first.tolist() == epoch_order(3, 0, 10, 8).tolist()
 
 
-def test_jpeg_files_are_read_back_in_their_order(tmp_path):
-    images = [Image.new("RGB", (8, 8), color) for color in ("red", "white")]
+def test_jpeg_files_of_a_split_are_read_back_in_its_order(tmp_path):
+    images = [Image.new("RGB", (8, 8), color) for color in ("black", "white", "red")]
     files = []
     for image in images:
         image.save(buffer := io.BytesIO(), "JPEG", quality=95)
         files.append(buffer.getvalue())
     jpeg, sizes = np.frombuffer(b"".join(files), np.uint8), np.array([len(file) for file in files], np.uint16)
-    np.savez(tmp_path / "data.npz", train_jpeg=jpeg, train_sizes=sizes, train_labels=np.array([4, 2], np.uint8))
-    pixels, labels = read_images(tmp_path, "train")
+    np.savez(tmp_path / "data.npz", jpeg=jpeg, sizes=sizes)
+    write_split(tmp_path / "split.npz", {"train": (np.array([2, 1]), np.array([4, 2]))})
+    pixels, labels = read_images(tmp_path, tmp_path, "train")
     assert labels.tolist() == [4, 2]
     np.testing.assert_allclose(pixels[:, 0, 0], [[255, 0, 0], [255, 255, 255]], atol=3)
+
+
+def test_trainings_with_several_seeds_share_the_images(tmp_path):
+    for seed in (0, 1):
+        config = load_config("quickstart", [f"seed={seed}"])
+        data_set = load_data(config)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        write_split(folder / "split.npz", splits_of(data_set))
+        if not seed:
+            write_data(tmp_path, config, data_set)
+        for name in ("train", "validation"):
+            images, labels = read_images(tmp_path, folder, name)
+            split = getattr(data_set, name)
+            assert np.array_equal(images, split.images)
+            assert np.array_equal(labels, split.labels)
+
+
+def test_trainings_of_a_grid_are_its_runs_and_those_of_its_sweeps(tmp_path):
+    trainings = trainings_of("paper/figures", "digits", [], tmp_path)
+    folders = {name: folder.relative_to(tmp_path) for name, (_, folder) in trainings.items()}
+    swept = {f"train_small_cnn-rsr-seed0_lambda_{value}": value for value in (1e-5, 1e-3)}
+    assert set(folders) == {f"train_small_cnn-{scheme}-seed0" for scheme in ("none", "pgd", "rsr")} | set(swept)
+    for name, value in swept.items():
+        assert trainings[name][0].model.lasso == value
+        assert folders[name] == Path("small_cnn-rsr-seed0", "sweep", f"lambda_{value}")
 
 
 def test_entries_that_were_left_out_are_drawn_for_timing(tmp_path):
@@ -52,8 +81,8 @@ def test_entries_that_were_left_out_are_drawn_for_timing(tmp_path):
 
 
 def test_copies_of_results_become_an_operation_of_stablehlo():
-    text = "%5 = mhlo.copy %4 : tensor<3x16xf32> loc(#loc6)"
-    assert portable(text) == "%5 = stablehlo.reshape %4 : (tensor<3x16xf32>) -> tensor<3x16xf32> loc(#loc6)"
+    text = '#loc6 = loc("f"("file.py":12:0))\n%5 = mhlo.copy %4 : tensor<3x16xf32> loc(#loc6)'
+    assert portable(text) == "%5 = stablehlo.reshape %4 : (tensor<3x16xf32>) -> tensor<3x16xf32>"
 
 
 @pytest.mark.slow

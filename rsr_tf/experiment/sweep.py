@@ -58,6 +58,18 @@ def run_sweep(experiment, *, sparsities=(), gammas=(), lambdas=()):
     return page
 
 
+def lambda_run(config, folder, value):
+    """Return config and run folder of the run with another lambda in the sweep of a run.
+
+    Args:
+        config: a `Config`, that of the run.
+        folder: `Path` of its run folder.
+        value: float, the value of `model.lasso`.
+    """
+    changed = config.changed(model={"lasso": value}, undefended={"epochs": 0})
+    return changed, folder / "sweep" / f"lambda_{value}"
+
+
 KEPT = {"network": None, "share_below": {}, "points": [], "lambdas": []}
 """What a sweep keeps of earlier results, and what it begins with."""
 
@@ -204,8 +216,7 @@ class Sweep:
             self._finish(self.experiment, value)
             return
         keras.backend.clear_session()  # so that layer names are those of a new process
-        config = self.config.changed(model={"lasso": value}, undefended={"epochs": 0})
-        with Experiment(config, self.folder / f"lambda_{value}") as experiment:
+        with Experiment(*lambda_run(self.config, self.experiment.folder.path, value)) as experiment:
             self._finish(experiment, value)
 
     def _finish(self, experiment, value):

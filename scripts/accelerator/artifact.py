@@ -1,15 +1,16 @@
 """The folder that `lower.py` writes and `run.py` reads. Needs NumPy alone.
 
 program.json    the programs, the names of the state's entries, the settings of the training
-NAME.mlir.gz    a program as StableHLO; its inputs are its arguments in `ARGUMENTS`, then entries of the state
+NAME.mlir.xz    a program as StableHLO; its inputs are its arguments in `ARGUMENTS`, then entries of the state
 state.npz       the entries of the state before training, "0", "1", ...; large ones can be left out
-data.npz        training and validation images (or their JPEG files) and labels
+split.npz       numbers and labels of the training and of the validation images, which depend on the seed
+data.npz        all those images, each once, or their JPEG files; several folders can share it
 expected.npz    metrics and state after some steps by TensorFlow, if `lower.py` was asked for them
 """
 
-import gzip
 import io
 import json
+import lzma
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,12 +76,12 @@ class Artifact:
 
 def write_program(folder, name, text):
     """Write a program."""
-    Path(folder, f"{name}.mlir.gz").write_bytes(gzip.compress(text.encode()))
+    Path(folder, f"{name}.mlir.xz").write_bytes(lzma.compress(text.encode()))
 
 
 def read_program(folder, name):
     """Return a program as text."""
-    return gzip.decompress(Path(folder, f"{name}.mlir.gz").read_bytes()).decode()
+    return lzma.decompress(Path(folder, f"{name}.mlir.xz").read_bytes()).decode()
 
 
 def epoch_order(seed, epoch, count, used):
@@ -121,15 +122,35 @@ def _drawn(random, shape, dtype):
     return random.normal(0, 0.05, shape).astype(dtype)
 
 
-def read_images(folder, split):
-    """Return images and labels of `"train"` or `"validation"`; JPEG files are decoded with Pillow."""
-    with np.load(Path(folder, "data.npz"), allow_pickle=False) as stored:
-        labels = stored[f"{split}_labels"].astype(np.int32)
-        if f"{split}_images" in stored.files:
-            return stored[f"{split}_images"], labels
-        content, ends = stored[f"{split}_jpeg"].tobytes(), np.cumsum(stored[f"{split}_sizes"].astype(np.int64))
+def write_split(path, splits):
+    """Write the numbers of the images of each split, and their labels.
+
+    Args:
+        path: path of the file.
+        splits: dict from `"train"` and `"validation"` to a pair of integer arrays.
+    """
+    arrays = {}
+    for name, (numbers, labels) in splits.items():
+        arrays |= {name: numbers.astype(np.int32), f"{name}_labels": labels.astype(np.int32)}
+    np.savez_compressed(path, **arrays)
+
+
+def read_images(data, folder, split):
+    """Return images and labels of `"train"` or `"validation"`; JPEG files are decoded with Pillow.
+
+    Args:
+        data: path of the folder with `data.npz`.
+        folder: path of the folder with `split.npz`.
+        split: name of the split.
+    """
+    with np.load(Path(folder, "split.npz"), allow_pickle=False) as stored:
+        numbers, labels = stored[split], stored[f"{split}_labels"]
+    with np.load(Path(data, "data.npz"), allow_pickle=False) as stored:
+        if "images" in stored.files:
+            return stored["images"][numbers], labels
+        content, sizes = stored["jpeg"].tobytes(), stored["sizes"].astype(np.int64)
     from PIL import Image
 
-    starts = [0, *ends[:-1]]
-    files = (content[start:end] for start, end in zip(starts, ends, strict=True))
-    return np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files]), labels
+    ends = np.cumsum(sizes)
+    places = zip((ends - sizes)[numbers], ends[numbers], strict=True)
+    return np.stack([np.asarray(Image.open(io.BytesIO(content[start:end]))) for start, end in places]), labels

@@ -1,10 +1,10 @@
 """Everything that an accelerator is asked for, within a time limit; what is done by then is kept.
 
-    python scripts/accelerator/job.py PREPARED OUTPUT [--seconds 720]
+    python scripts/accelerator/job.py PREPARED OUTPUT [--seconds 720] [--parallel N]
 
-PREPARED is the folder of `prepare.sh`. The trainings in PREPARED/train_* are run one after the other, each from its
-last saved epoch. Meanwhile the programs whose step is timed are compiled, this library's and the PyTorch loops. The
-training stands still while they run, one after the other in every round.
+PREPARED is the folder of `prepare.sh`. The trainings in PREPARED/train_* are run in the order of their names, one at a
+time or N, each from its last saved epoch. Meanwhile the programs whose step is timed are compiled, this library's and
+the PyTorch loops. The trainings stand still while they run, one after the other in every round.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -32,6 +31,8 @@ CALLS = 20
 START_SECONDS = 240
 """Time for the workers to compile; who is not ready then is left out."""
 SAVE_EPOCHS = 5
+SHORTEST_SECONDS = 45
+"""Time that a training needs for anything worth saving: most of it to compile."""
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Several processes share the memory of the device."""
 
@@ -42,45 +43,64 @@ def main():
     parser.add_argument("output", type=Path)
     parser.add_argument("--seconds", type=float, default=720)
     parser.add_argument("--skip-timing", action="store_true", help="train alone")
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="trainings at a time")
     options = parser.parse_args()
     deadline = time.monotonic() + options.seconds
     options.output.mkdir(parents=True, exist_ok=True)
-    trainings = Trainings(options.prepared, options.output, deadline)
-    trainings.start()
+    trainings = Trainings(options.prepared, options.output, deadline, options.parallel)
     if not options.skip_timing:
         time_steps(options.prepared, options.output / "timing.json", trainings, deadline)
-    trainings.join()
+    trainings.wait()
 
 
-class Trainings(threading.Thread):
-    """The trainings of a folder, one after the other, each in a separate process, as far as the time goes."""
+class Trainings:
+    """The trainings of a folder, each in a separate process, a few at a time, as far as the time goes.
 
-    def __init__(self, prepared, output, deadline):
-        super().__init__()
-        self.folders = sorted(prepared.glob("train_*"))
+    A training that is complete already is left out.
+    """
+
+    def __init__(self, prepared, output, deadline, parallel):
         self.prepared, self.output, self.deadline = prepared, output, deadline
-        self.process = None
+        self.processes = set()
+        self._pool = concurrent.futures.ThreadPoolExecutor(parallel)
+        self._work = [self._pool.submit(self._train, folder) for folder in sorted(prepared.glob("train_*"))]
 
-    def run(self):
-        for folder in self.folders:
-            if time.monotonic() < self.deadline:
-                command = [sys.executable, str(Path(__file__).with_name("run.py")), "train", str(folder)]
-                command += [str(self.output / folder.name), "--data", str(self.prepared)]
-                command += ["--seconds", str(self.deadline - time.monotonic()), "--save-every", str(SAVE_EPOCHS)]
-                print(f"training {folder.name}", flush=True)
-                self.process = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
-                self.process.wait()
+    def _train(self, folder):
+        left = self.deadline - time.monotonic()
+        if left < SHORTEST_SECONDS or is_complete(folder, self.output / folder.name):
+            return
+        command = [sys.executable, str(Path(__file__).with_name("run.py")), "train", str(folder)]
+        command += [str(self.output / folder.name), "--data", str(self.prepared)]
+        command += ["--seconds", str(left), "--save-every", str(SAVE_EPOCHS)]
+        print(f"training {folder.name}", flush=True)
+        process = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
+        self.processes.add(process)
+        process.wait()
+        self.processes.discard(process)
+
+    def wait(self):
+        """Wait until the time is over, or everything is trained."""
+        for each in self._work:
+            each.result()
 
     @contextlib.contextmanager
     def paused(self):
-        """Let the training that runs stand still meanwhile."""
-        process = self.process
-        send = process.send_signal if process else lambda _: None  # without effect on a process that ended
-        send(signal.SIGSTOP)
+        """Let the trainings that run stand still meanwhile."""
+        processes = list(self.processes)
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)  # without effect on a process that ended
         try:
             yield
         finally:
-            send(signal.SIGCONT)
+            for process in processes:
+                process.send_signal(signal.SIGCONT)
+
+
+def is_complete(folder, output):
+    """Return whether a training has all its epochs."""
+    progress = output / "progress.json"
+    done = json.loads(progress.read_text())["epochs"] if progress.exists() else 0
+    return done == Artifact.read(folder).config["training"]["epochs"]
 
 
 def contenders_of(prepared):

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from accelerator.artifact import ARGUMENTS, Artifact, Program, epoch_order, write_program, write_state
+from accelerator.artifact import ARGUMENTS, Artifact, Program, epoch_order, write_program, write_split, write_state
 from rsr_tf import data
 from rsr_tf.config import load_config
 from rsr_tf.data import as_pixels
@@ -33,6 +33,8 @@ from rsr_tf.experiment import builders
 PARTS = ("program", "data")
 LARGE = 1000
 """Entries of the state with more elements are left out by `--timing`."""
+LOCATION = r'\((?:"[^"]*"|[^()"]|\((?:"[^"]*"|[^()"])*\))*\)'
+"""What follows `loc` in StableHLO: a name, a number or a text in parentheses, with another place in it or without."""
 VALIDATION_BATCH = 250
 """Largest number of images in a validation batch; the batches have to be equal."""
 
@@ -52,7 +54,7 @@ def main():
     config = load_config(options.config, options.overrides)
     options.folder.mkdir(parents=True, exist_ok=True)
     if "data" in options.parts:
-        write_data(options.folder / "data.npz", config, builders.load_data(config))
+        write_data(options.folder, config, builders.load_data(config))
     if "program" in options.parts:
         training = Training(config, options.steps_per_call)
         write_training(options.folder, training, small=options.timing, check_steps=options.check)
@@ -70,6 +72,7 @@ def write_training(folder, training, *, small=False, check_steps=0):
     training.artifact().write(folder)
     for name in ARGUMENTS:
         write_program(folder, name, training.lowered(name))
+    write_split(folder / "split.npz", splits_of(training.data_set))
     values = training.values()
     write_state(folder / "state.npz", [None if small and value.size > LARGE else value for value in values])
     if check_steps:
@@ -226,7 +229,12 @@ def assigned_variables():
 
 
 def portable(text):
-    """Replace the one operation that is not StableHLO, and that JAX does not take for a GPU: a copy of a result."""
+    """Replace the one operation that is not StableHLO, and that JAX does not take for a GPU: a copy of a result.
+
+    Places in the source, a fifth of the text, are left out.
+    """
+    text = re.sub(r"^#loc.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(rf" loc{LOCATION}", "", text)
     return re.sub(r"mhlo\.copy (%\w+) : (tensor<[^>]*>)", r"stablehlo.reshape \1 : (\2) -> \2", text)
 
 
@@ -278,20 +286,35 @@ def largest_divisor(number, limit):
     return max(each for each in range(1, min(number, limit) + 1) if number % each == 0)
 
 
-def write_data(path, config, data_set):
-    """Write training and validation images: their JPEG files where the data set has them, which are much smaller."""
-    files = jpeg_files(config) if "JPEG" in data_set.title else {}
-    arrays = {}
-    for name in ("train", "validation"):
-        split = getattr(data_set, name)
-        arrays[f"{name}_labels"] = split.labels.astype(np.uint8)
-        if files:
-            found = [files[image.tobytes()] for image in split.images]
-            arrays[f"{name}_jpeg"] = np.frombuffer(b"".join(found), np.uint8)
-            arrays[f"{name}_sizes"] = np.array([len(file) for file in found], np.uint16)
-        else:
-            arrays[f"{name}_images"] = split.images
-    np.savez(path, **arrays)
+def write_data(folder, config, data_set):
+    """Write all training and validation images, or their JPEG files where the data set has them: much smaller."""
+    images, _ = distinct_images(data_set)
+    if "JPEG" not in data_set.title:
+        np.savez_compressed(folder / "data.npz", images=images)
+        return
+    known = jpeg_files(config)
+    files = [known[image.tobytes()] for image in images]
+    sizes = np.array([len(file) for file in files], np.uint16)
+    np.savez_compressed(folder / "data.npz", jpeg=np.frombuffer(b"".join(files), np.uint8), sizes=sizes)
+
+
+def splits_of(data_set):
+    """Return the numbers and the labels of the images of each split, for `write_split`."""
+    _, numbers = distinct_images(data_set)
+    halves = np.split(numbers, [len(data_set.train)])
+    labels = (data_set.train.labels, data_set.validation.labels)
+    return dict(zip(("train", "validation"), zip(halves, labels, strict=True), strict=True))
+
+
+def distinct_images(data_set):
+    """Return the different images in an order of their own, and the number of each training and validation image.
+
+    The order does not depend on what is held out, so that trainings with several seeds can share the images.
+    """
+    both = np.concatenate([data_set.train.images, data_set.validation.images])
+    rows = np.ascontiguousarray(both.reshape(len(both), -1)).view(np.uint8)
+    _, first, numbers = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return both[first], numbers.reshape(-1)
 
 
 def jpeg_files(config):

@@ -122,7 +122,7 @@ def check(folder):
     steps = Steps(folder, ["train"])
     with np.load(folder / "expected.npz", allow_pickle=False) as stored:
         expected = {name: stored[name] for name in stored.files}
-    images, labels, order = training_arrays(steps.artifact, folder)
+    images, labels, order = training_arrays(steps.artifact, folder, folder)
     for _ in range(0, int(expected["steps"]), steps.artifact.steps_per_call):
         metrics = steps("train", images, labels, jax.device_put(order(0)))
     names = steps.artifact.programs["train"].metrics
@@ -163,9 +163,9 @@ def train(folder, output, data=None, epochs=None, deadline=float("inf"), save_ev
         saved = read_state(output / f"state-{done:04d}.npz", Artifact.read(folder).entries)
     started = time.monotonic()
     steps = Steps(folder, state=saved)
-    print(f"compiled in {time.monotonic() - started:.0f} s; after epoch {done}", flush=True)
-    images, labels, order = training_arrays(steps.artifact, data or folder)
-    held_out = [jax.device_put(array) for array in read_images(data or folder, "validation")]
+    print(f"{folder.name}: compiled in {time.monotonic() - started:.0f} s; after epoch {done}", flush=True)
+    images, labels, order = training_arrays(steps.artifact, data or folder, folder)
+    held_out = [jax.device_put(array) for array in read_images(data or folder, folder, "validation")]
     epochs = epochs or steps.artifact.config["training"]["epochs"]
     history, seconds = _read_history(output / "history.csv", done), []
     for epoch in range(done, epochs):
@@ -176,7 +176,7 @@ def train(folder, output, data=None, epochs=None, deadline=float("inf"), save_ev
         seconds.append(time.monotonic() - started)
         history = [*history, row]
         _write_history(output / "history.csv", history)
-        print(f"epoch {epoch + 1}/{epochs} {seconds[-1]:.2f} s", _shown(row), flush=True)
+        print(f"{folder.name}: epoch {epoch + 1}/{epochs} {seconds[-1]:.2f} s", _shown(row), flush=True)
         last = epoch + 1 == epochs or time.monotonic() + 2 * statistics.median(seconds) > deadline
         if last or (epoch + 1) % save_every == 0:
             _save(output, epoch + 1, steps.values())
@@ -184,9 +184,9 @@ def train(folder, output, data=None, epochs=None, deadline=float("inf"), save_ev
             break
 
 
-def training_arrays(artifact, folder):
+def training_arrays(artifact, data, folder):
     """Return images and labels on the device, and a function from the number of an epoch to its order."""
-    images, labels = read_images(folder, "train")
+    images, labels = read_images(data, folder, "train")
     used = artifact.steps_per_epoch * artifact.config["training"]["batch_size"]
 
     def order(epoch):
