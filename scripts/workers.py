@@ -5,10 +5,10 @@
     python scripts/workers.py speed FOLDER
     python scripts/workers.py suite-speed FOLDER RUN
 
-`kills` trains a small network by two processes. One of them, the worker or the chief, is killed at a random moment or
-during a save, and both are started again, until the run has been killed as often as it is to be. The files must be
-those of a run that nobody killed. `suites` lets two processes share a suite and kills one. The other two measure, each
-process on a core of its own; run them on an idle machine. Results are printed as JSON, for docs/results.
+`kills` trains a small network by two processes. One of them, the worker or the chief, is killed at a random moment of
+the training or during a save, and both are started again, until the run has been killed as often as it is to be. The
+files must be those of a run that nobody killed. `suites` lets two processes share a suite and kills one. The other two
+measure, each process on a core of its own; run them on an idle machine. Results are printed as JSON, for docs/results.
 """
 
 import argparse
@@ -101,26 +101,37 @@ def weights(folder):
     return found
 
 
-def wait_for_moment(moment, folder, logs, processes, rng):
-    """Wait for a random time after training has begun, or for a save; `False` if the processes end before."""
-    begun = None
+def wait_to_meet(logs, processes):
+    """Wait until the workers have met, or one has ended; return the time."""
+    while "training images" not in (logs / "out0").read_text() and all(each.poll() is None for each in processes):
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+def wait_for_moment(moment, folder, processes, seconds):
+    """Wait so many seconds, or for a save that begins now; `False` if the processes end before."""
+    begun, earlier = time.monotonic(), set(partial_files(folder))
     while all(process.poll() is None for process in processes):
-        writing = list(folder.glob("checkpoints/partial-*")) + list(folder.glob("partial-*.keras"))
-        if moment == "save" and writing:
+        if moment == "save" and set(partial_files(folder)) - earlier:
             return True
-        if begun is None and "training images" in (logs / "out0").read_text():  # they have met
-            begun = time.monotonic() + rng.uniform(0, 14)
-        if moment == "random" and begun is not None and time.monotonic() > begun:
+        if moment == "random" and time.monotonic() > begun + seconds:
             return True
         time.sleep(0.001)
     return False
 
 
-def kill_one(folder, config, logs, rng):
+def partial_files(folder):
+    """List the files that are being written, or were when a process was killed, and when they were."""
+    found = [*folder.glob("checkpoints/partial-*"), *folder.glob("partial-*.keras")]
+    return [(path, path.stat().st_mtime_ns) for path in found if path.exists()]
+
+
+def kill_one(folder, config, logs, span, rng):
     """Start two workers, kill one; return what the other did, or `None` if the run was done before."""
     processes = start(["train", config, "--output", folder], 2, logs)
     moment, victim = rng.choice(["random", "random", "save"]), rng.randrange(2)
-    if not wait_for_moment(moment, folder, logs, processes, rng):
+    wait_to_meet(logs, processes)
+    if not wait_for_moment(moment, folder, processes, rng.uniform(0, span)):
         return None if [process.wait() for process in processes] == [0, 0] else {"failed": logs.as_posix()}
     where = sorted(path.name for path in folder.glob("checkpoints/*"))
     processes[victim].send_signal(signal.SIGKILL)
@@ -140,13 +151,17 @@ def kills(folder, times, seed):
     config = folder / "small.toml"
     config.write_text(SMALL)
     whole = folder / "whole"
-    codes = [each.wait() for each in start(["train", config, "--output", whole], 2, folder / "logs-whole")]
+    processes = start(["train", config, "--output", whole], 2, folder / "logs-whole")
+    met = wait_to_meet(folder / "logs-whole", processes)
+    codes = [each.wait() for each in processes]
     assert codes == [0, 0], codes
+    span = time.monotonic() - met
+    print(json.dumps({"seconds of training": round(span, 1)}), flush=True)
     expected, rng, found, equal, runs, failed = weights(whole), random.Random(seed), [], 0, 0, 0
     while len(found) < times and not failed:
         run, ended, tries = folder / f"run{runs}", False, 0
         for number in range(KILLS_PER_RUN):
-            kill = kill_one(run, config, folder / f"logs-{runs}-{number}", rng)
+            kill = kill_one(run, config, folder / f"logs-{runs}-{number}", span, rng)
             if kill is None:
                 ended = True
                 break

@@ -13,7 +13,7 @@ from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
 from rsr_tf.experiment.run_folder import drop_none, flattened
-from rsr_tf.experiment.workers import agree, explained, with_chief_first, written_by_chief
+from rsr_tf.experiment.workers import agree, explained, written_by_chief
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.training.averaging import AveragedValidation
@@ -92,7 +92,9 @@ def _boards(folder, stage, config, data_set):
 
 def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
     """Load the last checkpoint; return the number of finished epochs and of steps after them, and their history."""
-    with user_errors(), with_chief_first():
+    with user_errors():
+        # first, as what follows creates variables, which all processes have to do at once
+        agree([checkpoint.epochs_done, checkpoint.steps_done], "finished epochs and steps")
         rows = folder.read_history()
         if checkpoint.epochs_done < epochs:
             pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
@@ -100,7 +102,6 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
         history = [row for row in rows if row["stage"] == stage][:epoch]
         for callback in best:
             callback.restore(history)
-    agree([epoch, checkpoint.steps_done], "finished epochs and steps")
     if epoch or checkpoint.steps_done:
         log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
     return (epoch, checkpoint.steps_done), history

@@ -66,11 +66,6 @@ def agree(value, what):
         return peers().agree(value, what)
 
 
-def with_chief_first():
-    """Return a context manager that lets the chief go through its block before all others."""
-    return peers().chief_first()
-
-
 def written_by_chief(write):
     """Call a function without arguments on the chief; the others wait until it has returned."""
     with peers().chief_first():
