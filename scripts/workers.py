@@ -14,13 +14,14 @@ measure, each process on a core of its own; run them on an idle machine. Results
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -56,11 +57,15 @@ batch_size = 50
 """
 KILLS_PER_RUN = 5
 SUITE_IMAGES = 60
+TIMED_IMAGES = 1000
+"""Images of a suite that is timed: 20 batches, so that there is work for two processes in each attack."""
+TIMED_STEPS = 10
+VALIDATION = 32
 RESNET = """
-data = {{name = "npz", directory = "{data}"}}
+data = {{name = "npz", directory = "{data}", validation = {validation}}}
 model = {{name = "resnet20"}}
 attack = {{epsilon = 0.03, step_size = 0.01, steps = 7}}
-training = {{devices = "all", epochs = 2, batch_size = 256}}
+training = {{devices = "all", epochs = 4, batch_size = 256}}
 """
 
 
@@ -75,12 +80,13 @@ def free_ports(count):
 
 
 def start(arguments, count, logs, *, cluster=True, cores=False):
-    """Start the same `rsr` command in several processes; return them."""
+    """Start the same `rsr` command in several processes, as a user does; return them."""
     logs.mkdir(parents=True, exist_ok=True)
     addresses, processes = [f"localhost:{port}" for port in free_ports(count)], []
     for index in range(count):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, **({"TF_CONFIG": json.dumps(config)} if cluster and count > 1 else {})}
+        inherited = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        environment = {**inherited, **({"TF_CONFIG": json.dumps(config)} if cluster and count > 1 else {})}
         pinned = ["taskset", "-c", str(index)] if cores else []
         with (logs / f"out{index}").open("w") as out, (logs / f"err{index}").open("w") as err:
             command = [*pinned, sys.executable, "-m", "rsr_tf.cli", *map(str, arguments)]
@@ -202,9 +208,9 @@ def without_times(content):
     return [without_times(each) for each in content] if isinstance(content, list) else content
 
 
-def judge(run, count, logs, *, kill_after=None, cores=False):
+def judge(run, count, logs, *, images=SUITE_IMAGES, kill_after=None, cores=False):
     """Judge a run by several processes, one of which may be killed; return the verdict and the seconds."""
-    command = ["evaluate", run, "--suite", "quick", "--images", SUITE_IMAGES]
+    command = ["evaluate", run, "--suite", "quick", "--images", images]
     started = time.monotonic()
     processes = start(command, count, logs, cluster=False, cores=cores)
     if kill_after is not None:
@@ -213,7 +219,7 @@ def judge(run, count, logs, *, kill_after=None, cores=False):
     codes = [process.wait() for process in processes]
     assert codes[0] in (0, -signal.SIGKILL), (codes, logs)
     assert codes[1:] == [0] * (count - 1), (codes, logs)
-    verdict = json.loads((run / f"verdict_quick_{SUITE_IMAGES}.json").read_text())
+    verdict = json.loads((run / f"verdict_quick_{images}.json").read_text())
     return without_times(verdict), round(time.monotonic() - started, 1)
 
 
@@ -239,8 +245,9 @@ def suites(folder, run, times, seed):
 
 def suite_speed(folder, run):
     """Measure a suite by one process and by two, each on a core of its own."""
-    seconds = {n: judge(copied(run, folder / f"speed{n}"), n, folder / f"logs-{n}", cores=True)[1] for n in (1, 2)}
-    return {"seconds": seconds, "times as fast": round(seconds[1] / seconds[2], 2)}
+    options = {"images": TIMED_IMAGES, "cores": True}
+    seconds = {n: judge(copied(run, folder / f"speed{n}"), n, folder / f"logs-{n}", **options)[1] for n in (1, 2)}
+    return {"images": TIMED_IMAGES, "seconds": seconds, "times as fast": round(seconds[1] / seconds[2], 2)}
 
 
 def speed(folder):
@@ -250,20 +257,33 @@ def speed(folder):
     folder.mkdir(parents=True)
     draw, data, config, found = np.random.default_rng(0), folder / "images.npz", folder / "resnet.toml", {}
     arrays = {}
-    for part, count in (("train", 2304), ("test", 256)):
+    for part, count in (("train", 256 * TIMED_STEPS + VALIDATION), ("test", 256)):
         arrays[f"x_{part}"] = draw.integers(0, 256, (count, 32, 32, 3), "uint8")
         arrays[f"y_{part}"] = np.arange(count) % 10
     np.savez(data, **arrays)
-    config.write_text(RESNET.format(data=data))
+    config.write_text(RESNET.format(data=data, validation=VALIDATION / len(arrays["x_train"])))
     for count in (1, 2):
-        logs = folder / f"logs-{count}"
-        processes = start(["train", config, "--output", folder / f"speed{count}"], count, logs, cores=True)
+        run, logs = folder / f"speed{count}", folder / f"logs-{count}"
+        processes = start(["train", config, "--output", run], count, logs, cores=True)
+        ended = epoch_times(run / "history.csv", processes)
         assert [each.wait() for each in processes] == [0] * count, logs
-        lines = (logs / "out0").read_text()
-        steps = [int(each) for each in re.findall(r"(\d+)(?:ms|s)/step", lines)]
-        unit = 1000 if "ms/step" in lines else 1
-        found[count] = round(256 * unit / steps[-1], 1)  # of the last epoch, which traces nothing
-    return {"images a second": found, "times as fast": round(found[2] / found[1], 2)}
+        times = [later - earlier for earlier, later in itertools.pairwise(ended)]  # without the first, which traces
+        found[count] = {
+            "images a second": round(TIMED_STEPS * 256 / statistics.median(times), 1),
+            "seconds an epoch": [round(each, 2) for each in times],
+        }
+    ratio = found[2]["images a second"] / found[1]["images a second"]
+    return {"steps an epoch": TIMED_STEPS, "workers": found, "times as fast": round(ratio, 2)}
+
+
+def epoch_times(path, processes):
+    """Wait for processes that train, and return the time at which each row of the history was there."""
+    times = []
+    while all(process.poll() is None for process in processes):
+        rows = len(path.read_text().splitlines()) - 1 if path.exists() else 0
+        times += [time.monotonic()] * (rows - len(times))
+        time.sleep(0.01)
+    return times
 
 
 def main():
