@@ -52,7 +52,7 @@ def test_trainings_with_several_seeds_share_the_images(tmp_path):
         folder.mkdir()
         write_split(folder / "split.npz", splits_of(data_set))
         if not seed:
-            write_data(tmp_path, config, data_set)
+            write_data(tmp_path / "data.npz", config, data_set)
         for name in ("train", "validation"):
             images, labels = read_images(tmp_path, folder, name)
             split = getattr(data_set, name)

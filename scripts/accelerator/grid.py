@@ -25,6 +25,9 @@ from rsr_tf.config.grid import grid_folder
 from rsr_tf.experiment.builders import load_data
 from rsr_tf.experiment.grid import plan_runs
 from rsr_tf.experiment.sweep import lambda_run
+from rsr_tf.files import replacing, work_through
+
+DATA = "data.npz"
 
 
 def main():
@@ -61,17 +64,20 @@ def trainings_of(path, scale, overrides, root):
 
 def lower(trainings, prepared):
     """Write the images once, and the program of each training."""
-    prepared.mkdir(parents=True, exist_ok=True)
-    for name, (config, _) in trainings.items():
-        if not (prepared / "data.npz").exists():
-            write_data(prepared, config, load_data(config))
-        try:
-            (prepared / name).mkdir()
-        except FileExistsError:
-            continue
+
+    def work(name):
         print(name, flush=True)
-        keras.backend.clear_session()  # so that names of layers are those of a process of its own
-        write_training(prepared / name, Training(config, steps_per_call=0))
+        with replacing(prepared / name) as temporary:
+            if name == DATA:
+                config, _ = next(iter(trainings.values()))
+                write_data(temporary, config, load_data(config))
+            else:
+                temporary.mkdir()
+                keras.backend.clear_session()  # so that names of layers are those of a process of its own
+                write_training(temporary, Training(trainings[name][0], steps_per_call=0))
+
+    prepared.mkdir(parents=True, exist_ok=True)
+    work_through([DATA, *trainings], prepared, is_done=lambda name: (prepared / name).exists(), work=work)
 
 
 def load_all(trainings, prepared, output):

@@ -54,7 +54,7 @@ def main():
     config = load_config(options.config, options.overrides)
     options.folder.mkdir(parents=True, exist_ok=True)
     if "data" in options.parts:
-        write_data(options.folder, config, builders.load_data(config))
+        write_data(options.folder / "data.npz", config, builders.load_data(config))
     if "program" in options.parts:
         training = Training(config, options.steps_per_call)
         write_training(options.folder, training, small=options.timing, check_steps=options.check)
@@ -286,16 +286,16 @@ def largest_divisor(number, limit):
     return max(each for each in range(1, min(number, limit) + 1) if number % each == 0)
 
 
-def write_data(folder, config, data_set):
+def write_data(path, config, data_set):
     """Write all training and validation images, or their JPEG files where the data set has them: much smaller."""
     images, _ = distinct_images(data_set)
     if "JPEG" not in data_set.title:
-        np.savez_compressed(folder / "data.npz", images=images)
+        np.savez_compressed(path, images=images)
         return
     known = jpeg_files(config)
     files = [known[image.tobytes()] for image in images]
     sizes = np.array([len(file) for file in files], np.uint16)
-    np.savez_compressed(folder / "data.npz", jpeg=np.frombuffer(b"".join(files), np.uint8), sizes=sizes)
+    np.savez_compressed(path, jpeg=np.frombuffer(b"".join(files), np.uint8), sizes=sizes)
 
 
 def splits_of(data_set):

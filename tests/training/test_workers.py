@@ -34,7 +34,11 @@ def start(*arguments, count=2):
 
 def wait_for(processes):
     """Wait for processes, and return the code and the last lines of each."""
-    lines = [process.communicate(timeout=300)[1][-2000:] for process in processes]
+    try:
+        lines = [process.communicate(timeout=300)[1][-2000:] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [process.returncode for process in processes], lines
 
 
