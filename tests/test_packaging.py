@@ -10,6 +10,8 @@ import pytest
 from helpers import TINY
 
 import rsr_tf
+from rsr_tf.config import load_config
+from rsr_tf.experiment.experiment import Experiment
 
 pytestmark = pytest.mark.integration
 
@@ -96,8 +98,9 @@ main()
     if command == ["evaluate"]:  # it needs networks to attack
         quick = ("attack.steps=0", "undefended.epochs=0", "pruning.finetune_epochs=0", "training.deterministic=false")
         arguments += [argument for override in quick for argument in ("--set", override)]
-        for stage in ("train", "prune"):
-            subprocess.run([sys.executable, "-m", "rsr_tf.cli", stage, *arguments[1:]], check=True, capture_output=True)
+        with Experiment(load_config(tmp_path / "tiny.toml", quick), tmp_path / "out") as experiment:
+            experiment.train()
+            experiment.prune()
     result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()

@@ -75,7 +75,7 @@ def test_workers_end_with_the_weights_of_one_process_with_the_same_batches(ended
 
 def test_run_whose_worker_was_killed_is_resumed_by_both(tmp_path):
     """The variables of the optimizer, which the checkpoint needs, are created by both at once."""
-    changes = ["training.devices=all", "training.epochs=3", "training.batch_size=256", "attack.steps=1"]
+    changes = ["training.devices=all", "training.epochs=2", "training.batch_size=256", "attack.steps=1"]
     changes += ["model.width=0.125", "undefended.epochs=0"]
     command = ["-m", "rsr_tf.cli", "train", "quickstart", *(word for each in changes for word in ("--set", each))]
     chief, worker = start(*command, "--output", tmp_path)
@@ -86,4 +86,4 @@ def test_run_whose_worker_was_killed_is_resumed_by_both(tmp_path):
     assert codes[0] == 75, errors[0]
     codes, errors = wait_for(start(*command, "--output", tmp_path))
     assert codes == [0, 0], errors[0]
-    assert [row["epoch"] for row in RunFolder(tmp_path).read_history()] == ["0", "1", "2"]
+    assert [row["epoch"] for row in RunFolder(tmp_path).read_history()] == ["0", "1"]
