@@ -5,10 +5,10 @@
     python scripts/workers.py speed FOLDER
     python scripts/workers.py suite-speed FOLDER RUN
 
-`kills` trains a small network by two processes. One of them, the worker or the chief, is killed at a random moment of
-the training or during a save, and both are started again, until the run has been killed as often as it is to be. The
-files must be those of a run that nobody killed. `suites` lets two processes share a suite and kills one. The other two
-measure, each process on a core of its own; run them on an idle machine. Results are printed as JSON, for docs/results.
+`kills` trains a small network by two processes, the chief and one worker. It kills one of them, at a random moment of
+the training or during a save, and starts both again, several times in each run. In the end the files must be those of a
+run that nobody killed. `suites` lets two processes share a suite, and kills one. `speed` and `suite-speed` compare two
+processes with one, on a core each; run them on an idle machine. The results are printed as JSON.
 """
 
 import argparse

@@ -21,7 +21,6 @@ TESTED_ELSEWHERE = {
     "experiment/schemas/evaluation": "experiment/test_result_schema",
     "experiment/schemas/measurements": "experiment/test_result_schema",
     "experiment/schemas/verdict": "experiment/test_result_schema",
-    "experiment/workers": "training/test_workers",
     "models/scheme": "models/test_common",
     "pruning/structured/channel_rules": "pruning/structured/test_channels",
     "report/charts": "report/test_run_page",

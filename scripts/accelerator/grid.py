@@ -73,7 +73,7 @@ def lower(trainings, prepared):
                 write_data(temporary, config, load_data(config))
             else:
                 temporary.mkdir()
-                keras.backend.clear_session()  # so that names of layers are those of a process of its own
+                keras.backend.clear_session()  # `load` finds the variables by their names, which Keras counts up
                 write_training(temporary, Training(trainings[name][0], steps_per_call=0))
 
     prepared.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,9 @@
 
     python scripts/accelerator/job.py PREPARED OUTPUT [--seconds 720] [--parallel N]
 
-PREPARED is the folder of `prepare.sh`. The trainings in PREPARED/train_* are run in the order of their names, one at a
-time or N, each from its last saved epoch. Meanwhile the programs whose step is timed are compiled, this library's and
-the PyTorch loops. The trainings stand still while they run, one after the other in every round.
+PREPARED is the folder of `prepare.sh` or `grid.py lower`. The trainings in PREPARED/train_* are run in the order of
+their names, N at a time, each from its last saved epoch. Meanwhile the programs whose step is timed are compiled, this
+library's and the PyTorch loops. The trainings stand still while they run, one after the other in every round.
 """
 
 import argparse

@@ -299,7 +299,7 @@ def write_data(path, config, data_set):
 
 
 def splits_of(data_set):
-    """Return the numbers and the labels of the images of each split, for `write_split`."""
+    """Return the numbers of the images of each split in `distinct_images`, and their labels, for `write_split`."""
     _, numbers = distinct_images(data_set)
     halves = np.split(numbers, [len(data_set.train)])
     labels = (data_set.train.labels, data_set.validation.labels)
@@ -307,9 +307,12 @@ def splits_of(data_set):
 
 
 def distinct_images(data_set):
-    """Return the different images in an order of their own, and the number of each training and validation image.
+    """Return all images, each once and sorted by their bytes, and where each image of the two splits is among them.
 
-    The order does not depend on what is held out, so that trainings with several seeds can share the images.
+    The order is the same whatever is held out, so trainings with different seeds can share the images.
+
+    Returns:
+        Images `(m, h, w, c)`, and their numbers `(n,)` for the training images, then for the validation images.
     """
     both = np.concatenate([data_set.train.images, data_set.validation.images])
     rows = np.ascontiguousarray(both.reshape(len(both), -1)).view(np.uint8)

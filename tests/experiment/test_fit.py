@@ -296,8 +296,13 @@ ACCURACIES = (0.2, 0.5, 0.4, 0.3, 0.6)
 
 @pytest.mark.parametrize(
     ("method", "epoch", "keep"),
-    [("before", 1, "last"), ("on_epoch_end", 1, "best"), ("on_epoch_end", 3, "last")],
-    ids=["between best network and checkpoint", "after the best epoch", "after the last one"],
+    [("before", 1, "last"), ("on_epoch_end", 1, "best"), ("on_epoch_end", 3, "last"), ("on_epoch_end", 3, "best")],
+    ids=[
+        "between best network and checkpoint",
+        "after the best epoch",
+        "after the last one",
+        "after the last, best kept",
+    ],
 )
 def test_killed_training_ends_with_the_same_best_and_last_network(
     monkeypatch, digits, whole_runs, tmp_path, method, epoch, keep
