@@ -21,6 +21,7 @@ def cache_of_its_own(tmp_path_factory):
 def fresh_state(monkeypatch):
     """Every test starts from the same seed and policy, and none makes TensorFlow deterministic for all that follow."""
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("float32")
     yield

@@ -8,7 +8,6 @@ import logging
 import time
 
 import keras
-import tensorflow as tf
 
 from rsr_tf import data, pruning
 from rsr_tf.config import parse_config
@@ -32,6 +31,7 @@ from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 from rsr_tf.pruning.magnitude import select_kernels
+from rsr_tf.training.determinism import enable_determinism
 from rsr_tf.training.distribution import peers
 from rsr_tf.training.model import RSRModel
 
@@ -73,7 +73,7 @@ class Experiment:
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.training.precision)
         if config.training.deterministic:
-            tf.config.experimental.enable_op_determinism()
+            enable_determinism()
 
     def __enter__(self):
         return self
