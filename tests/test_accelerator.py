@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from accelerator.artifact import ARGUMENTS, epoch_order, read_images, read_state, write_split, write_state
-from accelerator.grid import trainings_of
+from accelerator.grid import chosen, trainings_of
 from accelerator.lower import Training, portable, splits_of, write_data
 from rsr_tf.config import load_config
 from rsr_tf.experiment.builders import load_data
@@ -68,6 +68,16 @@ def test_trainings_of_a_grid_are_its_runs_and_those_of_its_sweeps(tmp_path):
     for name, value in swept.items():
         assert trainings[name][0].model.lasso == value
         assert folders[name] == Path("small_cnn-rsr-seed0", "sweep", f"lambda_{value}")
+
+
+def test_trainings_are_chosen_by_the_start_of_their_names(tmp_path):
+    trainings = trainings_of("paper/figures", "digits", [], tmp_path)
+    swept = [name for name in trainings if name.startswith("train_small_cnn-rsr-seed0")]
+    assert len(swept) == 3
+    assert list(chosen(trainings, ["small_cnn-rsr"])) == swept
+    assert chosen(trainings, None) == trainings
+    with pytest.raises(SystemExit, match=r"no training starts with cni\. Expected some of train_small_cnn-none-seed0,"):
+        chosen(trainings, ["cni"])
 
 
 def test_entries_that_were_left_out_are_drawn_for_timing(tmp_path):

@@ -142,7 +142,7 @@ class Training(Section):
     checkpoint_minutes: NotNegative = Field(0.0, description="minutes between two checkpoints within an epoch; 0: none")
     precision: Literal[*choices.PRECISIONS] = Field("float32", description="Keras dtype policy")
     devices: Literal[*choices.DEVICES] = Field("one", description="all: every GPU of all hosts; they share a step")
-    deterministic: bool = Field(False, description="the same bits on the same machine, see data.md for a limit; slower")
+    deterministic: bool = Field(False, description="the same bits in every run on the same machine; slower")
 
     @model_validator(mode="after")
     def _momentum_that_is_used(self):

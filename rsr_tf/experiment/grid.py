@@ -97,7 +97,7 @@ class Run:
 
 
 def run_grid(grid, cells, root):
-    """Do every run of a grid, and write `grid.html`, `.md`, `.csv` and `.json` after each.
+    """Do every run of a grid, and write its page as HTML, Markdown, CSV and JSON at the start and after each run.
 
     A run that fails, for example because its loss is not finite, is noted, and the others go on. A stopped grid goes on
     when it is started again. Several processes can be started on one folder; each takes the runs that no other has.
@@ -116,6 +116,7 @@ def run_grid(grid, cells, root):
         require(package, extra=extra)
     runs = plan_runs(grid, cells, root)
     with disk_errors(root):
+        _shared(lambda: write_grid(grid, cells, root, {}))  # the reports of the runs link to it
         failures = _work_through(runs, lambda failures: _shared(lambda: write_grid(grid, cells, root, failures)))
         if len(failures) == len(runs):
             raise UserError(f"every run of the grid failed: {next(iter(failures.values()))}")

@@ -1,8 +1,10 @@
 """Write `report.html` of a folder from the files in it."""
 
+import contextlib
 import logging
 
 from rsr_tf.errors import UserError, disk_errors, user_errors
+from rsr_tf.experiment.result_schema import read_result
 from rsr_tf.files import read_text, replacing
 
 log = logging.getLogger(__name__)
@@ -80,4 +82,14 @@ def _files(folder):
         *(folder.evaluation, *sorted(folder.path.glob("verdict_*.json")), folder.measured_artefacts, folder.sweep),
         *(*sorted(folder.zoo.glob("*/zoo_*.json")), folder.stages, folder.saved_model),
     ]
-    return [path.relative_to(folder.path).as_posix() for path in paths if path.exists()]
+    found = [path.relative_to(folder.path).as_posix() for path in paths if path.exists()]
+    return [*found, *(f"../{page.name}" for page in _grid_pages(folder.path))]
+
+
+def _grid_pages(path):
+    """Yield the pages of the grids that a folder is a run of; they lie beside it."""
+    cell = path.name.rpartition("-seed")[0]
+    for page in sorted(path.parent.glob("*.html")) if cell else ():
+        with contextlib.suppress(ValueError):  # a file that no grid wrote
+            if cell in read_result(page.with_suffix(".json")).get("configs", {}):
+                yield page

@@ -130,9 +130,10 @@ def _markdown_remark(content):
     if attack is None:
         return "No run is done yet."
     missing = f" Not done yet: {', '.join(content['missing'])}." if content["missing"] else ""
-    seeds = ", ".join(map(str, content["seeds"]))
+    first, *others = map(str, content["seeds"])
+    seeds = f"Mean over the seeds {', '.join([first, *others])}" if others else f"Seed {first}"
     return (
-        f"Mean over the seeds {seeds} with a 95 % interval, {attack['num_images']} test images each; "
+        f"{seeds} with a 95 % interval, {attack['num_images']} test images each; "
         f"PGD-{attack['steps']} and FGSM at epsilon {attack['epsilon']:.4g}, noise on.{missing}"
     )
 

@@ -1,6 +1,6 @@
 """Train the runs of a grid elsewhere: write their programs, and bring the trained networks back.
 
-    python scripts/accelerator/grid.py lower GRID PREPARED [--scale NAME] [--set KEY=VALUE ...]
+    python scripts/accelerator/grid.py lower GRID PREPARED [--scale NAME] [--set KEY=VALUE ...] [--only RUN ...]
     python scripts/accelerator/job.py PREPARED OUTPUT --skip-timing --parallel 4
     python scripts/accelerator/grid.py load GRID PREPARED OUTPUT [--scale NAME] [--set KEY=VALUE ...] [--root FOLDER]
     rsr grid GRID [--scale NAME] [--set KEY=VALUE ...] [--output FOLDER]
@@ -39,13 +39,14 @@ def main():
         command.add_argument("prepared", type=Path)
         command.add_argument("--scale")
         command.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    lowering.add_argument("--only", nargs="+", metavar="RUN", help="runs whose names start so; default: all")
     loading.add_argument("output", type=Path)
     loading.add_argument("--root", type=Path, help="folder of the run folders; defaults to that of `rsr grid`")
     options = parser.parse_args()
     root = getattr(options, "root", None) or grid_folder(options.grid, options.scale)
     trainings = trainings_of(options.grid, options.scale, options.overrides, root)
     if options.command == "lower":
-        lower(trainings, options.prepared)
+        lower(chosen(trainings, options.only), options.prepared)
     else:
         load_all(trainings, options.prepared, options.output)
 
@@ -59,6 +60,22 @@ def trainings_of(path, scale, overrides, root):
         for value in set(run.lambdas) - {run.config.model.lasso}:
             config, folder = lambda_run(run.config, run.folder, value)
             found[f"train_{run.folder.name}_{folder.name}"] = config, folder
+    return found
+
+
+def chosen(trainings, starts):
+    """Return the trainings whose names, without `train_`, start in one of these ways; `None` stands for all.
+
+    Raises:
+        SystemExit: if there is none.
+    """
+    if starts is None:
+        return trainings
+    found = {
+        name: each for name, each in trainings.items() if name.startswith(tuple(f"train_{each}" for each in starts))
+    }
+    if not found:
+        raise SystemExit(f"no training starts with {' or '.join(starts)}. Expected some of {', '.join(trainings)}")
     return found
 
 

@@ -71,6 +71,10 @@ def test_every_run_has_a_folder_and_the_results_are_in_four_forms(root):
     assert {path.suffix for path in root.glob("tiny.*")} == {".json", ".csv", ".md", ".html"}
 
 
+def test_report_of_a_run_links_to_its_grid(root):
+    assert all('href="../tiny.html"' in page.read_text() for page in root.glob("*-seed*/report.html"))
+
+
 def test_row_is_the_mean_over_the_runs_of_a_cell(root):
     row = next(row for row in read(root)["rows"] if (row["cell"], row["network"]) == ("rsr", "pruned"))
     runs = []
