@@ -42,6 +42,7 @@ def main():
         print(name, json.dumps(rows[name]["accuracy"]), flush=True)
     record = {
         "command": f"python scripts/random_defences.py RUNS --images {options.images}",
+        "grid": "paper/table4, scale short, ResNet-20",
         "seed": SEED,
         "num_images": options.images,
         "epsilon": EPSILON,
@@ -54,7 +55,7 @@ def main():
 
 
 def measure(folder, num_images, batch_size):
-    """Return the accuracy of the trained network of a run, clean and under PGD-20 with gradients of 1 and of 20 draws."""
+    """Return the accuracy of the trained network of a run: clean, under PGD-20 with gradients of 1 and 20 draws."""
     config = load_config(folder)
     data_set = load_data(config)
     chosen = draw_test_images(len(data_set.test.labels), num_images, seed=SEED)
@@ -72,7 +73,7 @@ def measure(folder, num_images, batch_size):
         reseed_noise(model, SEED)
         share = accuracy_under(attack, deployed, batch_size=batch_size)(images, labels)
         found[name] = {"mean": share, "interval": wilson_interval(share, num_images)}
-    return {"data": data_set.title, "config": config.model_dump(), "accuracy": found}
+    return {"data": data_set.title, "draws": config.evaluation.ensemble, "accuracy": found}
 
 
 if __name__ == "__main__":

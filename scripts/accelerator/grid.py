@@ -71,9 +71,8 @@ def chosen(trainings, starts):
     """
     if starts is None:
         return trainings
-    found = {
-        name: each for name, each in trainings.items() if name.startswith(tuple(f"train_{each}" for each in starts))
-    }
+    wanted = tuple(f"train_{start}" for start in starts)
+    found = {name: training for name, training in trainings.items() if name.startswith(wanted)}
     if not found:
         raise SystemExit(f"no training starts with {' or '.join(starts)}. Expected some of {', '.join(trainings)}")
     return found
