@@ -172,7 +172,7 @@ def experiment(folder):
 def settings():
     return [
         *("model.width=0.125", "attack.steps=1", "training.epochs=2", "training.batch_size=256"),
-        *('training.devices="all"', "pruning.finetune_epochs=1", "pruning.filters=0.25", "undefended.epochs=1"),
+        *('training.devices="all"', "pruning.finetune_epochs=1", "pruning.filters=0.25", "undefended.epochs=0"),
     ]
 
 
