@@ -1,10 +1,10 @@
 """PixelDP and RSE under averaged gradients: is their noise a defence at 8/255?
 
-    rsr grid paper/table4 --scale short --set data.directory=FOLDER --output RUNS      # trains them
+    rsr grid paper/table4 --scale short --set data.directory=FOLDER --output RUNS      # trains them, and attacks
     python scripts/random_defences.py RUNS [--images 256] [--json docs/results/paper_short/random_defences.json]
 
 Each network predicts by the mean of its draws, as its authors do. PGD-20 takes the gradient of one draw, as published
-attacks on these defences did, or the mean of 20 (EOT). About 5 minutes a network on 2 cores.
+attacks on these defences did, or the mean of 20 (EOT).
 """
 
 import argparse

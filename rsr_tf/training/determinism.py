@@ -9,8 +9,8 @@ def enable_determinism():
     `tf.config.experimental.enable_op_determinism` does so for single operations. But where TensorFlow takes the tensors
     of a graph for too many for the memory, its optimizer Grappler replaces sums of three or more of them, such as
     gradients, by additions in the order in which they are ready, and the last bits depend on the timing; seen from
-    batches of 64 images of 256x256 pixels. So Grappler's optimizers are switched off: the one for memory has no switch
-    of its own.
+    batches of 64 images of 256x256 pixels. So all of Grappler is switched off: its optimization of the
+    memory cannot be switched off alone.
 
     Example:
         >>> from rsr_tf.training.determinism import enable_determinism

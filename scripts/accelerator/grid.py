@@ -67,7 +67,7 @@ def chosen(trainings, starts):
     """Return the trainings whose names, without `train_`, start in one of these ways; `None` stands for all.
 
     Raises:
-        SystemExit: if there is none.
+        SystemExit: if no name starts so.
     """
     if starts is None:
         return trainings
