@@ -15,7 +15,6 @@ TESTED_ELSEWHERE = {
     "cli/tables": "test_cli",
     "config/sections": "config/test_schema",
     "experiment/experiment": "test_cli",
-    "experiment/load": "experiment/test_blackbox",
     "experiment/report": "test_cli",
     "experiment/schemas/base": "experiment/test_result_schema",
     "experiment/schemas/evaluation": "experiment/test_result_schema",

@@ -8,7 +8,7 @@ from rsr_tf.evaluation import probes
 from rsr_tf.evaluation.checks.network_checks import is_random
 from rsr_tf.evaluation.runner import AttackRunner
 from rsr_tf.evaluation.state import derived_seed
-from rsr_tf.evaluation.suites import ALL_IMAGES, NOISE_FROZEN, NOISE_ON, frozen_plan
+from rsr_tf.evaluation.suites import ALL_IMAGES, NOISE_FROZEN, NOISE_ON, SUITES, frozen_plan
 from rsr_tf.evaluation.verdict import attack_rows, worst_case
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def attack_frozen(runner, parameters):
         seed=runner.seed,
         reseed=runner.reseed,
     )
-    steps = frozen_plan(parameters["suite"], epsilon=runner.epsilon, norm=runner.norm)
+    steps = frozen_plan(SUITES[parameters["suite"]], epsilon=runner.epsilon, norm=runner.norm)
     alone.run_steps(steps, {ALL_IMAGES: len(runner.images)}, "frozen noise")
     clean = alone.results[0].scores[NOISE_FROZEN]
     return {

@@ -27,6 +27,7 @@ from rsr_tf.evaluation.suites import (
     RESERVED,
     SUBSTITUTE,
     SUITES,
+    Suite,
     further_plan,
     plan,
     stored_name,
@@ -52,6 +53,7 @@ def run_suite(
     twins=None,
     num_images=None,
     predictions=20,
+    ensemble=1,
     batch_size=50,
     seed=0,
     state=None,
@@ -77,6 +79,8 @@ def run_suite(
             each twin too, and scored on `model_fn` and `stripped_fn`. Defaults to `None`, for no twins.
         num_images: number of test images, drawn by `seed`. Defaults to that of the suite, or all if there are fewer.
         predictions: predictions of a random network per image, K. Defaults to 20.
+        ensemble: draws that each prediction is the mean of, see `rsr_tf.attacks.ensemble` and `Suite.for_ensemble`.
+            Defaults to 1.
         batch_size: images attacked at once. Defaults to 50.
         seed: integer, for the choice of images and the attacks. Defaults to 0.
         state: path of a folder where finished steps are kept, or `None` (default).
@@ -91,9 +95,9 @@ def run_suite(
 
     Raises:
         ValueError: for an unknown suite or norm, an `epsilon` that is not positive or above the largest distance of two
-            images (1 in linf, the root of h w c in l2), `predictions`, `num_images` or `batch_size` below 1, images
-            outside [0,1], images and labels of unequal number, the state of another evaluation, or a twin that has the
-            name of another network.
+            images (1 in linf, the root of h w c in l2), `predictions`, `ensemble`, `num_images` or `batch_size` below
+            1, images outside [0,1], images and labels of unequal number, the state of another evaluation, or a twin
+            that has the name of another network.
 
     Example:
         >>> stripped_fn = rsr_tf.as_model_fn(rsr_tf.strip(model))
@@ -102,7 +106,7 @@ def run_suite(
     """
     started = time.monotonic()
     twins = twins or {}
-    counts = {"num_images": num_images, "predictions": predictions, "batch_size": batch_size}
+    counts = {"num_images": num_images, "predictions": predictions, "ensemble": ensemble, "batch_size": batch_size}
     _check(suite=suite, twins=twins, **counts)
     images, labels = checked(images, labels)
     if images.ndim != 4:
@@ -116,6 +120,7 @@ def run_suite(
         **{"suite": suite, "epsilon": epsilon, "norm": norm, "num_images": len(chosen), "predictions": predictions},
         **{"seed": seed, "batch_size": min(batch_size, len(chosen))},
         **({"twins": list(twins)} if twins else {}),
+        **({"ensemble": ensemble} if ensemble > 1 else {}),
     }
     networks = {NOISE_ON: model_fn} | ({} if stripped_fn is None else {NOISE_OFF: stripped_fn})
     networks = {name: with_gradient_path(network) for name, network in networks.items()}
@@ -126,7 +131,7 @@ def run_suite(
         others=images[np.append(np.setdiff1d(np.arange(len(images)), chosen), chosen)[:MOST_IMAGES]],
         state=state,
         identity=identity,
-        reseed=reseed or _no_reseed,
+        reseed=reseed or (lambda seed: None),
     )
     _attack(evaluation)
     frozen = attack_frozen(evaluation.runner, parameters) if reseed and evaluation.measured.random[NOISE_ON] else None
@@ -139,6 +144,7 @@ class _Evaluation:
 
     Args:
         parameters: the arguments that go into the verdict.
+        suite: the `Suite`, with the calls of an ensemble.
         largest: largest distance of two images in the norm.
         measured: a `Measured`.
         steps: list of `Step`.
@@ -150,6 +156,7 @@ class _Evaluation:
     """
 
     parameters: dict
+    suite: Suite
     largest: float
     measured: Measured
     steps: list
@@ -161,7 +168,8 @@ class _Evaluation:
 
 def _prepare(networks, images, labels, parameters, *, twins, largest, others, state, identity, reseed):
     """Measure the networks, plan the attacks and report how long they take."""
-    suite, batch_size, seed = (parameters[name] for name in ("suite", "batch_size", "seed"))
+    suite = SUITES[parameters["suite"]].for_ensemble(parameters.get("ensemble", 1))
+    batch_size, seed = parameters["batch_size"], parameters["seed"]
     ball = {name: parameters[name] for name in ("epsilon", "norm")}
     longest = _steps(suite, ball, largest, dict.fromkeys(networks, True), twins)
     kept = State(state, {**parameters, "network": identity, **_fixed(longest, images, labels)})
@@ -183,14 +191,14 @@ def _prepare(networks, images, labels, parameters, *, twins, largest, others, st
         **ball,
     )
     steps = _steps(suite, ball, largest, measured.averaged, twins)
-    sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(SUITES[suite].num_check_images, len(images))}
+    sizes = {ALL_IMAGES: len(images), CHECK_IMAGES: min(suite.num_check_images, len(images))}
     speed = runtime.measure_speed(networks[NOISE_ON], images, labels, batch_size=batch_size)
     expected = runtime.shortest_and_longest(steps, sizes, speed, runner)
     log.info(
         "suite %s, %d images, %d attacks: %s to %s, by how many images break early",
-        *(suite, len(images), len(steps), *map(runtime.duration, expected)),
+        *(parameters["suite"], len(images), len(steps), *map(runtime.duration, expected)),
     )
-    return _Evaluation(parameters, largest, measured, steps, sizes, expected, runner, others)
+    return _Evaluation(parameters, suite, largest, measured, steps, sizes, expected, runner, others)
 
 
 def _steps(suite, ball, largest, random, twins):
@@ -220,7 +228,7 @@ def _attack_further(evaluation):
         substitute = train_substitute(network, evaluation.others, epsilon=noise, seed=seed)
         runner.add_source(SUBSTITUTE, substitute)
     options = {"epsilon": runner.epsilon, "norm": runner.norm, "random": evaluation.measured.random[NOISE_ON]}
-    steps = further_plan(parameters["suite"], **options)
+    steps = further_plan(evaluation.suite, **options)
     runner.run_steps(steps, evaluation.sizes, "further attacks")
 
 
@@ -279,10 +287,6 @@ def _check(*, suite, twins, num_images, **counts):
     if not set(twins).isdisjoint(RESERVED):
         raise ValueError(f"`twins` must have names other than {RESERVED}. Received: {tuple(twins)}")
     check_integers(1, num_images=1 if num_images is None else num_images, **counts)
-
-
-def _no_reseed(seed):
-    """No-op reseed."""
 
 
 def _fixed(steps, images, labels):

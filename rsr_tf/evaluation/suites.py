@@ -1,5 +1,7 @@
 """The attacks of each suite, and the order of the steps of an evaluation."""
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 from rsr_tf.attacks.apgd import APGD
@@ -72,6 +74,10 @@ class Suite:
         check_steps, check_samples, check_queries: steps, gradients and queries of the attacks of the checks.
         decision_iterations, decision_samples: iterations and first samples of the attack by decisions, which is run
             if a check has failed.
+
+    Example:
+        >>> rsr_tf.evaluation.SUITES["paper"].for_ensemble(8).eot_samples  # 24 draws of the noise, instead of 20
+        3
     """
 
     num_images: int = 1000
@@ -87,6 +93,17 @@ class Suite:
     check_queries: int = 500
     decision_iterations: int = 40
     decision_samples: int = 100
+
+    def for_ensemble(self, draws):
+        """Return the suite with fewer calls of a network that averages several draws of its noise in each.
+
+        As many draws are averaged as for a network that draws once, or a few more.
+
+        Args:
+            draws: integer, as for `rsr_tf.attacks.ensemble`.
+        """
+        averaged = ("eot_samples", "query_samples", "check_samples")
+        return dataclasses.replace(self, **{name: math.ceil(getattr(self, name) / draws) for name in averaged})
 
 
 SUITES = {
@@ -133,7 +150,7 @@ def plan(suite, *, epsilon, random, norm="linf", largest=1.0):
     no other attack, then the attacks of the claim on the images that are still robust.
 
     Args:
-        suite: a key of `SUITES`.
+        suite: a `Suite`.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: dict from each network to whether it is random.
         norm: `"linf"` (default) or `"l2"`.
@@ -166,14 +183,13 @@ def further_plan(suite, *, epsilon, random, norm="linf"):
     Returns:
         A list of `Step`.
     """
-    size = SUITES[suite]
     transfer = EOTPGD(epsilon=epsilon, norm=norm, steps=20, eot_samples=1)
     decisions = HopSkipJump(
         epsilon=epsilon,
         norm=norm,
-        iterations=size.decision_iterations,
-        initial_samples=size.decision_samples,
-        eot_samples=size.check_samples if random else 1,
+        iterations=suite.decision_iterations,
+        initial_samples=suite.decision_samples,
+        eot_samples=suite.check_samples if random else 1,
     )
     return [Step(PGD_20, transfer, SUBSTITUTE, STILL_ROBUST), Step(DECISIONS, decisions, NOISE_ON, STILL_ROBUST)]
 
@@ -214,11 +230,10 @@ def basic_attacks(suite, *, epsilon, random, norm="linf"):
     Returns:
         A dict from name to attack.
     """
-    size = SUITES[suite]
-    samples = size.check_samples if random else 1
+    samples = suite.check_samples if random else 1
     return {
         SINGLE_STEP: FGSM(epsilon=epsilon, norm=norm),
-        SHORT_PGD: EOTPGD(epsilon=epsilon, norm=norm, steps=size.check_steps, eot_samples=samples),
+        SHORT_PGD: EOTPGD(epsilon=epsilon, norm=norm, steps=suite.check_steps, eot_samples=samples),
     }
 
 
@@ -232,16 +247,15 @@ def attacks_for_checks(suite, *, epsilon, random, norm="linf", largest=1.0):
     Returns:
         A dict from name to attack.
     """
-    size = SUITES[suite]
 
-    def pgd(*, epsilon=epsilon, steps=size.check_steps, restarts=1):
+    def pgd(*, epsilon=epsilon, steps=suite.check_steps, restarts=1):
         return EOTPGD(epsilon=epsilon, norm=norm, steps=steps, eot_samples=1, restarts=restarts)
 
     return {
         RANDOM_NOISE: RandomSigns(epsilon, norm),
-        SHORT_SQUARE: Square(epsilon=epsilon, norm=norm, queries=size.check_queries, rescore=random),
+        SHORT_SQUARE: Square(epsilon=epsilon, norm=norm, queries=suite.check_queries, rescore=random),
         ONE_DRAW_PGD: pgd(),
-        FEW_STEPS_PGD: pgd(steps=max(1, size.check_steps // 5)),
+        FEW_STEPS_PGD: pgd(steps=max(1, suite.check_steps // 5)),
         RESTARTED_PGD: pgd(restarts=2),
         **{sweep_name(radius, norm): pgd(epsilon=radius) for radius in other_radii(epsilon, largest)},
     }
@@ -251,10 +265,10 @@ def claim_attacks(suite, *, epsilon, random, norm="linf"):
     """Return the attacks that the claim is about, the fast ones first, with the true labels.
 
     Args:
-        suite: a key of `SUITES`. `"quick"`: both APGD attacks and Square, all shortened. `"standard-random"`: both APGD
-            attacks with 100 iterations and 20 EOT samples, as in AutoAttack's version `rand`. `"paper"`: also PGD-20
-            over the noise before them and Square after them. `"full"`: the same with 5,000 queries, and PGD-100 with
-            restarts and two losses.
+        suite: a `Suite`. Of `SUITES`, `"quick"` has both APGD attacks and Square, all shortened. `"standard-random"`:
+            both APGD attacks with 100 iterations and 20 EOT samples, as in AutoAttack's version `rand`. `"paper"`: also
+            PGD-20 over the noise before them and Square after them. `"full"`: the same with 5,000 queries, and PGD-100
+            with restarts and two losses.
         epsilon: radius of the ball, in units of pixels in [0,1].
         random: whether the network is random; otherwise one sample is enough.
         norm: `"linf"` (default) or `"l2"`.
@@ -262,19 +276,18 @@ def claim_attacks(suite, *, epsilon, random, norm="linf"):
     Returns:
         A dict from name to attack.
     """
-    size = SUITES[suite]
-    samples, query_samples = (size.eot_samples, size.query_samples) if random else (1, 1)
+    samples, query_samples = (suite.eot_samples, suite.query_samples) if random else (1, 1)
     losses = ("cross_entropy", "dlr")
     attacks = {}
-    if size.pgd:
+    if suite.pgd:
         attacks[PGD_20] = EOTPGD(epsilon=epsilon, norm=norm, steps=20, eot_samples=samples)
     for name, loss in zip((APGD_CE, APGD_DLR), losses, strict=True):
-        attacks[name] = APGD(epsilon=epsilon, norm=norm, steps=size.apgd_steps, eot_samples=samples, loss=loss)
-    if size.long_pgd:
+        attacks[name] = APGD(epsilon=epsilon, norm=norm, steps=suite.apgd_steps, eot_samples=samples, loss=loss)
+    if suite.long_pgd:
         for name, loss in zip((PGD_100_CE, PGD_100_DLR), losses, strict=True):
             options = {"norm": norm, "eot_samples": samples, "restarts": 5, "loss": loss}
             attacks[name] = EOTPGD(epsilon=epsilon, steps=100, **options)
-    if size.queries:
+    if suite.queries:
         options = {"norm": norm, "eot_samples": query_samples, "rescore": random}
-        attacks[SQUARE] = Square(epsilon=epsilon, queries=size.queries, **options)
+        attacks[SQUARE] = Square(epsilon=epsilon, queries=suite.queries, **options)
     return attacks

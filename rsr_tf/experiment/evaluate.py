@@ -94,6 +94,7 @@ def run_suite_on(networks, data_set, config, suite, **options):
         data_set.test.labels,
         suite=suite,
         stripped_fn=networks["noise_off"] if len(networks) > 1 else None,
+        ensemble=config.evaluation.ensemble if "noise_on" in networks else 1,
         seed=config.seed,
         **{"epsilon": config.evaluation.epsilon, **options},
     )

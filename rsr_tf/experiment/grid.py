@@ -231,7 +231,8 @@ def write_grid(grid, cells, root, failures):
     Returns:
         `Path` of the page.
     """
-    from rsr_tf.report.grid_page import csv_table, grid_page, markdown_table  # imports matplotlib
+    from rsr_tf.report.grid_page import grid_page  # imports matplotlib
+    from rsr_tf.report.grid_tables import csv_table, markdown_tables
 
     with user_errors():
         content = collect(grid, [_without(cell, failures) for cell in cells], root) | {"failures": failures}
@@ -239,6 +240,6 @@ def write_grid(grid, cells, root, failures):
     with user_errors(), FolderLock(root):
         write_result(path.with_suffix(".json"), content)
         write_text(path.with_suffix(".csv"), csv_table(content))
-        write_text(path.with_suffix(".md"), markdown_table(content))
+        write_text(path.with_suffix(".md"), markdown_tables(content))
         write_text(path, grid_page(content))
     return path

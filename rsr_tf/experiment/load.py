@@ -197,12 +197,15 @@ def twins(model, draws=1):
         A dict of `model_fn`s for the argument `twins` of `rsr_tf.evaluation.run_suite`: for quantized activations the
         twins without rounding and with a wider gradient, for an ensemble the mean of the gradients.
     """
-    found = {}
+    found, averaged = {}, draws > 1 and draws_noise(model)
     if quantized_activations(model):
         found |= {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
-    if draws > 1 and draws_noise(model):
-        found["mean of the gradients"] = average_over_draws(evaluation.as_model_fn(model), draws)
-    return {name: evaluation.as_model_fn(network) for name, network in found.items()}
+    if averaged:
+        found["mean of the gradients"] = model
+    found = {name: evaluation.as_model_fn(network) for name, network in found.items()}
+    if averaged:
+        found = {name: evaluation.as_model_fn(average_over_draws(twin, draws)) for name, twin in found.items()}
+    return found
 
 
 def open_saved_model(path):

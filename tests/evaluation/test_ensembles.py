@@ -51,9 +51,11 @@ def test_white_box_accuracy_of_an_ensemble_is_that_of_its_mean(problem):
 @pytest.mark.slow
 def test_suite_judges_an_ensemble_as_a_network(problem):
     model_fn, images, labels, right, robust = problem
-    options = {"epsilon": EPSILON, "num_images": 20, "batch_size": 20, "predictions": 3}
+    options = {"epsilon": EPSILON, "num_images": 20, "batch_size": 20, "predictions": 3, "ensemble": 16}
     verdict = run_suite(ensemble(model_fn, 16), images[:20], labels[:20], **options)
     assert verdict["parameters"]["random"] == {"noise_on": True}
+    assert verdict["parameters"]["ensemble"] == 16
+    assert {row["parameters"].get("eot_samples", 1) for row in verdict["attacks"]} == {1}
     assert verdict["claim"]["predictions"] == 3
     assert verdict["by_noise"]["noise_on"]["clean"]["accuracy"] == pytest.approx(right[:20].mean(), abs=0.06)
     assert verdict["claim"]["accuracy"] == pytest.approx(robust[:20].mean(), abs=0.06)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from rsr_tf.attacks.base import Cost
 from rsr_tf.attacks.baselines import NoAttack
 from rsr_tf.evaluation import TIERS, runtime
-from rsr_tf.evaluation.suites import Step, plan
+from rsr_tf.evaluation.suites import SUITES, Step, plan
 
 
 def logits(x):
@@ -19,7 +19,7 @@ def test_expected_seconds_count_gradients_classifications_and_graphs():
         def cost(self):
             return Cost(gradients=88, classifications=0)
 
-    steps = plan("quick", epsilon=0.1, random={"noise_on": True})[:1]
+    steps = plan(SUITES["quick"], epsilon=0.1, random={"noise_on": True})[:1]
     steps.append(Step("attack", Attack(), "noise_on", "still_robust"))
     seconds = runtime.expected_seconds(
         steps,
@@ -32,7 +32,7 @@ def test_expected_seconds_count_gradients_classifications_and_graphs():
 
 
 def test_attack_on_nothing_takes_no_time():
-    steps = plan("quick", epsilon=0.1, random={"noise_on": True})
+    steps = plan(SUITES["quick"], epsilon=0.1, random={"noise_on": True})
     speed = {"trace": 1.0, "gradient": 0.0, "classification": 0.0}
     sizes = {"all": 1, "checks": 1, "still_robust": 0}
     first = [step for step in steps if step.subset != "still_robust"]

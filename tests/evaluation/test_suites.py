@@ -10,10 +10,10 @@ def names(steps, **wanted):
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_claim_attacks_run_with_and_without_noise_on_robust_images(suite):
-    steps = plan(suite, epsilon=0.1, random={"noise_on": True, "noise_off": False})
+    steps = plan(SUITES[suite], epsilon=0.1, random={"noise_on": True, "noise_off": False})
     for source in ("noise_on", "noise_off"):
         claims = names(steps, source=source, subset="still_robust")
-        assert claims == list(claim_attacks(suite, epsilon=0.1, random=True))
+        assert claims == list(claim_attacks(SUITES[suite], epsilon=0.1, random=True))
         assert {"APGD-CE", "APGD-DLR"} <= set(claims)
         assert ("Square" in claims) == (suite != "standard-random")
         assert {"FGSM", "short PGD"} <= set(names(steps, source=source, subset="checks"))
@@ -24,12 +24,12 @@ def test_claim_attacks_run_with_and_without_noise_on_robust_images(suite):
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_step_has_a_unique_name_and_source(suite):
-    steps = plan(suite, epsilon=0.3, random={"noise_on": True, "noise_off": False})
+    steps = plan(SUITES[suite], epsilon=0.3, random={"noise_on": True, "noise_off": False})
     assert len({(step.name, step.source) for step in steps}) == len(steps)
 
 
 def test_twins_are_attacked_by_the_gradients_of_the_claim_on_robust_images():
-    steps = twin_plan("full", epsilon=0.1, random=False, twins=("float", "wide"))
+    steps = twin_plan(SUITES["full"], epsilon=0.1, random=False, twins=("float", "wide"))
     by_gradients = ["PGD-20", "APGD-CE", "APGD-DLR", "PGD-100, 5 restarts, CE", "PGD-100, 5 restarts, DLR"]
     assert [(step.source, step.name) for step in steps] == [
         *(("float", name) for name in by_gradients),
@@ -37,29 +37,40 @@ def test_twins_are_attacked_by_the_gradients_of_the_claim_on_robust_images():
     ]
     assert {step.subset for step in steps} == {"still_robust"}
     assert {step.attack.get_config()["eot_samples"] for step in steps} == {1}
-    (first, *_) = twin_plan("full", epsilon=0.1, random=True, twins=("float",))
+    (first, *_) = twin_plan(SUITES["full"], epsilon=0.1, random=True, twins=("float",))
     assert first.attack.get_config()["eot_samples"] == 20
 
 
 def test_standard_attacks_have_100_iterations_and_20_draws():
-    attacks = claim_attacks("standard-random", epsilon=8 / 255, random=True)
+    attacks = claim_attacks(SUITES["standard-random"], epsilon=8 / 255, random=True)
     assert list(attacks) == ["APGD-CE", "APGD-DLR"]
     for name in attacks:
         config = attacks[name].get_config()
         assert (config["steps"], config["eot_samples"]) == (100, 20)
         assert attacks[name].cost() == (2020, 0)
-    square = claim_attacks("full", epsilon=8 / 255, random=True)["Square"].get_config()
+    square = claim_attacks(SUITES["full"], epsilon=8 / 255, random=True)["Square"].get_config()
     assert (square["queries"], square["eot_samples"]) == (5000, 8)
 
 
+def test_ensemble_is_attacked_with_as_many_draws_in_fewer_calls():
+    one, ten = (claim_attacks(SUITES["paper"].for_ensemble(draws), epsilon=0.1, random=True) for draws in (1, 10))
+    assert {name: attack.get_config() for name, attack in one.items()} == {
+        name: attack.get_config() for name, attack in claim_attacks(SUITES["paper"], epsilon=0.1, random=True).items()
+    }
+    calls = {name: attack.get_config()["eot_samples"] for name, attack in ten.items()}
+    assert calls == {"PGD-20": 2, "APGD-CE": 2, "APGD-DLR": 2, "Square": 1}
+    assert SUITES["paper"].for_ensemble(6).eot_samples == 4  # 24 draws, not 18
+    assert SUITES["paper"].for_ensemble(10).queries == SUITES["paper"].queries
+
+
 def test_network_without_noise_is_attacked_with_one_draw():
-    for attack in claim_attacks("full", epsilon=8 / 255, random=False).values():
+    for attack in claim_attacks(SUITES["full"], epsilon=8 / 255, random=False).values():
         assert attack.get_config().get("eot_samples", 1) == 1
 
 
 def test_identifiers_of_steps_are_those_of_stored_states():
     """A changed value would make stored states unreadable and change the seeds of the attacks."""
-    steps = plan("full", epsilon=8 / 255, random={"noise_on": True, "noise_off": False})
+    steps = plan(SUITES["full"], epsilon=8 / 255, random={"noise_on": True, "noise_off": False})
     assert [f"{step.name}, {stored_name(step.source)}, {step.subset}" for step in steps] == [
         "clean, network, all",
         "PGD-7, as in the paper, network, all",
@@ -88,15 +99,15 @@ def test_identifiers_of_steps_are_those_of_stored_states():
 
 
 def test_further_attacks_see_neither_gradients_nor_scores_of_the_network():
-    transfer, decisions = further_plan("quick", epsilon=0.1, random=True)
+    transfer, decisions = further_plan(SUITES["quick"], epsilon=0.1, random=True)
     assert (transfer.source, transfer.subset) == ("substitute", "still_robust")
     assert (decisions.name, decisions.source, decisions.attack.uses_gradients) == ("HopSkipJump", "noise_on", False)
     assert decisions.attack.eot_samples == 4
-    assert further_plan("quick", epsilon=0.1, random=False)[1].attack.eot_samples == 1
+    assert further_plan(SUITES["quick"], epsilon=0.1, random=False)[1].attack.eot_samples == 1
 
 
 def test_known_draw_is_attacked_as_a_network_without_noise():
-    first, *others = frozen_plan("quick", epsilon=0.1)
+    first, *others = frozen_plan(SUITES["quick"], epsilon=0.1)
     assert (first.name, first.subset) == ("clean", "all")
-    assert [step.name for step in others] == list(claim_attacks("quick", epsilon=0.1, random=False))
+    assert [step.name for step in others] == list(claim_attacks(SUITES["quick"], epsilon=0.1, random=False))
     assert {step.attack.get_config()["eot_samples"] for step in others} == {1}

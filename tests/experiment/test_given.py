@@ -1,5 +1,6 @@
 """`.keras` files that no run made."""
 
+import functools
 import json
 import logging
 
@@ -20,6 +21,7 @@ from rsr_tf.experiment.given import (
     prune_given,
 )
 from rsr_tf.experiment.load import open_finished
+from rsr_tf.export import benchmark
 
 pytestmark = pytest.mark.integration
 
@@ -180,7 +182,7 @@ def test_network_is_exported_with_its_sparsity(noisy, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_artefacts_of_a_file_are_measured(stock, config, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("rsr_tf.experiment.export_benchmark.BATCHES", (1, 128))
+    monkeypatch.setattr(benchmark, "latencies", functools.partial(benchmark.latencies, seconds=0.05))
     with caplog.at_level(logging.INFO, "rsr_tf"):
         measure_given(stock, config, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "artefacts.json").read_text())

@@ -55,7 +55,7 @@ def evidence(suite="quick", *, stripped=True, uses_gradients=lambda step: step.n
             subset=step.subset,
             uses_gradients=uses_gradients(step),
         )
-        for step in plan(suite, epsilon=EPSILON, random=random)
+        for step in plan(SUITES[suite], epsilon=EPSILON, random=random)
     ]
     return Evidence(
         noise=noise,

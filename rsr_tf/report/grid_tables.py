@@ -1,0 +1,195 @@
+"""The tables of a grid: what they hold, and the same as Markdown and as CSV."""
+
+import csv
+import io
+
+from rsr_tf.report.labels import GRID_COLUMNS, NETWORKS, cell_title, percent_value
+
+COUNTS = ("parameters", "units")
+"""Columns that are no shares."""
+TITLES = {"trained": "Before pruning", "pruned": "After pruning"}
+GAMMAS = ("0.0001", "0.001", "0.01", "0.1")
+SCORES = {name: GRID_COLUMNS[name] for name in ("clean", "pgd", "fgsm")}
+
+
+def tables(content):
+    """Return the rows of each kind of network under its title."""
+    found = {name: [row for row in content["rows"] if row["network"] == name] for name in TITLES}
+    return {TITLES[name]: rows for name, rows in found.items() if rows}
+
+
+def varying(content):
+    """Return the axes that tables have a column for."""
+    return [axis for axis in content["axes"] if axis not in constant(content)]
+
+
+def constant(content):
+    """Return the label of each axis that has the same value in all rows, unless it is the only axis."""
+    found = {axis: {row["labels"][axis] for row in content["rows"]} for axis in content["axes"]}
+    alike = {axis: next(iter(labels)) for axis, labels in found.items() if len(labels) == 1}
+    return {axis: label for axis, label in alike.items() if axis != content["axes"][-1]}
+
+
+def shown(column, value):
+    """Return a number of a column as text: a count, or percent without the sign."""
+    return f"{round(value):,}" if column in COUNTS else percent_value(value)
+
+
+def zoo_row(table):
+    """Return title, noise and success of ZOO on one network, from its table."""
+    column = table["columns"][table["headline"]]
+    return {"title": cell_title(table["labels"]), "noise": table["headline"], **column["success"]}
+
+
+def markdown_tables(content):
+    """Return the tables and figures of a grid as Markdown.
+
+    Each cell has a mean and its interval and, in the next line, the number from elsewhere.
+
+    Args:
+        content: as for `rsr_tf.report.grid_page.grid_page`.
+    """
+    lines = [f"# {content['title']}", ""]
+    for heading, rows in tables(content).items():
+        lines += _rows(content, heading, rows)
+    lines += [_remark(content), ""]
+    swept = [entry for entry in content["curves"].values() if entry["points"]]
+    if swept:
+        lines += _by_sparsity(swept)
+    for entry in content["curves"].values():
+        if entry["lambdas"]:
+            lines += _by_lambda(entry)
+    if content["weights"]:
+        lines += _small_weights(content["weights"])
+    if content["transfer"]:
+        lines += _transfer(content["transfer"])
+    if content["zoo"]:
+        lines += _zoo(content["zoo"])
+    return "\n".join(lines)
+
+
+def _table(heading, names, rows):
+    """Return the lines of a table of text under its heading."""
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (names, *rows))
+    return [f"**{heading}**", "", first, f"|{'---|' * len(names)}", *others, ""]
+
+
+def _rows(content, heading, rows):
+    axes, columns = varying(content), content["columns"]
+    names = [*axes, *(GRID_COLUMNS[column] for column in columns)]
+    labels = [[row["labels"][axis] for axis in axes] for row in rows]
+    cells = [[_markdown_cell(column, row) for column in columns] for row in rows]
+    return _table(heading, names, [[*label, *cell] for label, cell in zip(labels, cells, strict=True)])
+
+
+def _by_sparsity(swept):
+    rows = [
+        [cell_title(entry["labels"]), percent_value(point["sparsity"]), *_scores(point)]
+        for entry in swept
+        for point in sorted(entry["points"], key=lambda point: point["sparsity"])
+    ]
+    return _table("Accuracy by sparsity (Fig. 2a)", ["network", GRID_COLUMNS["sparsity"], *SCORES.values()], rows)
+
+
+def _by_lambda(entry):
+    rows = [
+        [f"{tried['lambda']:g}", TITLES[name].lower(), *_scores(network)]
+        for tried in entry["lambdas"]
+        for name, network in tried["networks"].items()
+    ]
+    heading = f"Accuracy by lambda (Fig. 2b): {cell_title(entry['labels'])}"
+    return _table(heading, ["lambda", "network", *SCORES.values()], rows)
+
+
+def _scores(measured):
+    """Return accuracy and interval of a network as deployed, for each of `SCORES`."""
+    scores = measured["scores"].get("noise_on", measured["scores"]["noise_off"])
+    return [_share(scores[name]) for name in SCORES]
+
+
+def _small_weights(cells):
+    first, *_ = (entry["share_below"]["gamma"] for entry in cells.values())
+    chosen = [number for number, gamma in enumerate(first) if f"{gamma:g}" in GAMMAS]
+    rows = [
+        [cell_title(entry["labels"]), *(percent_value(entry["share_below"]["share"][number]) for number in chosen)]
+        for entry in cells.values()
+    ]
+    names = ["network", *(f"{first[number]:g}" for number in chosen)]
+    return _table("Share of weights below gamma (Fig. 2c)", names, rows)
+
+
+def _transfer(transfer):
+    """Return the accuracy of each network, by column, on the images that were crafted on each, by row."""
+    accuracy = transfer["accuracy"]
+    targets = list(next(iter(accuracy.values())))
+    rows = [[source, *(_share(found[target]) for target in targets)] for source, found in accuracy.items()]
+    heading = "Transfer: accuracy of the network of a column on images crafted on that of a row"
+    counts = f"{transfer['num_images']} test images, {transfer['predictions']} predictions each"
+    return [*_table(heading, ["crafted on", *targets], rows), f"{counts}, seed {transfer['seed']}.", ""]
+
+
+def _zoo(attacked):
+    shares = {"of_attacked": "of the attacked images", "of_all": "of all"}
+    rows = [
+        [row["title"], row["noise"], *(_share(row[name]) for name in shares)] for row in map(zoo_row, attacked.values())
+    ]
+    return _table("Success of ZOO", ["network", "noise in the attack", *shares.values()], rows)
+
+
+def _share(value):
+    """Return a share with its interval as text, in percent; of no images an empty one."""
+    if not value:
+        return ""
+    return f"{percent_value(value['mean'])} [{', '.join(percent_value(bound) for bound in value['interval'])}]"
+
+
+def _markdown_cell(column, row):
+    value, source = row["values"].get(column), row["source"] or "paper"
+    if value is None:
+        return ""
+    low, high = value["interval"]
+    text = shown(column, value["mean"])
+    if low != high:
+        text += f" [{shown(column, low)}, {shown(column, high)}]"
+    if column == "claim" and row["failed_checks"]:
+        text += f"<br>not reliable: {'; '.join(row['failed_checks'])}"
+    if "reference" in value:
+        text += f"<br>{source} {shown(column, value['reference'])} ({100 * value['difference']:+.1f})"
+    return text
+
+
+def _remark(content):
+    attack = content["attack"]
+    if attack is None:
+        return "No run is done yet."
+    missing = f" Not done yet: {', '.join(content['missing'])}." if content["missing"] else ""
+    first, *others = map(str, content["seeds"])
+    seeds = f"Mean over the seeds {', '.join([first, *others])}" if others else f"Seed {first}"
+    return (
+        f"{seeds} with a 95 % interval, {attack['num_images']} test images each; "
+        f"PGD-{attack['steps']} and FGSM at epsilon {attack['epsilon']:.4g}, noise on.{missing}"
+    )
+
+
+def csv_table(content):
+    """Return the table of a grid as CSV, with a row for each network of each cell.
+
+    Args:
+        content: as for `grid_page`.
+    """
+    rows = []
+    for row in content["rows"]:
+        line = {"cell": row["cell"], **row["labels"], "network": NETWORKS[row["network"]], "seeds": len(row["seeds"])}
+        for column in content["columns"]:
+            value = row["values"].get(column)
+            low, high = value["interval"] if value else ("", "")
+            line |= {column: value["mean"] if value else "", f"{column}_low": low, f"{column}_high": high}
+            line[f"{column}_reference"] = value.get("reference", "") if value else ""
+        rows.append(line)
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

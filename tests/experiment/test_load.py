@@ -1,0 +1,33 @@
+"""The networks of a file that are attacked; the command's own tests open runs and files."""
+
+import numpy as np
+import pytest
+from helpers import quantized_network, tiny_network
+
+from rsr_tf.experiment.load import twins, variants
+
+ROUNDED = ["without rounding", "with a wider gradient"]
+
+
+def spread(network, images):
+    """The standard deviation of the probabilities over 40 calls, mean of all."""
+    scores = np.stack([network(images).numpy() for _ in range(40)])
+    odds = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.std(odds / odds.sum(axis=-1, keepdims=True), axis=0).mean()
+
+
+def test_quantized_network_and_ensemble_have_twins():
+    assert list(twins(tiny_network())) == []
+    assert list(twins(tiny_network(noise="none"), draws=4)) == []
+    assert list(twins(tiny_network(), draws=4)) == ["mean of the gradients"]
+    assert list(twins(quantized_network())) == ROUNDED
+    assert list(twins(quantized_network(noise="none"), draws=4)) == ROUNDED
+    assert list(twins(quantized_network(), draws=4)) == [*ROUNDED, "mean of the gradients"]
+
+
+@pytest.mark.parametrize("name", [*ROUNDED, "mean of the gradients"])
+def test_twins_of_an_ensemble_average_as_many_draws_as_it(images, name):
+    model = quantized_network()
+    ensemble, twin = variants(model, 16)["noise_on"], twins(model, 16)[name]
+    assert spread(twin, images[:4]) == pytest.approx(spread(ensemble, images[:4]), rel=0.5)
+    assert spread(twin, images[:4]) < 0.5 * spread(variants(model)["noise_on"], images[:4])
