@@ -2,6 +2,7 @@
 
     rsr grid paper/table4 --scale short --set data.directory=FOLDER --output RUNS      # trains them, and attacks
     python scripts/random_defences.py RUNS [--images 256] [--json docs/results/paper_short/random_defences.json]
+    python scripts/random_defences.py RUNS --networks dp_at --draws 20 100     # do more draws break more?
 
 Each network predicts by the mean of its draws, as its authors do. PGD-20 takes the gradient of one draw, as published
 attacks on these defences did, or the mean of 20 (EOT).
@@ -33,12 +34,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder of the run folders of Table 4")
     parser.add_argument("--images", type=int, default=256, help="test images, drawn by a seed")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--draws", nargs="+", type=int, default=(1, 20), help="draws that a gradient is the mean of")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--json", type=Path, help="where to write the result")
     options = parser.parse_args()
     rows = {}
-    for name in NETWORKS:
-        rows[name] = measure(options.runs / f"resnet20-{name}-seed{SEED}", options.images, options.batch_size)
+    for name in options.networks:
+        rows[name] = measure(options.runs / f"resnet20-{name}-seed{SEED}", options)
         print(name, json.dumps(rows[name]["accuracy"]), flush=True)
     record = {
         "command": f"python scripts/random_defences.py RUNS --images {options.images}",
@@ -54,25 +57,25 @@ def main():
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(folder, num_images, batch_size):
-    """Return the accuracy of the trained network of a run: clean, under PGD-20 with gradients of 1 and 20 draws."""
+def measure(folder, options):
+    """Return the accuracy of the trained network of a run: clean, and under PGD-20 with gradients of some draws."""
     config = load_config(folder)
     data_set = load_data(config)
-    chosen = draw_test_images(len(data_set.test.labels), num_images, seed=SEED)
+    chosen = draw_test_images(len(data_set.test.labels), options.images, seed=SEED)
     images, labels = data_set.test.take(chosen).pixels(), data_set.test.labels[chosen]
     model = in_float32(load_network(folder / "model.keras"))
     one_draw = as_model_fn(model)
     deployed = as_model_fn(ensemble(one_draw, config.evaluation.ensemble))
     attacks = {"clean": lambda x, y: x}
-    for draws in (1, 20):
+    for draws in options.draws:
         attack = EOTPGD(epsilon=EPSILON, steps=20, eot_samples=draws)
         attacks[f"PGD-20, gradients of {draws}"] = lambda x, y, attack=attack: attack(one_draw, x, y)
     found = {}
     for name, attack in attacks.items():
         keras.utils.set_random_seed(SEED)
         reseed_noise(model, SEED)
-        share = accuracy_under(attack, deployed, batch_size=batch_size)(images, labels)
-        found[name] = {"mean": share, "interval": wilson_interval(share, num_images)}
+        share = accuracy_under(attack, deployed, batch_size=options.batch_size)(images, labels)
+        found[name] = {"mean": share, "interval": wilson_interval(share, options.images)}
     return {"data": data_set.title, "draws": config.evaluation.ensemble, "accuracy": found}
 
 
