@@ -43,8 +43,9 @@ def main():
     for name in options.networks:
         rows[name] = measure(options.runs / f"resnet20-{name}-seed{SEED}", options)
         print(name, json.dumps(rows[name]["accuracy"]), flush=True)
+    networks, draws = " ".join(options.networks), " ".join(map(str, options.draws))
     record = {
-        "command": f"python scripts/random_defences.py RUNS --images {options.images}",
+        "command": f"random_defences.py RUNS --networks {networks} --draws {draws} --images {options.images}",
         "grid": "paper/table4, scale short, ResNet-20",
         "seed": SEED,
         "num_images": options.images,
