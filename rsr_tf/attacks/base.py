@@ -28,12 +28,14 @@ class Attack(abc.ABC):
     norm** search for the nearest image of another class and return distances; `rsr_tf.attacks.zoo_attack` is the one
     of that family; its interface is different.
 
-    A subclass implements `__call__`, `cost` and `get_config` and sets the three attributes.
+    A subclass implements `__call__`, `cost` and `get_config` and sets the first three attributes.
 
     Attributes:
         name: short name for tables, such as `"PGD"`.
         description: one sentence that explains the attack to the reader of a report.
         uses_gradients: whether it differentiates the network.
+        numbers: names of its attributes that may be scalar tensors when it is called, so that one graph serves attacks
+            that differ in these alone. Defaults to none.
 
     Example:
         >>> attack = rsr_tf.attacks.PGD(steps=7)
@@ -44,6 +46,7 @@ class Attack(abc.ABC):
     name = ""
     description = ""
     uses_gradients = False
+    numbers = ()
 
     @abc.abstractmethod
     def __call__(self, model_fn, x, labels, *, seed=None):

@@ -40,6 +40,7 @@ class EOTPGD(GradientAttack):
         "PGD whose gradients are means over EOT samples, draws of the network's noise (one sample is plain PGD), and "
         "which keeps the strongest image that it visited."
     )
+    numbers = ("epsilon", "step_size", "steps")
 
     def __init__(
         self,

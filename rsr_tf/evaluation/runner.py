@@ -10,11 +10,10 @@ import logging
 import time
 from dataclasses import dataclass
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from rsr_tf import progress
+from rsr_tf.evaluation.attack_graphs import AttackGraphs
 from rsr_tf.evaluation.attack_lines import attack_line, heading
 from rsr_tf.evaluation.distances import ROUNDING, distances, rounding
 from rsr_tf.evaluation.model_fn import as_graph, count_correct, in_batches
@@ -118,6 +117,7 @@ class AttackRunner:
         self.predictions, self.state, self.seed = predictions, state, seed
         self.batch_size = min(batch_size, len(images))
         self.reseed = reseed
+        self._graphs = AttackGraphs((self.batch_size, *self.images.shape[1:]))
         self.results = []
         self.lowest = {target: np.full(len(images), np.inf) for target in targets}
         self.worst = {target: self.images.copy() for target in targets}
@@ -153,7 +153,7 @@ class AttackRunner:
         """
         if not len(index):
             return None
-        craft = self._crafter(attack, self.sources[source])
+        craft = self._graphs.crafter(attack, source, self.sources[source])
         batches = [index[start : start + self.batch_size] for start in range(0, len(index), self.batch_size)]
         steps = [f"{name}, {stored_name(source)}, {number}" for number in range(len(batches))]
 
@@ -222,21 +222,6 @@ class AttackRunner:
         expected = {"hits": ("iu", self.labels.shape)}
         found = self.state.once(f"fresh draws, {stored_name(target)}", compute, expected)
         return MajorityScore(found["hits"], self.predictions[target])
-
-    def _crafter(self, attack, model_fn):
-        generator = keras.random.SeedGenerator(0)
-        shape = (self.batch_size, *self.images.shape[1:])
-
-        @functools.cache  # traced when first called: an attack whose batches are all in the state needs no graph
-        def graph():
-            attack_batch = tf.function(lambda x, y: attack(model_fn, x, y, seed=generator), autograph=False)
-            return attack_batch.get_concrete_function(tf.TensorSpec(shape), tf.TensorSpec(shape[:1], tf.int32))
-
-        def craft(x, y, seed):
-            generator.state.assign([seed, 0])
-            return in_batches(graph(), batch_size=self.batch_size)(x, y)
-
-        return craft
 
     def _attack(self, craft, batch, step):
         """Return the adversarial images of one batch and their scores on each target, to be stored in the state."""

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from rsr_tf.attacks.eot_pgd import EOTPGD
 from rsr_tf.attacks.zoo import expected_queries
+from rsr_tf.evaluation.attack_graphs import graph_key
 from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST
 
 
@@ -50,12 +51,13 @@ def expected_seconds(steps, sizes, speed, *, batch_size, scorings):
     Returns:
         Seconds.
     """
-    total = 0.0
-    for step in (step for step in steps if sizes[step.subset]):
+    steps = [step for step in steps if sizes[step.subset]]
+    total = speed["trace"] * len({graph_key(step.attack, step.source) for step in steps})
+    for step in steps:
         gradients, classifications = step.attack.cost()
         per_image = gradients * speed["gradient"] + (classifications + scorings) * speed["classification"]
         filled = -(-sizes[step.subset] // batch_size) * batch_size
-        total += speed["trace"] + filled * per_image
+        total += filled * per_image
     return total
 
 
