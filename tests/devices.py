@@ -112,9 +112,9 @@ def replicas_are_equal(strategy, model):
     return all(np.array_equal(values[0], value) for values in everywhere for value in values)
 
 
-def compare(one, several, **options):
-    """Train on one device and on several; return what differs, and the model of several."""
-    (first, before), (second, after) = (trained(strategy, **options) for strategy in (one, several))
+def compare(alone, several, **options):
+    """Train on several devices; return what differs from the model and history of one, and the model."""
+    (first, before), (second, after) = alone, trained(several, **options)
     return {
         "weights": largest(first, second, ("float32",)),
         "metrics": {name: float(np.max(np.abs(np.subtract(before[name], after[name])))) for name in before},
@@ -179,12 +179,13 @@ def settings():
 def main(devices, folder, noises=("none", "channel")):
     one, several = strategies(devices)
     for noise in noises:
-        report(noise, compare(one, several, noise=noise)[0])
-    measured, model = compare(one, several, noise="channel", norm="own")
+        report(noise, compare(trained(one, noise=noise), several, noise=noise)[0])
+    alone = trained(one, noise="channel", norm="own")  # on one device, there is nothing to synchronize
+    measured, model = compare(alone, several, noise="channel", norm="own")
     report("per replica", measured)
     report("random", starts(several))
     if devices == 2:
-        report("synchronized", compare(one, several, norm="synchronized")[0])
+        report("synchronized", compare(alone, several, noise="channel", norm="synchronized")[0])
         report("resumed", resumed(several, model, folder))
         report("loaded", loaded(model, folder))
         report("run", experiment(folder))
