@@ -58,6 +58,10 @@ def sweep_name(radius, norm="linf"):
     return f"{ONE_DRAW_PGD}, epsilon {f'{255 * radius:.4g}/255' if norm == 'linf' else f'{radius:.4g}'}"
 
 
+ENOUGH_DRAWS = 20
+"""Draws of the noise in a gradient. More break no more of an ensemble, see docs/rivals.md."""
+
+
 @dataclass(frozen=True)
 class Suite:
     """The budget of a suite.
@@ -76,7 +80,7 @@ class Suite:
             if a check has failed.
 
     Example:
-        >>> rsr_tf.evaluation.SUITES["paper"].for_ensemble(8).eot_samples  # 24 draws of the noise, instead of 20
+        >>> rsr_tf.evaluation.SUITES["paper"].for_ensemble(8).eot_samples  # 24 draws of the noise
         3
     """
 
@@ -97,13 +101,19 @@ class Suite:
     def for_ensemble(self, draws):
         """Return the suite with fewer calls of a network that averages several draws of its noise in each.
 
-        As many draws are averaged as for a network that draws once, or a few more.
+        Gradients are the mean of `ENOUGH_DRAWS` draws, unless the suite has fewer calls than that takes; scores are the
+        mean of as many draws as for a network that draws once.
 
         Args:
             draws: integer, as for `rsr_tf.attacks.ensemble`.
         """
-        averaged = ("eot_samples", "query_samples", "check_samples")
-        return dataclasses.replace(self, **{name: math.ceil(getattr(self, name) / draws) for name in averaged})
+        enough = math.ceil(ENOUGH_DRAWS / draws)
+        return dataclasses.replace(
+            self,
+            eot_samples=min(self.eot_samples, enough),
+            check_samples=min(self.check_samples, enough),
+            query_samples=math.ceil(self.query_samples / draws),
+        )
 
 
 SUITES = {

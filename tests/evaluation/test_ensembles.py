@@ -55,7 +55,7 @@ def test_suite_judges_an_ensemble_as_a_network(problem):
     verdict = run_suite(ensemble(model_fn, 16), images[:20], labels[:20], **options)
     assert verdict["parameters"]["random"] == {"noise_on": True}
     assert verdict["parameters"]["ensemble"] == 16
-    assert {row["parameters"].get("eot_samples", 1) for row in verdict["attacks"]} == {1}
+    assert {row["parameters"].get("eot_samples", 1) for row in verdict["attacks"]} == {1, 2}  # at most 32 draws
     assert verdict["claim"]["predictions"] == 3
     assert verdict["by_noise"]["noise_on"]["clean"]["accuracy"] == pytest.approx(right[:20].mean(), abs=0.06)
     assert verdict["claim"]["accuracy"] == pytest.approx(robust[:20].mean(), abs=0.06)

@@ -52,15 +52,19 @@ def test_standard_attacks_have_100_iterations_and_20_draws():
     assert (square["queries"], square["eot_samples"]) == (5000, 8)
 
 
-def test_ensemble_is_attacked_with_as_many_draws_in_fewer_calls():
-    one, ten = (claim_attacks(SUITES["paper"].for_ensemble(draws), epsilon=0.1, random=True) for draws in (1, 10))
-    assert {name: attack.get_config() for name, attack in one.items()} == {
-        name: attack.get_config() for name, attack in claim_attacks(SUITES["paper"], epsilon=0.1, random=True).items()
-    }
-    calls = {name: attack.get_config()["eot_samples"] for name, attack in ten.items()}
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_ensemble_of_one_draw_is_attacked_as_a_network(suite):
+    assert suite.for_ensemble(1) == suite
+
+
+def test_ensemble_is_attacked_by_gradients_of_20_draws_and_as_many_scores_in_fewer_calls():
+    attacks = claim_attacks(SUITES["paper"].for_ensemble(10), epsilon=0.1, random=True)
+    calls = {name: attack.get_config()["eot_samples"] for name, attack in attacks.items()}
     assert calls == {"PGD-20": 2, "APGD-CE": 2, "APGD-DLR": 2, "Square": 1}
     assert SUITES["paper"].for_ensemble(6).eot_samples == 4  # 24 draws, not 18
     assert SUITES["paper"].for_ensemble(10).queries == SUITES["paper"].queries
+    quick = SUITES["quick"].for_ensemble(3)
+    assert (quick.eot_samples, quick.check_samples, quick.query_samples) == (4, 4, 1)  # not 7, as the suite is short
 
 
 def test_network_without_noise_is_attacked_with_one_draw():
