@@ -108,12 +108,8 @@ class Suite:
             draws: integer, as for `rsr_tf.attacks.ensemble`.
         """
         enough = math.ceil(ENOUGH_DRAWS / draws)
-        return dataclasses.replace(
-            self,
-            eot_samples=min(self.eot_samples, enough),
-            check_samples=min(self.check_samples, enough),
-            query_samples=math.ceil(self.query_samples / draws),
-        )
+        gradients = {name: min(getattr(self, name), enough) for name in ("eot_samples", "check_samples")}
+        return dataclasses.replace(self, query_samples=math.ceil(self.query_samples / draws), **gradients)
 
 
 SUITES = {

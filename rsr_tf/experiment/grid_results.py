@@ -70,7 +70,13 @@ def _evaluations(cell, grid, root):
 
 
 def _missing(cell, grid, root):
-    return [seed for seed in cell.configs if seed not in _evaluations(cell, grid, root)]
+    """Return the seeds without an evaluation, or without a verdict that the grid asks for."""
+    evaluated, judged = _evaluations(cell, grid, root), grid.measure.judged if grid.measure.suite else ()
+    return [
+        seed
+        for seed in cell.configs
+        if seed not in evaluated or not all(_verdict(grid, folder_of(root, cell, seed), network) for network in judged)
+    ]
 
 
 def _rows(cell, grid, root):

@@ -14,6 +14,7 @@ from rsr_tf.config import UserError, load_grid
 from rsr_tf.experiment import grid as grids
 from rsr_tf.experiment import run_grid
 from rsr_tf.experiment.grid import plan_runs
+from rsr_tf.experiment.grid_results import collect
 from rsr_tf.files import FolderLock
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -84,6 +85,13 @@ def test_row_is_the_mean_over_the_runs_of_a_cell(root):
     assert row["values"]["pgd"]["mean"] == pytest.approx((runs[0][0] + runs[1][0]) / 2)
     assert row["values"]["sparsity"]["mean"] == pytest.approx((runs[0][1] + runs[1][1]) / 2)
     assert row["values"]["parameters"]["runs"][0] == pytest.approx(runs[0][2] * (1 - runs[0][1]))
+
+
+def test_run_without_a_verdict_that_the_grid_asks_for_is_not_done(root, tmp_path):
+    judged = tmp_path / "tiny.toml"
+    judged.write_text(FILE.replace("[measure]", '[measure]\nsuite = "quick"'))
+    missing = ["pgd, seed 0", "pgd, seed 1", "rsr, seed 0", "rsr, seed 1"]
+    assert [collect(*load_grid(path), root)["missing"] for path in (judged, root.parent / "tiny.toml")] == [missing, []]
 
 
 def test_sweep_weights_and_transfer_are_those_asked_for(root):
