@@ -36,7 +36,7 @@ def train_substitute(model_fn, images, *, epsilon, seed=0):
         shown = images[random.permutation(len(images))]
         shown = np.clip(shown + random.uniform(-epsilon, epsilon, shown.shape), 0, 1).astype(np.float32)
         answers = classify(shown, np.zeros(len(shown)))
-        for first in range(0, len(shown), BATCH):  # twenty short calls of `fit` would take three times as long
+        for first in range(0, len(shown), BATCH):  # a call of `fit` for each epoch takes twice as long
             network.train_on_batch(shown[first : first + BATCH], answers[first : first + BATCH])
     return as_model_fn(network)
 

@@ -59,7 +59,7 @@ def sweep_name(radius, norm="linf"):
 
 
 ENOUGH_DRAWS = 20
-"""Draws of the noise in a gradient. More break no more of an ensemble, see docs/rivals.md."""
+"""Draws of the noise in a gradient. More broke no more of the ensemble that docs/rivals.md measures."""
 
 
 @dataclass(frozen=True)
