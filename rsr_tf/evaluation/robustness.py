@@ -94,10 +94,10 @@ def run_suite(
         The verdict as a JSON-serializable dict; see `rsr_tf.evaluation.make_verdict`.
 
     Raises:
-        ValueError: for an unknown suite or norm, an `epsilon` that is not positive or above the largest distance of two
-            images (1 in linf, the root of h w c in l2), `predictions`, `ensemble`, `num_images` or `batch_size` below
-            1, images outside [0,1], images and labels of unequal number, the state of another evaluation, or a twin
-            that has the name of another network.
+        ValueError: for an unknown suite or norm; an `epsilon` that is not positive or above the largest distance of two
+            images (1 in linf, the root of h w c in l2); a `num_images`, `predictions`, `ensemble` or `batch_size` below
+            1; images outside [0,1]; images and labels of unequal number; the state of another evaluation; a twin with
+            the name of another network.
 
     Example:
         >>> stripped_fn = rsr_tf.as_model_fn(rsr_tf.strip(model))

@@ -195,16 +195,18 @@ def twins(model, draws=1):
 
     Returns:
         A dict of `model_fn`s for the argument `twins` of `rsr_tf.evaluation.run_suite`: for quantized activations the
-        twins without rounding and with a wider gradient, for an ensemble the mean of the gradients.
+        twins without rounding and with a wider gradient, for an ensemble the mean of the gradients. All twins of an
+        ensemble average as many draws as it does.
     """
-    found, averaged = {}, draws > 1 and draws_noise(model)
+    networks, averaged = {}, draws > 1 and draws_noise(model)
     if quantized_activations(model):
-        found |= {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
+        networks |= {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
     if averaged:
-        found["mean of the gradients"] = model
-    found = {name: evaluation.as_model_fn(network) for name, network in found.items()}
-    if averaged:
-        found = {name: evaluation.as_model_fn(average_over_draws(twin, draws)) for name, twin in found.items()}
+        networks["mean of the gradients"] = model
+    found = {}
+    for name, network in networks.items():
+        one_draw = evaluation.as_model_fn(network)
+        found[name] = evaluation.as_model_fn(average_over_draws(one_draw, draws)) if averaged else one_draw
     return found
 
 

@@ -104,7 +104,7 @@ def _by_lambda(entry):
 def _scores(measured):
     """Return accuracy and interval of a network as deployed, for each of `SCORES`."""
     scores = measured["scores"].get("noise_on", measured["scores"]["noise_off"])
-    return [_share(scores[name]) for name in SCORES]
+    return [_number(scores[name]) for name in SCORES]
 
 
 def _small_weights(cells):
@@ -122,7 +122,7 @@ def _transfer(transfer):
     """Return the accuracy of each network, by column, on the images that were crafted on each, by row."""
     accuracy = transfer["accuracy"]
     targets = list(next(iter(accuracy.values())))
-    rows = [[source, *(_share(found[target]) for target in targets)] for source, found in accuracy.items()]
+    rows = [[source, *(_number(found[target]) for target in targets)] for source, found in accuracy.items()]
     heading = "Transfer: accuracy of the network of a column on images crafted on that of a row"
     counts = f"{transfer['num_images']} test images, {transfer['predictions']} predictions each"
     return [*_table(heading, ["crafted on", *targets], rows), f"{counts}, seed {transfer['seed']}.", ""]
@@ -130,27 +130,24 @@ def _transfer(transfer):
 
 def _zoo(attacked):
     shares = {"of_attacked": "of the attacked images", "of_all": "of all"}
-    rows = [
-        [row["title"], row["noise"], *(_share(row[name]) for name in shares)] for row in map(zoo_row, attacked.values())
-    ]
+    found = [zoo_row(table) for table in attacked.values()]
+    rows = [[row["title"], row["noise"], *(_number(row[name]) for name in shares)] for row in found]
     return _table("Success of ZOO", ["network", "noise in the attack", *shares.values()], rows)
 
 
-def _share(value):
-    """Return a share with its interval as text, in percent; of no images an empty one."""
+def _number(value, column=None):
+    """Return a number of a column, or a share, and its interval as text; empty if there is none."""
     if not value:
         return ""
-    return f"{percent_value(value['mean'])} [{', '.join(percent_value(bound) for bound in value['interval'])}]"
+    mean, low, high = (shown(column, number) for number in (value["mean"], *value["interval"]))
+    return mean if value["interval"][0] == value["interval"][1] else f"{mean} [{low}, {high}]"
 
 
 def _markdown_cell(column, row):
     value, source = row["values"].get(column), row["source"] or "paper"
     if value is None:
         return ""
-    low, high = value["interval"]
-    text = shown(column, value["mean"])
-    if low != high:
-        text += f" [{shown(column, low)}, {shown(column, high)}]"
+    text = _number(value, column)
     if column == "claim" and row["failed_checks"]:
         text += f"<br>not reliable: {'; '.join(row['failed_checks'])}"
     if "reference" in value:
