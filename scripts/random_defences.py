@@ -10,12 +10,13 @@ attacks on these defences did, or the mean of 20 (EOT).
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import keras
 
 from rsr_tf.attacks import EOTPGD, ensemble
-from rsr_tf.config import load_config
+from rsr_tf.config import UserError, load_config
 from rsr_tf.evaluation import accuracy_under, as_model_fn, draw_test_images
 from rsr_tf.evaluation.scores import wilson_interval
 from rsr_tf.experiment.builders import load_data
@@ -81,4 +82,8 @@ def measure(folder, options):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
