@@ -103,18 +103,16 @@ def _rows(cell, grid, root):
                     "failed_checks": _failed_checks([_verdict(grid, folder_of(root, cell, s), network) for s in done]),
                     "scheme": next(iter(done.values()))["scheme"],
                     "source": cell.reference.source,
-                    "values": {
-                        column: summarized([each[column] for each in seeds if each.get(column) is not None])
-                        | compared(
-                            [each[column] for each in seeds if each.get(column) is not None],
-                            getattr(cell.reference, network).get(column),
-                        )
-                        for column in grid.measure.columns
-                        if any(each.get(column) is not None for each in seeds)
-                    },
+                    "values": _summaries(seeds, grid.measure.columns, getattr(cell.reference, network)),
                 }
             )
     return rows
+
+
+def _summaries(runs, columns, references):
+    """Return the summary of each column that a run has, beside the number from elsewhere."""
+    found = {column: [run.get(column) for run in runs] for column in columns}
+    return {name: compared(summarized(values), references.get(name)) for name, values in found.items() if any(values)}
 
 
 def _verdict(grid, folder, network):
@@ -176,43 +174,56 @@ def _values(entry, verdict):
 
 
 def summarized(values):
-    """Return mean, interval and single values of several runs.
+    """Return mean, interval and single values of several runs, in JSON's terms.
 
     The interval has 95 % confidence: of one run, Wilson's for the number of images; of several, Student's over the
     runs, whose images and trainings differ, or Wilson's for all images together if that is wider.
 
     Args:
-        values: list of pairs: a number, and the number of images that it is a share of, or `None` for no share.
+        values: list of pairs: a number, and the number of images that it is a share of, or `None` for no share; `None`
+            in place of a pair for a run without this number.
 
     Returns:
-        A dict.
+        A dict; `"runs"` and `"num_images"` have an entry for each run.
 
     Example:
         >>> from rsr_tf.experiment.grid_results import summarized
         >>> [round(bound, 3) for bound in summarized([(0.5, 100)])["interval"]]
         [0.404, 0.596]
     """
-    numbers = [number for number, _ in values]
-    mean = statistics.fmean(numbers)
-    intervals = []
-    if values[0][1]:
-        intervals.append(wilson_interval(mean, sum(images for _, images in values)))
+    known = [value for value in values if value is not None]
+    numbers, images = [number for number, _ in known], [count for _, count in known]
+    mean, is_share, intervals = statistics.fmean(numbers), images[0] is not None, []
+    if is_share:
+        intervals.append(wilson_interval(mean, sum(images)))
     if len(numbers) > 1:
         quantile = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(numbers) - 1)
         spread = quantile * statistics.stdev(numbers) / math.sqrt(len(numbers))
         bounds = (mean - spread, mean + spread)
-        intervals.append((max(0.0, bounds[0]), min(1.0, bounds[1])) if values[0][1] else bounds)
+        intervals.append((max(0.0, bounds[0]), min(1.0, bounds[1])) if is_share else bounds)
     widest = max(intervals, key=lambda bounds: bounds[1] - bounds[0], default=(mean, mean))
-    return {"mean": mean, "interval": [float(bound) for bound in widest], "runs": numbers}
+    return {
+        "mean": mean,
+        "interval": [float(bound) for bound in widest],
+        "runs": [value and value[0] for value in values],
+        "num_images": [value and value[1] for value in values],
+    }
 
 
-def compared(values, reference):
-    """Return a number from elsewhere, in percent there, with the difference and whether it lies within the interval."""
-    if reference is None or not values:
-        return {}
-    found, share = summarized(values), reference / 100
-    low, high = found["interval"]
-    return {"reference": share, "difference": found["mean"] - share, "within": low <= share <= high}
+def compared(found, reference):
+    """Return a summary with a number from elsewhere, its difference, and whether it lies within the interval.
+
+    Args:
+        found: dict, as `summarized` returns it.
+        reference: number in percent, or `None` if there is none.
+
+    Returns:
+        A dict; without a reference `found` itself.
+    """
+    if reference is None:
+        return found
+    share, (low, high) = reference / 100, found["interval"]
+    return found | {"reference": share, "difference": found["mean"] - share, "within": low <= share <= high}
 
 
 def _curves(cell, grid, root):

@@ -35,10 +35,19 @@ def test_number_that_is_no_share_has_an_interval_of_seeds_alone():
 
 
 def test_reference_is_compared_in_percent():
-    found = compared([(0.5, 100)], 45.0)
-    assert found == {"reference": 0.45, "difference": pytest.approx(0.05), "within": True}
-    assert not compared([(0.5, 10_000)], 45.0)["within"]
-    assert compared([(0.5, 100)], None) == {}
+    found = compared(summarized([(0.5, 100)]), 45.0)
+    assert found["mean"] == 0.5
+    assert (found["reference"], found["difference"]) == (0.45, pytest.approx(0.05))
+    assert found["within"]
+    assert not compared(summarized([(0.5, 10_000)]), 45.0)["within"]
+    assert "reference" not in compared(summarized([(0.5, 100)]), None)
+
+
+def test_run_without_a_number_keeps_its_place():
+    found = summarized([(0.5, 100), None, (0.7, 100)])
+    assert found["runs"] == [0.5, None, 0.7]
+    assert found["num_images"] == [100, None, 100]
+    assert found["mean"] == pytest.approx(0.6)
 
 
 ROUNDS = "pruning.schedule=rounds pruning.rounds=3 pruning.finetune_epochs=2"
