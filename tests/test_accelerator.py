@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from accelerator.artifact import ARGUMENTS, epoch_order, read_images, read_state, write_split, write_state
 from accelerator.grid import chosen, trainings_of
 from accelerator.lower import Training, portable, splits_of, write_data
+from accelerator.parts import from_bfloat16, join, split, to_bfloat16
 from rsr_tf.config import load_config
 from rsr_tf.experiment.builders import load_data
 
@@ -88,6 +90,41 @@ def test_entries_that_were_left_out_are_drawn_for_timing(tmp_path):
     assert (kernel.shape, kernel.dtype) == ((50, 2), np.float32)
     assert 0.03 < kernel.std() < 0.07
     assert mask.tolist() == [True, True]
+
+
+ENTRIES = [("kernel", [300, 4], "float32"), ("sgd/kernel_momentum", [300, 4], "float32"), ("seed", [2], "int64")]
+
+
+def trained_folder(path):
+    """Write what `run.py train` does after epoch 3, and return the state."""
+    path.mkdir()
+    values = [*np.random.default_rng(0).normal(size=(2, 300, 4)).astype(np.float32), np.array([7, 2**40])]
+    write_state(path / "state-0003.npz", values)
+    (path / "progress.json").write_text('{"epochs": 3}')
+    (path / "history.csv").write_text("stage,epoch\ntrain,0\n")
+    return values
+
+
+@pytest.mark.parametrize("with_momenta", [True, False])
+def test_state_travels_in_small_files(tmp_path, with_momenta):
+    kernel, momentum, seed = trained_folder(tmp_path / "out")
+    split(ENTRIES, tmp_path / "out", tmp_path / "parts", with_momenta, size=2000)
+    parts = list((tmp_path / "parts").glob("state.*"))
+    assert len(parts) > 2
+    assert max(part.stat().st_size for part in parts) == 2000
+    join(ENTRIES, tmp_path / "parts", tmp_path / "again")
+    found = read_state(tmp_path / "again" / "state-0003.npz", ENTRIES)
+    assert np.array_equal(found[0], kernel)
+    assert np.array_equal(found[2], seed)
+    np.testing.assert_allclose(found[1], momentum if with_momenta else 0 * momentum, rtol=2**-8)
+    for name in ("history.csv", "progress.json"):
+        assert (tmp_path / "again" / name).read_text() == (tmp_path / "out" / name).read_text()
+
+
+def test_numbers_in_16_bits_are_those_of_tensorflow():
+    values = np.array([1.0, -1.00390625, 1.01171875, 3e-39, 1e30, 0.1], np.float32)
+    expected = tf.cast(tf.cast(values, tf.bfloat16), tf.float32).numpy()
+    assert np.array_equal(from_bfloat16(to_bfloat16(values)), expected)
 
 
 def test_copies_of_results_become_an_operation_of_stablehlo():
