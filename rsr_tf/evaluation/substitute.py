@@ -32,6 +32,7 @@ def train_substitute(model_fn, images, *, epsilon, seed=0):
     network = _network(images.shape[1:], classes, seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(optimizer=keras.optimizers.Adam(3e-3), loss=loss)
+    network.optimizer.build(network.trainable_variables)  # before the first step, which would be traced twice
     for _ in range(EPOCHS):
         shown = images[random.permutation(len(images))]
         shown = np.clip(shown + random.uniform(-epsilon, epsilon, shown.shape), 0, 1).astype(np.float32)

@@ -80,6 +80,7 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
             self._looked_at(*validation_data[:2])
         elif validation_data is not None:
             validation_data = self._looked_at(validation_data)
+        self._build_optimizer()
         with range_errors():
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
@@ -96,12 +97,17 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
             self._build_metrics(*batch)
         return x
 
-    def _build_metrics(self, x, y):
-        """Create the variables of the compiled metrics, which Keras would create in the first trace of a step.
+    def _build_optimizer(self):
+        """Create the variables of the optimizer, which Keras would create in the first trace of a step.
 
-        TensorFlow traces a function that creates variables twice, and a trace takes longer than many steps. With
-        several replicas Keras creates its own beforehand.
+        TensorFlow traces a function that creates variables twice, and a trace takes longer than many steps.
         """
+        if self.compiled and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def _build_metrics(self, x, y):
+        """Create the variables of the compiled metrics for the same reason; with several replicas Keras does it."""
         with self.distribute_strategy.scope():
             self._build_adversarial_metrics(y)
         if self.distribute_strategy.num_replicas_in_sync == 1:

@@ -145,9 +145,10 @@ def test_a_graph_is_traced_once_for_one_shape(images, labels):
 
 
 @pytest.mark.slow
-def test_fit_traces_the_training_step_once(images, labels):
-    """Metrics made within the trace would make TensorFlow trace it again."""
-    model = rsr_model()
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_fit_traces_the_training_step_once(images, labels, optimizer):
+    """Variables of metrics and of the optimizer made within the trace would make TensorFlow trace it again."""
+    model = rsr_model(optimizer=optimizer)
     traces = []
     train_step = model.train_step
     model.train_step = lambda data: traces.append(1) or train_step(data)
