@@ -80,7 +80,6 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
             self._looked_at(*validation_data[:2])
         elif validation_data is not None:
             validation_data = self._looked_at(validation_data)
-        self._build_optimizer()
         with range_errors():
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
@@ -97,17 +96,30 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
             self._build_metrics(*batch)
         return x
 
-    def _build_optimizer(self):
-        """Create the variables of the optimizer, which Keras would create in the first trace of a step.
+    def make_train_function(self, force=False):
+        """Create the variables of the optimizer before the first step, and after what callbacks do before it.
 
-        TensorFlow traces a function that creates variables twice, and a trace takes longer than many steps.
+        Keras would create them in the first trace of the step. TensorFlow traces a function that creates variables
+        twice, and a trace takes longer than many steps.
         """
-        if self.compiled and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        step = self.train_function
+
+        def train_function(iterator):
+            if not self.optimizer.built:
+                with self.distribute_strategy.scope():
+                    self.optimizer.build(self.trainable_variables)
+            return step(iterator)
+
+        self.train_function = train_function
 
     def _build_metrics(self, x, y):
-        """Create the variables of the compiled metrics for the same reason; with several replicas Keras does it."""
+        """Create the variables of the compiled metrics, which Keras would create in the first trace, too.
+
+        With several replicas Keras creates its own beforehand.
+        """
         with self.distribute_strategy.scope():
             self._build_adversarial_metrics(y)
         if self.distribute_strategy.num_replicas_in_sync == 1:

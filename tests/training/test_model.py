@@ -157,6 +157,17 @@ def test_fit_traces_the_training_step_once(images, labels, optimizer):
 
 
 @pytest.mark.slow
+def test_layer_that_a_callback_unfreezes_at_the_start_is_trained(images, labels):
+    """The variables of the optimizer are created after that."""
+    model = rsr_model(optimizer="adam")
+    layer = model.layers[-1]
+    layer.trainable, before = False, layer.kernel.numpy()
+    start = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: setattr(layer, "trainable", True))
+    model.fit(images, labels, verbose=0, callbacks=[start])
+    assert np.abs(layer.kernel.numpy() - before).max() > 1e-4
+
+
+@pytest.mark.slow
 def test_without_attack_it_is_plain_keras_training(images, labels):
     network = tiny_network(noise="none", lasso=1e-3)
     plain = compiled(keras.models.clone_model(network))
