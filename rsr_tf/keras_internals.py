@@ -119,6 +119,25 @@ def causal_padding(layer):
     return layer._compute_causal_padding()
 
 
+def is_validation_of_fit(arguments):
+    """Return whether `fit` calls `evaluate` with these keyword arguments."""
+    return arguments.get("_use_cached_eval_dataset", False)
+
+
+def exclude_from_weight_decay(optimizer, variables):
+    """Exclude variables from weight decay, in addition to what is excluded; Keras' method of this name replaces that.
+
+    Args:
+        optimizer: a Keras optimizer, built or not; those inside a `LossScaleOptimizer` or `MultiOptimizer` are meant.
+        variables: list of variables of a model.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    for each in (optimizer, *getattr(optimizer, "optimizers", ())):
+        excluded = getattr(each, "_exclude_from_weight_decay", set())
+        each._exclude_from_weight_decay = {*excluded, *map(each._var_key, variables)}
+        each._exclude_from_weight_decay_cache = {}
+
+
 def optimizer_slots(optimizer, variable):
     """List the variables in which an optimizer stores state of one weight: momentum, averages, gradients.
 

@@ -22,7 +22,6 @@ TESTED_ELSEWHERE = {
     "experiment/schemas/verdict": "experiment/test_result_schema",
     "models/scheme": "models/test_common",
     "pruning/structured/channel_rules": "pruning/structured/test_channels",
-    "report/charts": "report/test_run_page",
     "report/colors": "report/test_pages",
     "report/compare_chart": "report/test_compare_page",
     "report/contents": "report/test_overview",

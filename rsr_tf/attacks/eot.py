@@ -87,10 +87,24 @@ def average_over_draws(model_fn, eot_samples):
     """
     check_integers(1, eot_samples=eot_samples)
 
-    def averaged(x):
-        return tf.add_n([tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32)) for _ in range(eot_samples)]) / eot_samples
+    return lambda x: tf.reduce_mean(_log_probabilities(model_fn, x, eot_samples), axis=0)
 
-    return averaged
+
+def _log_probabilities(model_fn, x, draws):
+    """Return the logarithms of the probabilities of several draws, `(draws, n, classes)`; one draw after the other.
+
+    A loop, as TensorFlow fails with `AlreadyExistsError` where it saves memory in a sum of three or more terms within
+    the loops of an attack; the gradients of calls that stand side by side are such a sum.
+    """
+
+    def draw(_):
+        return tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32))
+
+    first = draw(0)[tf.newaxis]  # outside the loop, as its static shape is that of all
+    if draws == 1:
+        return first
+    options = {"fn_output_signature": tf.TensorSpec(first.shape[1:]), "parallel_iterations": 1}
+    return tf.concat([first, tf.map_fn(draw, tf.range(1, draws), **options)], axis=0)
 
 
 ENSEMBLES = ("probabilities", "votes")
@@ -132,15 +146,7 @@ def ensemble(model_fn, draws, of="probabilities"):
         raise ValueError(f"`of` must be one of {ENSEMBLES}. Received: of={of!r}")
 
     def predict(x):
-        def draw(_):
-            return tf.nn.log_softmax(tf.cast(model_fn(x), tf.float32))
-
-        first = draw(0)  # outside the loop, as its static shape is that of all
-        log_probabilities = first[tf.newaxis]
-        if draws > 1:
-            options = {"fn_output_signature": tf.TensorSpec(first.shape), "parallel_iterations": 1}
-            others = tf.map_fn(draw, tf.range(1, draws), **options)
-            log_probabilities = tf.concat([log_probabilities, others], axis=0)
+        log_probabilities = _log_probabilities(model_fn, x, draws)
         mean = tf.reduce_logsumexp(log_probabilities, axis=0) - math.log(draws)
         if of == "probabilities":
             return mean

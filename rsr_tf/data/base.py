@@ -128,8 +128,14 @@ def as_pixels(images):
     Returns:
         A float32 tensor of the same shape.
 
+    Raises:
+        ValueError: for other types; integers of more than 8 bits say nothing of their largest value.
+
     Example:
         >>> rsr_tf.data.as_pixels(np.array([0, 255], "uint8")).numpy()
         array([0., 1.], dtype=float32)
     """
+    images = tf.convert_to_tensor(images)
+    if not (images.dtype == tf.uint8 or images.dtype.is_floating):
+        raise ValueError(f"pixels must be uint8, or floats in [0, 1]. Received: {images.dtype.name}")
     return tf.image.convert_image_dtype(images, tf.float32)

@@ -1,10 +1,13 @@
 """The part of a training model that knows its attack and its compilation, and looks at what it is given."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from rsr_tf import keras_internals
 from rsr_tf.attacks.base import Attack
+from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.replicas import ReplicaSeedGenerator
 from rsr_tf.training.batches import as_batch, peek, range_errors, unpacked
 from rsr_tf.training.callbacks import check_callbacks
@@ -68,6 +71,7 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
         adversarial_metrics = AdversarialMetrics(metrics, weighted_metrics, head)
         self.compilation = Compilation(head, per_image_loss(loss), adversarial_metrics)
+        self._exclude_noise_scales()
 
     def compile_from_config(self, config):  # Keras does not provide it for a class that overrides `compile`
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -84,8 +88,10 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
+        if not keras_internals.is_validation_of_fit(kwargs):  # `fit` has looked, and Keras keeps its iterator
+            x = self._looked_at(x, y)
         with range_errors():
-            return super().evaluate(self._looked_at(x, y), y, *args, **kwargs)
+            return super().evaluate(x, y, *args, **kwargs)
 
     def _looked_at(self, x, y=None):
         """Check the first images and labels, create the metrics for them, and return `x`, or what replaces it."""
@@ -97,23 +103,31 @@ class AttackedModel(keras_internals.BuiltFromOneReplica):
         return x
 
     def make_train_function(self, force=False):
-        """Create the variables of the optimizer before the first step, and after what callbacks do before it.
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        step, prepare = self.train_function, functools.cache(self._prepare_optimizer)
+
+        def train_function(iterator):
+            prepare()  # at the first step: callbacks may change what is trained before it
+            return step(iterator)
+
+        self.train_function = train_function
+
+    def _prepare_optimizer(self):
+        """Create the variables of the optimizer before the first step.
 
         Keras would create them in the first trace of the step. TensorFlow traces a function that creates variables
         twice, and a trace takes longer than many steps.
         """
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force)
-        step = self.train_function
+        if not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        self._exclude_noise_scales()  # again, as what was excluded after `compile` has replaced them
 
-        def train_function(iterator):
-            if not self.optimizer.built:
-                with self.distribute_strategy.scope():
-                    self.optimizer.build(self.trainable_variables)
-            return step(iterator)
-
-        self.train_function = train_function
+    def _exclude_noise_scales(self):
+        scales = [found.alpha for found in prunable_kernels(self).values() if found.alpha is not None]
+        keras_internals.exclude_from_weight_decay(self.optimizer, scales)
 
     def _build_metrics(self, x, y):
         """Create the variables of the compiled metrics, which Keras would create in the first trace, too.

@@ -83,7 +83,8 @@ class BestEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not self._is_kept:
             return
-        if self._remember(epoch, float(logs[MONITOR])) and self.writes:
+        accuracy = float(logs.get(MONITOR, "nan"))  # an epoch without validation is never better
+        if self._remember(epoch, accuracy) and self.writes:
             with averaged_weights(self.model), replacing(self.path) as temporary:
                 self.model.save(temporary)
         logs["best_epoch"] = float(self.best)

@@ -23,7 +23,7 @@ class RSRModel(AttackedModel):
     the network runs on the clean and on the adversarial images in training mode. The lasso is the sum of the L1
     regularizers of the layers, and counted once. With `proximal_lasso` it is a proximal step after every update of the
     optimizer, `sign(w) * max(|w| - learning_rate * lambda, 0)` on every conv and dense kernel, which gives exact zeros.
-    If the optimizer has weight decay, `alpha` is excluded from it; pass `compile` an unbuilt optimizer.
+    If the optimizer has weight decay, every `alpha` is excluded from it, beside what you exclude.
 
     The attack raises the compiled loss of each image. The compiled metrics are reported of the clean images, and, as
     `adversarial_NAME`, of the adversarial ones; `adversarial_accuracy` always; and `clean_loss`, `adversarial_loss` and
@@ -107,9 +107,6 @@ class RSRModel(AttackedModel):
                 "`proximal_lasso` must be 0 with `use_ema`, which replaces the weights by averages without zeros. "
                 f"Received: proximal_lasso={self.proximal_lasso}"
             )
-        if getattr(optimizer, "weight_decay", None) and not optimizer.built:
-            # the TensorFlow optimizer matches the name of the inner variable, such as "layer/alpha:0"
-            optimizer.exclude_from_weight_decay(var_names=[r"(^|/)alpha(:0)?$"])
 
     def train_step(self, data):
         check_warmup(self)
@@ -198,14 +195,16 @@ class RSRModel(AttackedModel):
 
     def _update(self, gradients, weights):
         """Apply the optimizer, and then the proximal step if the optimizer updated the weights."""
+        if not self.proximal_lasso:
+            self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            return
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a LossScaleOptimizer
         learning_rate, updates = tf.identity(optimizer.learning_rate), tf.identity(optimizer.iterations)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        if self.proximal_lasso:
-            # it does not while it accumulates gradients, or if the loss scale was too large
-            updated = tf.cast(optimizer.iterations > updates, tf.float32)
-            for kernel in self._trained_kernels():
-                kernel.assign(soft_threshold(kernel, updated * learning_rate * self.proximal_lasso))
+        # it does not while it accumulates gradients, or if the loss scale was too large
+        updated = tf.cast(optimizer.iterations > updates, tf.float32)
+        for kernel in self._trained_kernels():
+            kernel.assign(soft_threshold(kernel, updated * learning_rate * self.proximal_lasso))
 
     def _trained_kernels(self):
         return [found.kernel for found in prunable_kernels(self).values() if found.kernel.trainable]

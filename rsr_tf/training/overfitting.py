@@ -20,7 +20,7 @@ class CatastrophicOverfittingMonitor(keras.callbacks.Callback):
 
     Args:
         images: float32 `(n, h, w, c)` in [0,1], held out; one batch is enough.
-        labels: integers `(n,)`.
+        labels: integers `(n,)` or `(n, 1)`.
         epsilon: radius of the ball, in units of pixels in [0,1].
         norm: `"linf"` (default) or `"l2"`.
         fallback: attack that replaces the one of an `RSRModel` after a collapse, such as `PGD()`; from then on the log
@@ -30,7 +30,7 @@ class CatastrophicOverfittingMonitor(keras.callbacks.Callback):
     def __init__(self, images, labels, *, epsilon, norm="linf", fallback=None):
         super().__init__()
         self.images = tf.constant(images, tf.float32)
-        self.labels = tf.constant(labels, tf.int32)
+        self.labels = tf.reshape(tf.constant(labels, tf.int32), (-1,))
         self.attacks = {
             "watch_fgsm_accuracy": FGSM(epsilon=epsilon, norm=norm),
             "watch_pgd_accuracy": PGD(epsilon=epsilon, step_size=epsilon / 4, steps=10, norm=norm),

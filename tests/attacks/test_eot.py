@@ -127,6 +127,15 @@ def test_gradient_of_average_over_draws_has_a_normalizer():
     np.testing.assert_allclose(gradient, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("averaged", [average_over_draws, ensemble])
+def test_draws_are_a_loop_in_a_graph(averaged):
+    """Side by side, their gradients would be a sum of many terms, which TensorFlow can fail to compute in a loop."""
+    calls = []
+    function = averaged(lambda x: calls.append(1) or linear_classifier(3)[0](x), 6)
+    tf.function(function)(random_images(2))
+    assert len(calls) == 2
+
+
 def test_average_over_draws_calls_the_network_so_often():
     calls = []
     average_over_draws(lambda x: calls.append(1) or linear_classifier(3)[0](x), 6)(random_images(2))

@@ -31,6 +31,12 @@ def test_uint8_is_divided_by_255_and_float_is_taken_as_it_is():
     np.testing.assert_array_equal(as_pixels(np.array([0.25, 1], "float32")), np.array([0.25, 1], "float32"))
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint16", "bool"])
+def test_pixels_of_other_integers_are_refused(dtype):
+    with pytest.raises(ValueError, match=rf"must be uint8, or floats in \[0, 1\]. Received: {dtype}"):
+        as_pixels(np.array([0, 1], dtype))
+
+
 def test_split_takes_its_first_examples_or_all():
     split = numbered(5)
     assert split.first(2).labels.tolist() == [0, 1]

@@ -118,3 +118,22 @@ def test_labels_of_an_objective_in_another_form_are_attacked_by_cross_entropy(im
     model.set_attack(attack)
     found = model.attacked(model, tf.constant(images), probabilities, tf.constant(labels))
     np.testing.assert_allclose(found, attack(model, images, probabilities), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_validation_generator_loses_no_batch(images, labels):
+    """`fit` calls `evaluate` with an iterator of its own, so nobody may take a batch from the generator meanwhile."""
+    seen = []
+
+    def generator():
+        for number in range(12):
+            seen.append(number)
+            yield images[:4], labels[:4]
+
+    model = rsr_model()
+    options = {"validation_steps": 2, "epochs": 3, "verbose": 0}
+    model.fit(images, labels, validation_data=generator(), **options)
+    stock, plain = list(seen), compiled(tiny_network(noise="none"))
+    seen.clear()
+    plain.fit(images, labels, validation_data=generator(), **options)
+    assert stock == seen

@@ -46,6 +46,13 @@ def test_network_of_the_first_of_the_best_epochs_is_kept(model, tmp_path):
     assert [float(row["best_epoch"]) for row in rows] == [1, 2, 2, 2, 5, 5, 5, 5]
 
 
+def test_epoch_without_validation_is_not_the_best(tmp_path):
+    callback = BestEpoch(tmp_path, "train")
+    logs = {"loss": 1.0}
+    callback.on_epoch_end(0, logs)
+    assert logs["best_epoch"] == 0
+
+
 def test_epochs_at_the_start_do_not_count(model, tmp_path):
     _, rows = run(tmp_path, model, (0.9, 0.8, 0.3, 0.4), first_epoch=2)
     assert [float(row["best_epoch"]) for row in rows] == [0, 0, 3, 4]

@@ -206,6 +206,35 @@ def test_weight_decay_leaves_alpha_alone(noisy_model, images, labels):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("before", [True, False])
+def test_exclusions_of_the_user_hold_beside_those_of_noise_scales(images, labels, before):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(rsr_tf.layers.NoisySeparableConv2D(4, 3)(inputs))
+    optimizer = keras.optimizers.SGD(0.0, weight_decay=0.5)
+    if before:
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model = rsr_model(keras.Model(inputs, rsr_tf.layers.NoisyDense(2)(x)), optimizer=optimizer)
+    if not before:
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.train_on_batch(images, labels)
+    decayed = {weight.name for weight in model.trainable_weights if optimizer._use_weight_decay(weight.value)}
+    assert decayed == {"depthwise_kernel", "pointwise_kernel", "kernel"}
+
+
+@pytest.mark.slow
+def test_several_optimizers_spare_noise_scales(noisy_model, images, labels):
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
+    several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(optimizer))
+    model = rsr_model(noisy_model, optimizer=several)
+    before = {weight.path: np.array(weight) for weight in model.trainable_weights}
+    model.train_on_batch(images, labels)
+    decayed = {weight.name for weight in model.trainable_weights if optimizer._use_weight_decay(weight.value)}
+    assert "kernel" in decayed
+    assert "alpha" not in decayed
+    assert all(np.any(weight != before[weight.path]) for weight in model.trainable_weights)
+
+
+@pytest.mark.slow
 def test_noise_scale_is_trained(noisy_model, images, labels):
     model = rsr_model(noisy_model)
     model.train_on_batch(images, labels)

@@ -91,3 +91,14 @@ def test_accuracies_under_both_attacks_by_hand():
     assert history["accuracy"] == [7 / 8]
     assert history["watch_fgsm_accuracy"] == [6 / 8]
     assert history["watch_pgd_accuracy"] == [2 / 8]
+
+
+def test_labels_in_a_column_are_those_in_a_row(model, images, labels):
+    found = []
+    for form in (labels, labels[:, np.newaxis]):
+        monitor, logs = CatastrophicOverfittingMonitor(images, form, epsilon=0.1), {}
+        monitor.set_model(model)
+        monitor.on_train_begin()
+        monitor.on_epoch_end(0, logs)
+        found.append(logs)
+    assert found[0] == found[1]
