@@ -23,6 +23,7 @@ from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
+from rsr_tf.training.shown_images import as_shown
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ def attack_examples(networks, images, labels, config):
 
 def _png(image):
     """Encode an image `(h, w, c)` in [0,1] as a base64 PNG."""
-    pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
+    pixels = tf.image.convert_image_dtype(as_shown(image), tf.uint8, saturate=True)
     return base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()
 
 

@@ -176,6 +176,19 @@ def test_examples_are_the_images_and_their_attacked_versions(images, labels, con
         assert found["pruned"][name] == np.argmax(logits, axis=-1).tolist()
 
 
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_examples_of_any_number_of_channels_are_images(channels, config):
+    inputs = keras.Input((8, 8, channels))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, channels)).astype("float32")
+    found = attack_examples({"pruned": model}, images, np.arange(2), config)
+    shown = 3 if channels > 2 else 1
+    for pngs in (found["clean"], found["pruned"]["adversarial"]):
+        assert pixels_of(pngs[0]).shape == (8, 8, shown)
+    clean = np.array([pixels_of(png) for png in found["clean"]])
+    np.testing.assert_allclose(clean / 255, images[..., :shown], atol=1 / 255)
+
+
 def class_sorted():
     """A data set as it comes from folders: all test images of a class in a row."""
     digits = rsr_tf.data.load("digits")
