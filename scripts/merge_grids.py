@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from rsr_tf.config import UserError
-from rsr_tf.experiment.grid_results import compared, summarized
+from rsr_tf.experiment.grid_results import OF_CONFIG, compared, summarized
 from rsr_tf.experiment.result_schema import read_result, write_result
 from rsr_tf.files import write_text
 from rsr_tf.report.grid_tables import markdown_tables
@@ -56,7 +56,8 @@ def merge(contents):
             raise UserError(f"the results must be of one grid and scale: they differ in {key!r}")
     configs = {name: config for content in contents for name, config in content["configs"].items()}
     sources = {(row["cell"], seed): content for content in contents for row in content["rows"] for seed in row["seeds"]}
-    rows = [_row(cell, network, last["seeds"], sources) for cell in configs for network in NETWORKS]
+    on_all = {cell: config.get("evaluation", {}).get("images") == 0 for cell, config in configs.items()}
+    rows = [_row(cell, network, last["seeds"], sources, on_all[cell]) for cell in configs for network in NETWORKS]
     return {
         **last,
         "rows": [row for row in rows if row],
@@ -73,8 +74,11 @@ def _missing(cell, seed, sources):
     return name if (cell, seed) not in sources or name in sources[cell, seed]["missing"] else None
 
 
-def _row(cell, network, seeds, sources):
-    """Return the row of a network with its seeds, each from its source, or `None` if there are none."""
+def _row(cell, network, seeds, sources, on_all):
+    """Return the row of a network with its seeds, each from its source, or `None` if there are none.
+
+    All test images, if its runs are `on_all`, are the same for every seed.
+    """
     rows = {seed: _row_of(sources[cell, seed], cell, network) for seed in seeds if (cell, seed) in sources}
     rows = {seed: row for seed, row in rows.items() if row and seed in row["seeds"]}
     if not rows:
@@ -89,7 +93,9 @@ def _row(cell, network, seeds, sources):
         "seeds": list(rows),
         "failed_checks": sorted({check for row in rows.values() for check in row["failed_checks"]}),
         "values": {
-            column: compared(summarized(entries), _reference(rows.values(), column))
+            column: compared(
+                summarized(entries, same_images=on_all and column in OF_CONFIG), _reference(rows.values(), column)
+            )
             for column, entries in values.items()
             if any(entries)
         },

@@ -31,6 +31,14 @@ def test_runs_of_two_machines_are_summarized_as_those_of_one():
     assert found == [together]
 
 
+def test_all_test_images_count_once():
+    configs = {"rsr": {"data": {"name": "digits"}, "evaluation": {"images": 0}}}
+    parts = [content({seed: 0.2}) | {"configs": configs} for seed in (0, 1)]
+    found = merge_grids.merge(parts)["rows"][0]["values"]
+    assert found["pgd"]["interval"] == summarized([(0.5, 100)])["interval"]
+    assert found["claim"]["interval"] == summarized([(0.2, 50)] * 2)["interval"]
+
+
 def test_run_comes_from_the_last_file_that_has_it():
     found = merge_grids.merge([content({0: 0.2, 1: 0.3}), content({1: 0.1})])
     assert claims(found)["runs"] == [0.2, 0.1]

@@ -15,6 +15,7 @@ from rsr_tf.data import Split
 from rsr_tf.errors import UserError, disk_errors, user_errors
 from rsr_tf.experiment.ball import choose_ball
 from rsr_tf.experiment.builders import load_data
+from rsr_tf.experiment.draws import averaged, draws_of_exported, named, twins_of_mean
 from rsr_tf.experiment.load import check_fits, networks_of, open_saved_model
 from rsr_tf.experiment.provenance import SELECTION, attack_parameters, describe_network, versions
 from rsr_tf.experiment.report import write_report_page
@@ -22,6 +23,7 @@ from rsr_tf.experiment.result_schema import write_result
 from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
+from rsr_tf.training.shown_images import as_shown
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +187,7 @@ def attack_examples(networks, images, labels, config):
 
 def _png(image):
     """Encode an image `(h, w, c)` in [0,1] as a base64 PNG."""
-    pixels = tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
+    pixels = tf.image.convert_image_dtype(as_shown(image), tf.uint8, saturate=True)
     return base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()
 
 
@@ -193,6 +195,8 @@ def evaluate_saved_model(
     path, config=None, overrides=(), suite=None, num_images=None, output=None, *, norm=None, epsilon=None
 ):
     """Attack a SavedModel through its endpoints `serve` and, if it exists, `serve_deterministic`.
+
+    With `evaluation.ensemble` above 1, the network is the mean of as many draws of `serve`, as before its export.
 
     Args:
         path: folder of the SavedModel.
@@ -221,18 +225,20 @@ def evaluate_saved_model(
     check_fits(endpoints, data_set, path)
     shown = data_set.test.first(100).pixels()
     endpoints = {name: evaluation.with_logits(model_fn, shown) for name, model_fn in endpoints.items()}
+    draws = draws_of_exported(config, metadata)
     if suite is None:
         images, labels = evaluation_images(data_set, config)
+        endpoints |= {"serve": averaged(endpoints["serve"], draws)}
         return {name: attack_network(model_fn, images, labels, config, name) for name, model_fn in endpoints.items()}
-    networks, ball = networks_of(endpoints, metadata), choose_ball(config, norm, epsilon)
-    options = {"num_images": num_images, **ball.options}
+    networks, ball = networks_of(endpoints, metadata, draws), choose_ball(config, norm, epsilon)
+    options = {"num_images": num_images, **ball.options, "twins": twins_of_mean(endpoints["serve"], draws)}
     if output is None:
         with user_errors():
             return run_suite_on(networks, data_set, config, suite, **options)
     head = describe_network(config, data_set, "exported", metadata.get("sparsity"))
     if "config" not in metadata:  # the config tells how to attack it, but not how it was trained
         head |= {"model": Path(path).name, "scheme": "SavedModel"}
-    name, identity = suite_name(suite, num_images=num_images, ball=ball.name), content_hash(Path(path))
+    name, identity = suite_name(suite, num_images=num_images, ball=ball.name), named(content_hash(Path(path)), draws)
     values = config.model_dump()
     with claimed(
         output, values, lambda stored: parse_config(stored, source=f"{output}/{CONFIG_FILE}").model_dump()

@@ -14,30 +14,33 @@ log = logging.getLogger(__name__)
 EXAMPLES = "examples"
 
 
-def evaluate_networks(networks, data_set, config, folder):
-    """Attack networks with and without their noise, and some images for the report; keep earlier results.
+def evaluate_networks(networks, data_set, config, folder, identities):
+    """Attack networks with and without their noise, and some images for the report; keep earlier results of theirs.
 
     Args:
         networks: dict from name to Keras model.
         data_set: a `DataSet`.
         config: a `Config`.
         folder: a `RunFolder`, whose `evaluation.json` gets the results.
+        identities: dict from name to the `rsr_tf.identity.content_hash` of the network's file.
 
     Raises:
         UserError: if earlier results cannot be read, or the disk is full.
     """
-    with user_errors():
-        earlier = folder.read_evaluation()
+    with user_errors(), disk_errors(folder.path), folder.writing():
+        earlier = _without_replaced(folder, identities)
     images, labels = evaluation_images(data_set, config, earlier)
     blank = describe(config, data_set, num_images=len(labels))
-    about = _new_facts(networks, earlier)
+    about = _new_facts(networks, earlier, identities)
     variants_of = {name: variants(network, config.evaluation.ensemble) for name, network in networks.items()}
     pieces = {f"{name}, {variant}": (name, variant) for name, each in variants_of.items() for variant in each}
 
     def stored():
         """What is in the file now, with every network, in the order of the run whoever was first."""
         content = blank | folder.read_evaluation()
-        content["networks"] |= {name: about[name] | content["networks"].get(name, {}) for name in networks}
+        known = content["networks"]
+        names = dict.fromkeys([*networks, *known])
+        content["networks"] = {name: about.get(name, {}) | known.get(name, {}) for name in names}
         return content
 
     def is_done(piece):
@@ -70,10 +73,29 @@ def evaluate_networks(networks, data_set, config, folder):
         work_through([*pieces, EXAMPLES], folder.path, is_done=is_done, work=work, waiting=tell)
 
 
-def _new_facts(networks, earlier):
-    """Return statistics and facts of the networks that have none in the earlier results, and `{}` of the others."""
+def _without_replaced(folder, identities):
+    """Return the earlier results without those of networks whose file has been replaced, which it removes.
+
+    Networks without an identity, as in files of before, are kept.
+    """
+    content = folder.read_evaluation()
+    networks = content.get("networks", {})
+    replaced = [
+        name for name, identity in identities.items() if networks.get(name, {}).get("identity", identity) != identity
+    ]
+    if replaced:
+        log.info("%s has changed since %s was written: attacking it again", " and ".join(replaced), folder.evaluation)
+        content["networks"] = {name: entry for name, entry in networks.items() if name not in replaced}
+        content.pop(EXAMPLES, None)  # with them an evaluation counts as finished
+        folder.write_evaluation(content)
+    return content
+
+
+def _new_facts(networks, earlier, identities):
+    """Return the identities of networks, and statistics and facts of those that have none in the earlier results."""
     known = {name for name, entry in earlier.get("networks", {}).items() if "facts" in entry}
     return {
-        name: weight_statistics(network) | {"facts": network_facts(network)} if name not in known else {}
+        name: {"identity": identities[name]}
+        | (weight_statistics(network) | {"facts": network_facts(network)} if name not in known else {})
         for name, network in networks.items()
     }

@@ -198,9 +198,11 @@ class Experiment:
         return small
 
     def evaluate(self):
-        """Attack every network of the run with and without its noise. Keeps earlier results."""
-        networks = {name: self._load(path) for name, path in self._network_paths().items()}
-        evaluate_networks(networks, self._data_set, self.config, self.folder)
+        """Attack every network of the run with and without its noise. Keeps earlier results of the same networks."""
+        paths = self._network_paths()
+        networks = {name: self._load(path) for name, path in paths.items()}
+        identities = {name: content_hash(path) for name, path in paths.items()}
+        evaluate_networks(networks, self._data_set, self.config, self.folder, identities)
 
     def run_suite(self, suite, network="pruned", num_images=None, ball=None):
         """Attack one network with a suite of attacks, and report the verdict. Resumes a stopped suite.

@@ -13,7 +13,7 @@ from rsr_tf.config import Config
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.evaluation.runtime import duration
 from rsr_tf.experiment.blackbox import transfer, zoo
-from rsr_tf.experiment.certificates import write_certificates
+from rsr_tf.experiment.certificates import has_certificates, write_certificates
 from rsr_tf.experiment.experiment import Experiment, completed
 from rsr_tf.experiment.grid_results import collect, folder_of, zoo_file
 from rsr_tf.experiment.result_schema import read_result, write_result
@@ -69,14 +69,18 @@ class Run:
         sweep = read_result(folder.path / "sweep" / "sweep.json")
         points = {point["value"] for point in sweep.get("points", []) if point["target"] == "sparsity"}
         files = [folder.verdict(suite_name(self.suite, network, self.images)) for network in self.judged]
-        files += [folder.certificates] if self.certified_images else []
         files += [self.folder / zoo_file(self.zoo_images)] if self.zoo_images else []
         return (
             "examples" in folder.read_evaluation()
             and points >= set(self.sparsities)
             and {row["lambda"] for row in sweep.get("lambdas", [])} >= set(self.lambdas)
             and all(file.exists() for file in files)
+            and (not self.certified_images or has_certificates(folder, self.config, **self._certificates))
         )
+
+    @property
+    def _certificates(self):
+        return {"num_images": self.certified_images, "draws": self.certificate_draws}
 
     def work(self):
         """Do what is missing."""
@@ -87,13 +91,18 @@ class Run:
             experiment.evaluate()
             for network in self.judged:
                 experiment.run_suite(self.suite, network, self.images)
-            if self.certified_images and not experiment.folder.certificates.exists():
-                write_certificates(experiment, num_images=self.certified_images, draws=self.certificate_draws)
+            if self.certified_images:
+                self._certify(experiment)
             experiment.report()
             if self.sparsities or self.lambdas:
                 run_sweep(experiment, sparsities=self.sparsities, lambdas=self.lambdas)
         if self.zoo_images:
             zoo(self.folder, images=self.zoo_images)
+
+    @user_errors()
+    def _certify(self, experiment):
+        if not has_certificates(experiment.folder, self.config, **self._certificates):
+            write_certificates(experiment, **self._certificates)
 
 
 def run_grid(grid, cells, root):

@@ -17,6 +17,8 @@ from rsr_tf.experiment.result_schema import read_result
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 
 CONFIDENCE = 0.95
+OF_CONFIG = ("clean", "pgd", "fgsm", "noise_off_clean", "noise_off_pgd")
+"""Columns on the images of `evaluation.images`: 0 for all test images, which are the same for every seed."""
 
 
 def collect(grid, cells, root):
@@ -92,6 +94,7 @@ def _rows(cell, grid, root):
                 for seed, content in done.items()
             ]
             images = next(iter(done.values()))["attack"]["num_images"]
+            on_all = all(cell.configs[seed].evaluation.images == 0 for seed in done)
             rows.append(
                 {
                     "cell": cell.name,
@@ -103,16 +106,20 @@ def _rows(cell, grid, root):
                     "failed_checks": _failed_checks([_verdict(grid, folder_of(root, cell, s), network) for s in done]),
                     "scheme": next(iter(done.values()))["scheme"],
                     "source": cell.reference.source,
-                    "values": _summaries(seeds, grid.measure.columns, getattr(cell.reference, network)),
+                    "values": _summaries(seeds, grid.measure.columns, getattr(cell.reference, network), on_all),
                 }
             )
     return rows
 
 
-def _summaries(runs, columns, references):
+def _summaries(runs, columns, references, on_all):
     """Return the summary of each column that a run has, beside the number from elsewhere."""
     found = {column: [run.get(column) for run in runs] for column in columns}
-    return {name: compared(summarized(values), references.get(name)) for name, values in found.items() if any(values)}
+    return {
+        name: compared(summarized(values, same_images=on_all and name in OF_CONFIG), references.get(name))
+        for name, values in found.items()
+        if any(values)
+    }
 
 
 def _verdict(grid, folder, network):
@@ -173,15 +180,17 @@ def _values(entry, verdict):
     }
 
 
-def summarized(values):
+def summarized(values, *, same_images=False):
     """Return mean, interval and single values of several runs, in JSON's terms.
 
     The interval has 95 % confidence: of one run, Wilson's for the number of images; of several, Student's over the
-    runs, whose images and trainings differ, or Wilson's for all images together if that is wider.
+    runs, whose trainings differ, and whose images unless they are `same_images`, or Wilson's for all different images
+    if that is wider.
 
     Args:
         values: list of pairs: a number, and the number of images that it is a share of, or `None` for no share; `None`
             in place of a pair for a run without this number.
+        same_images: whether every run has the same images, so that they count once. Defaults to `False`.
 
     Returns:
         A dict; `"runs"` and `"num_images"` have an entry for each run.
@@ -195,7 +204,7 @@ def summarized(values):
     numbers, images = [number for number, _ in known], [count for _, count in known]
     mean, is_share, intervals = statistics.fmean(numbers), images[0] is not None, []
     if is_share:
-        intervals.append(wilson_interval(mean, sum(images)))
+        intervals.append(wilson_interval(mean, max(images) if same_images else sum(images)))
     if len(numbers) > 1:
         quantile = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(numbers) - 1)
         spread = quantile * statistics.stdev(numbers) / math.sqrt(len(numbers))

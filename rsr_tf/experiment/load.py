@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf import evaluation
-from rsr_tf.attacks import average_over_draws, ensemble
+from rsr_tf.attacks import average_over_draws
 from rsr_tf.config import Config, load_config, parse_config
 from rsr_tf.errors import UserError, first_line, user_errors
+from rsr_tf.experiment.draws import averaged, draws_of_exported, named, twins_of_mean
 from rsr_tf.experiment.result_schema import check_result
 from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.export.saved_model import METADATA, read_metadata
@@ -83,7 +84,7 @@ def open_finished(path, overrides=(), given=None):
         own,
         config,
         variants(model, draws),
-        f"{content_hash(file)} in float32" + (f", mean of {draws} draws" if draws > 1 else ""),
+        named(f"{content_hash(file)} in float32", draws),
         functools.partial(reseed_noise, model),
     )
 
@@ -93,9 +94,9 @@ def _open_exported(path, overrides):
     if "config" not in metadata:
         raise UserError(f"{path} was not exported by `rsr`, so its data is unknown")
     config = parse_config(metadata["config"], overrides, source=path)
-    name = "/".join(path.resolve().parts[-2:])
-    networks = networks_of(endpoints, metadata)
-    return FinishedNetwork(name, path, config, networks, content_hash(path), lambda seed: None)
+    name, draws = "/".join(path.resolve().parts[-2:]), draws_of_exported(config, metadata)
+    networks = networks_of(endpoints, metadata, draws)
+    return FinishedNetwork(name, path, config, networks, named(content_hash(path), draws), lambda seed: None)
 
 
 def load_network(path, data_set=None):
@@ -180,10 +181,7 @@ def variants(model, draws=1):
     networks = {"noise_off": evaluation.as_model_fn(strip(model, fold=True))}
     if not draws_noise(model):
         return networks
-    deployed = evaluation.as_model_fn(model)
-    if draws > 1:
-        deployed = evaluation.as_model_fn(ensemble(deployed, draws))
-    return {"noise_on": deployed, **networks}
+    return {"noise_on": averaged(evaluation.as_model_fn(model), draws), **networks}
 
 
 def twins(model, draws=1):
@@ -198,16 +196,11 @@ def twins(model, draws=1):
         twins without rounding and with a wider gradient, for an ensemble the mean of the gradients. All twins of an
         ensemble average as many draws as it does.
     """
-    networks, averaged = {}, draws > 1 and draws_noise(model)
+    rounded, draws = {}, draws if draws_noise(model) else 1
     if quantized_activations(model):
-        networks |= {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
-    if averaged:
-        networks["mean of the gradients"] = model
-    found = {}
-    for name, network in networks.items():
-        one_draw = evaluation.as_model_fn(network)
-        found[name] = evaluation.as_model_fn(average_over_draws(one_draw, draws)) if averaged else one_draw
-    return found
+        rounded = {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
+    found = {name: averaged(evaluation.as_model_fn(twin), draws, average_over_draws) for name, twin in rounded.items()}
+    return found | twins_of_mean(evaluation.as_model_fn(model), draws)
 
 
 def open_saved_model(path):
@@ -244,12 +237,14 @@ def open_saved_model(path):
         raise UserError(f"cannot evaluate the SavedModel {path}: {first_line(error)}") from error
 
 
-def networks_of(endpoints, metadata):
-    """Return the endpoints of a SavedModel under the names that `variants` uses.
+def networks_of(endpoints, metadata, draws):
+    """Return the endpoints of a SavedModel under the names that `variants` uses, and with the same predictions.
 
     Args:
         endpoints, metadata: as returned by `open_saved_model`. A SavedModel without metadata is taken to be noisy.
+        draws: integer, see `draws_of_exported`.
     """
+    endpoints = endpoints | {"serve": averaged(endpoints["serve"], draws)}
     if not metadata.get("noisy", True):
         return {"noise_off": endpoints["serve"]}
     names = {"noise_on": "serve"} | ({"noise_off": "serve_deterministic"} if metadata.get("noisy") else {})

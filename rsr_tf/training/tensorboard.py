@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
 from rsr_tf.layers import prunable_kernels
+from rsr_tf.training.shown_images import as_shown
 
 FIRST = "1_overview"
 """Group of the scalars that TensorBoard lists before those of Keras, which sorts groups by name."""
@@ -71,10 +72,10 @@ class Overview(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self.images is not None and self._epochs:
             with self._writer.as_default(step=self._epochs - 1):
-                tf.summary.image("images/clean", self.images, max_outputs=len(self.images))
+                tf.summary.image("images/clean", as_shown(self.images), max_outputs=len(self.images))
                 adversarial = attacked_images(self.model, self.images, self.labels)
                 if adversarial is not None:
-                    tf.summary.image("images/adversarial", adversarial, max_outputs=len(self.images))
+                    tf.summary.image("images/adversarial", as_shown(adversarial), max_outputs=len(self.images))
         self._writer.close()
 
 

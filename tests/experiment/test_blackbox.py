@@ -221,6 +221,18 @@ def test_saved_model_is_opened_with_and_without_its_noise(run):
 
 
 @pytest.mark.slow
+def test_saved_model_of_an_ensemble_is_opened_as_the_mean_of_its_draws(run):
+    images, spreads, identities = np.full((2, 8, 8, 1), 0.5, "float32"), [], []
+    for overrides in ((), ["evaluation.ensemble=16"]):
+        finished = open_finished(run.saved_model, overrides)
+        looks = [tf.nn.softmax(finished.networks["noise_on"](images)) for _ in range(20)]
+        spreads.append(np.std(looks, axis=0).mean())
+        identities.append(finished.identity)
+    assert spreads[1] < 0.5 * spreads[0]
+    assert identities[1] == f"{identities[0]}, mean of 16 draws"
+
+
+@pytest.mark.slow
 def test_identity_is_that_of_the_weights(run):
     assert open_finished(run.path).identity == open_finished(run.pruned).identity
     assert open_finished(run.path).identity != open_finished(run.undefended).identity

@@ -12,6 +12,8 @@ from helpers import silence, tiny_network
 
 import rsr_tf
 from rsr_tf.config import parse_config
+from rsr_tf.errors import UserError
+from rsr_tf.experiment import evaluate
 from rsr_tf.experiment.evaluate import (
     GAMMAS,
     HISTOGRAM_EDGES,
@@ -21,6 +23,7 @@ from rsr_tf.experiment.evaluate import (
     evaluation_images,
     weight_statistics,
 )
+from rsr_tf.experiment.run_folder import drop_none
 
 pytestmark = pytest.mark.integration
 
@@ -111,6 +114,51 @@ def test_saved_model_in_half_precision_has_a_warning_that_its_keras_model_has_no
     assert "Networks in half precision have such gradients" in caplog.text
 
 
+@pytest.fixture
+def exported_ensemble(config, tmp_path):
+    """A SavedModel whose network draws noise on features and predicts by the mean of 16 draws."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(rsr_tf.layers.FeatureNoise(0.5)(inputs))
+    config = config.changed(evaluation={"ensemble": 16})
+    metadata = {"config": drop_none(config.model_dump()), "sparsity": 0.0}
+    rsr_tf.export_saved_model(keras.Model(inputs, keras.layers.Dense(10)(x)), tmp_path / "model", metadata=metadata)
+    return tmp_path / "model"
+
+
+def spread(network, images):
+    """The standard deviation of the probabilities over 20 calls, mean of all."""
+    return np.std([tf.nn.softmax(network(images)) for _ in range(20)], axis=0).mean()
+
+
+def is_mean_of_16_draws(network, saved_model, images):
+    return spread(network, images) < 0.5 * spread(rsr_tf.as_model_fn(saved_model), images)
+
+
+def test_saved_model_of_an_ensemble_is_attacked_as_its_mean(exported_ensemble, images, monkeypatch):
+    monkeypatch.setattr(evaluate, "attack_network", lambda model_fn, *_: model_fn)
+    found = evaluate_saved_model(exported_ensemble)
+    assert list(found) == ["serve", "serve_deterministic"]
+    assert is_mean_of_16_draws(found["serve"], exported_ensemble, images[:4])
+    assert spread(found["serve_deterministic"], images[:4]) < 1e-6
+
+
+def test_suite_judges_a_saved_model_of_an_ensemble_as_its_mean(exported_ensemble, images, tmp_path, monkeypatch):
+    """Its samples are fewer by the draws of the ensemble, so that the network must draw as often."""
+    seen = {}
+
+    def run_suite(model_fn, images, labels, **options):
+        seen.update(options, model_fn=model_fn)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(rsr_tf.evaluation, "run_suite", run_suite)
+    with pytest.raises(UserError, match="seen"):
+        evaluate_saved_model(exported_ensemble, suite="quick", output=tmp_path / "out")
+    assert seen["ensemble"] == 16
+    assert seen["identity"].endswith(", mean of 16 draws")
+    for network in (seen["model_fn"], seen["twins"]["mean of the gradients"]):
+        assert is_mean_of_16_draws(network, exported_ensemble, images[:4])
+
+
 def pixels_of(png):
     return tf.io.decode_png(base64.b64decode(png)).numpy()
 
@@ -126,6 +174,19 @@ def test_examples_are_the_images_and_their_attacked_versions(images, labels, con
     for pixels, name in ((clean, "clean_predictions"), (adversarial, "adversarial_predictions")):
         logits = model.predict(pixels / 255, verbose=0)
         assert found["pruned"][name] == np.argmax(logits, axis=-1).tolist()
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_examples_of_any_number_of_channels_are_images(channels, config):
+    inputs = keras.Input((8, 8, channels))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, channels)).astype("float32")
+    found = attack_examples({"pruned": model}, images, np.arange(2), config)
+    shown = 3 if channels > 2 else 1
+    for pngs in (found["clean"], found["pruned"]["adversarial"]):
+        assert pixels_of(pngs[0]).shape == (8, 8, shown)
+    clean = np.array([pixels_of(png) for png in found["clean"]])
+    np.testing.assert_allclose(clean / 255, images[..., :shown], atol=1 / 255)
 
 
 def class_sorted():

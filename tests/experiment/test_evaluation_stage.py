@@ -1,5 +1,7 @@
 """The attacks of `rsr evaluate` on the networks of a run, as pieces that several processes share."""
 
+import copy
+
 import pytest
 from helpers import parse, tiny_network
 
@@ -11,6 +13,7 @@ from rsr_tf.files.locks import step_lock
 pytestmark = pytest.mark.integration
 
 PIECES = ["trained, noise_on", "trained, noise_off", "pruned, noise_on", "pruned, noise_off"]
+IDENTITIES = {"trained": "1", "pruned": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def score(value):
 
 
 def test_every_network_is_attacked_with_and_without_its_noise(networks, folder, settings, attacked):
-    evaluate_networks(networks, *settings, folder)
+    evaluate_networks(networks, *settings, folder, IDENTITIES)
     content = folder.read_evaluation()
     assert attacked == PIECES
     assert {name: list(entry["scores"]) for name, entry in content["networks"].items()} == {
@@ -65,8 +68,8 @@ def test_every_network_is_attacked_with_and_without_its_noise(networks, folder, 
 def test_earlier_results_are_kept(networks, folder, settings, attacked, monkeypatch):
     measured, measure = [], evaluation_stage.network_facts
     monkeypatch.setattr(evaluation_stage, "network_facts", lambda each: measured.append(each) or measure(each))
-    evaluate_networks({"pruned": networks["pruned"]}, *settings, folder)
-    evaluate_networks(networks, *settings, folder)
+    evaluate_networks({"pruned": networks["pruned"]}, *settings, folder, IDENTITIES)
+    evaluate_networks(networks, *settings, folder, IDENTITIES)
     assert measured == [networks["pruned"], networks["trained"]]
     assert attacked == [*PIECES[2:], *PIECES[:2]]
     assert folder.read_evaluation()["networks"]["pruned"]["scores"]["noise_on"] == {"clean": score(1)}
@@ -80,7 +83,42 @@ def test_piece_of_another_process_is_left_to_it_and_waited_for(networks, folder,
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rsr_tf.files.locks.time.sleep", lambda seconds: other.__exit__(None, None, None))
-        evaluate_networks(networks, *settings, folder)
+        evaluate_networks(networks, *settings, folder, IDENTITIES)
     assert attacked == [*PIECES[1:], PIECES[0]]
     assert f"another process has {PIECES[0]}" in caplog.text
     assert list(folder.read_evaluation()["networks"]["trained"]["scores"]) == ["noise_on", "noise_off"]
+
+
+@pytest.mark.parametrize(("replaced", "expected"), [("trained", PIECES[:2]), ("pruned", PIECES[2:])])
+def test_network_whose_file_was_replaced_is_attacked_again(
+    networks, folder, settings, attacked, monkeypatch, caplog, replaced, expected
+):
+    caplog.set_level("INFO")
+    examples = []
+    evaluate_networks(networks, *settings, folder, IDENTITIES)
+    before = copy.deepcopy(folder.read_evaluation())
+    attacked.clear()
+    networks[replaced] = tiny_network(filters=2)
+    monkeypatch.setattr(evaluation_stage, "attack_examples", lambda *_: examples.append("new") or {})
+    evaluate_networks(networks, *settings, folder, IDENTITIES | {replaced: "3"})
+    content = folder.read_evaluation()
+    assert attacked == expected
+    assert list(content["networks"]) == ["trained", "pruned"]
+    for name, entry in content["networks"].items():
+        assert (entry != before["networks"][name]) == (name == replaced)
+    assert content["networks"][replaced]["identity"] == "3"
+    assert content["networks"][replaced]["weights"] < before["networks"][replaced]["weights"]
+    assert examples == ["new"]
+    assert f"{replaced} has changed since {folder.evaluation} was written" in caplog.text
+
+
+def test_results_without_identities_are_kept(networks, folder, settings, attacked):
+    evaluate_networks(networks, *settings, folder, IDENTITIES)
+    content = folder.read_evaluation()
+    for entry in content["networks"].values():
+        del entry["identity"]
+    before = copy.deepcopy(content)
+    attacked.clear()
+    evaluate_networks(networks, *settings, folder, {"trained": "5", "pruned": "6"})
+    assert attacked == []
+    assert folder.read_evaluation() == before

@@ -1,9 +1,11 @@
 """`rsr grid` on small networks for digits: what is done, what is kept, what several processes share."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +17,8 @@ from rsr_tf.experiment import grid as grids
 from rsr_tf.experiment import run_grid
 from rsr_tf.experiment.grid import plan_runs
 from rsr_tf.experiment.grid_results import collect
+from rsr_tf.experiment.result_schema import write_result
+from rsr_tf.experiment.run_folder import RunFolder
 from rsr_tf.files import FolderLock
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -196,3 +200,22 @@ with FolderLock({str(busy.folder)!r}):
     run_grid(grid, cells, tmp_path)
     assert waits == [["rsr, seed 0", "pgd, seed 1", "rsr, seed 1"]]
     assert done[-1] == "pgd, seed 0"
+
+
+@pytest.mark.parametrize(("changes", "expected"), [({}, []), ({"certificate_draws": 60}, [(20, 60)])])
+def test_certificates_of_other_settings_are_made_again(file, tmp_path, monkeypatch, changes, expected):
+    run = dataclasses.replace(
+        plan_runs(*load_grid(file), tmp_path)[0], sparsities=(), certified_images=20, certificate_draws=50
+    )
+    experiment, made = MagicMock(folder=RunFolder(run.folder)), []
+    experiment.__enter__.return_value = experiment
+    run.folder.mkdir()
+    write_result(experiment.folder.certificates, {"num_images": 20, "draws": 50})
+    monkeypatch.setattr(RunFolder, "read_evaluation", lambda folder: {"examples": {}})
+    monkeypatch.setattr(grids, "Experiment", lambda *arguments: experiment)
+    monkeypatch.setattr(grids, "write_certificates", lambda _, num_images, draws: made.append((num_images, draws)))
+    assert run.is_done()
+    run = dataclasses.replace(run, **changes)
+    assert run.is_done() == (not changes)
+    run.work()
+    assert made == expected

@@ -1,12 +1,16 @@
 """Numbers of a grid: means over seeds, intervals, and the comparison with numbers from elsewhere."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.stats
 from helpers import parse
 
 from rsr_tf.evaluation.scores import wilson_interval
+from rsr_tf.experiment import grid_results
 from rsr_tf.experiment.grid_results import compared, passes, summarized
+from rsr_tf.experiment.run_folder import RunFolder
 
 
 def test_interval_of_one_run_is_wilsons():
@@ -23,6 +27,31 @@ def test_interval_of_several_runs_is_students_if_they_differ_more_than_their_ima
 
 def test_interval_of_several_equal_runs_is_that_of_all_their_images():
     assert summarized([(0.5, 100)] * 3)["interval"] == pytest.approx(wilson_interval(0.5, 300))
+
+
+def test_images_that_are_the_same_for_every_seed_count_once():
+    found = summarized([(0.5, 100), (0.5, 90)], same_images=True)
+    assert found["interval"] == pytest.approx(wilson_interval(0.5, 100))
+    assert found["num_images"] == [100, 90]
+
+
+@pytest.mark.parametrize(("images", "count"), [(0, 100), (100, 300)])
+def test_interval_of_a_row_counts_all_test_images_once_and_drawn_ones_for_each_seed(images, count, monkeypatch):
+    """The suite draws its images by the seed, whatever those of the config are."""
+    score = {"mean": 0.5, "num_images": 100}
+    network = {"scores": {"noise_off": dict.fromkeys(("clean", "fgsm", "pgd"), score)}, "sparsity": 0, "weights": 9}
+    evaluation = {"examples": {}, "attack": {"num_images": 100}, "scheme": "RSR", "networks": {"trained": network}}
+    verdict = {"claim": {"accuracy": 0.5, "num_images": 100}, "checks": []}
+    monkeypatch.setattr(RunFolder, "read_evaluation", lambda folder: evaluation)
+    monkeypatch.setattr(grid_results, "_verdict", lambda *arguments: verdict)
+    configs = {seed: parse("", f"seed={seed}", f"evaluation.images={images}") for seed in range(3)}
+    cell = SimpleNamespace(
+        name="rsr", labels={}, note="", configs=configs, reference=SimpleNamespace(trained={}, source="")
+    )
+    measure = SimpleNamespace(networks=["trained"], columns=["pgd", "claim"])
+    (row,) = grid_results._rows(cell, SimpleNamespace(measure=measure), "nowhere")
+    assert row["values"]["pgd"]["interval"] == pytest.approx(wilson_interval(0.5, count))
+    assert row["values"]["claim"]["interval"] == pytest.approx(wilson_interval(0.5, 300))
 
 
 def test_interval_of_shares_stays_within_its_range():

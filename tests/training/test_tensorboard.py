@@ -1,5 +1,6 @@
 """What TensorBoard is given of a training."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +73,23 @@ def test_images_are_shown_clean_and_under_the_attack(images, labels, tmp_path):
     assert "images/adversarial" not in trained(
         model(steps=0), tmp_path / "plain", images, labels, images=images[:2], labels=labels[:2]
     )
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_images_of_any_number_of_channels_are_shown(channels, labels, tmp_path):
+    x, y = np.random.default_rng(0).uniform(size=(2, 8, 8, channels)).astype("float32"), labels[:2]
+    inputs = keras.Input((8, 8, channels))
+    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+    attack = rsr_tf.attacks.PGD(epsilon=0.2, steps=1)
+    overview = Overview(tmp_path, images=x, labels=y)
+    overview.set_model(compiled(rsr_tf.RSRModel(inputs, outputs, attack=attack)))
+    overview.on_train_begin()
+    overview.on_epoch_end(0, {"adversarial_accuracy": 0.5})
+    overview.on_train_end()
+    found = events_in(tmp_path)
+    for tag in ("images/clean", "images/adversarial"):
+        (_, (*_, png, _)) = found[tag][0]
+        assert tf.io.decode_png(png).shape == (8, 8, 3 if channels > 2 else 1)
 
 
 def test_network_without_noise_has_no_noise_scale(images, labels, tmp_path):

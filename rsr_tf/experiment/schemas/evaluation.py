@@ -59,6 +59,7 @@ class EvaluatedNetwork(Part):
     share_below: ShareBelow
     scores: dict[Noise, Scores]
     facts: Facts | None = None
+    identity: str | None = None
 
 
 class EvaluationSettings(WhiteBox):
