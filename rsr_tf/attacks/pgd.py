@@ -11,12 +11,14 @@ import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.losses import cross_entropy
-from rsr_tf.attacks.norms import NORMS, check_norm
+from rsr_tf.attacks.norms import NORMS, check_norm, with_finite_gradient
 from rsr_tf.validation import check_integers
 
 
 def input_gradient(model_fn, loss_fn, x, labels):
     """Compute the gradient of the summed loss with respect to the images, and no gradient of a weight.
+
+    Entries that are NaN become 0, see `rsr_tf.attacks.norms.with_finite_gradient`.
 
     Args:
         model_fn: function from images to logits.
@@ -37,7 +39,7 @@ def input_gradient(model_fn, loss_fn, x, labels):
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
-        loss = tf.reduce_sum(loss_fn(labels, model_fn(x)))
+        loss = tf.reduce_sum(loss_fn(labels, model_fn(with_finite_gradient(x))))
     return tape.gradient(loss, x)
 
 

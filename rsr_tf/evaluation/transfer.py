@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import progress
-from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.model_fn import in_batches, with_finite_pixels, with_gradient_path
 from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
@@ -161,8 +161,13 @@ def _crafter(attack, model_fn, *, batch_size, seed):
     """Return a function of any number of images and labels to the adversarial images of an attack."""
 
     def craft(images, labels):
-        attack_batch = functools.partial(attack, model_fn, seed=keras.random.SeedGenerator(seed))
-        return in_batches(tf.function(attack_batch), batch_size=batch_size)(images, labels)
+        generator = keras.random.SeedGenerator(seed)
+
+        @tf.function
+        def attack_batch(x, y):
+            return with_finite_pixels(attack(model_fn, x, y, seed=generator), x)
+
+        return in_batches(attack_batch, batch_size=batch_size)(images, labels)
 
     return craft
 

@@ -248,3 +248,11 @@ def test_dollars_in_the_name_of_a_network_are_no_formula():
     name = r"$\foo$, noise on"
     svg = draw_heat_map({"accuracy": {name: {name: {"mean": 0.5}}}, "num_images": 1})
     assert svg.count(rf">{name}<") == 2
+
+
+def test_image_that_an_attack_makes_no_number_is_the_clean_one():
+    networks = {"first": model_fn("first")}
+    matrix = evaluate_transfer(
+        networks, networks, IMAGES, LABELS, attack=lambda fn, x, labels, *, seed: x + np.nan, predictions=1
+    )
+    assert matrix.scores["first"] == matrix.scores["clean"]
