@@ -49,7 +49,8 @@ def _spread(model_fn, images, size, calls):
 def mean_logits(model_fn, images, *, calls=20):
     """Return mean and variance of the logits of some images over several calls, float64 `(n, classes)` each."""
     logits = np.array([model_fn(tf.constant(images)) for _ in range(calls)], np.float64)
-    return logits.mean(0), logits.var(0, ddof=1)
+    with np.errstate(invalid="ignore"):  # the variance of -inf, the logit of a masked class
+        return logits.mean(0), logits.var(0, ddof=1)
 
 
 def logit_scale(logits):

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import progress
+from rsr_tf.evaluation.measurements import check_fingerprints
 from rsr_tf.evaluation.model_fn import in_batches, with_finite_pixels, with_gradient_path
 from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
@@ -112,7 +113,7 @@ def evaluate_transfer(
 
     Raises:
         ValueError: for a source named `"clean"`, pixels outside [0,1], invalid labels, images and labels of unequal
-            number, the state of another evaluation, or a state for an attack without `get_config`.
+            number, the state of another evaluation or other networks, or a state for an attack without `get_config`.
 
     Example:
         >>> networks = {"noisy": model_fn, "stock": rsr_tf.as_model_fn(my_keras_model)}
@@ -133,6 +134,8 @@ def evaluate_transfer(
     parameters = {"attacks": described, "num_images": len(images), "predictions": predictions, "seed": seed}
     stored = {"targets": list(targets), "networks": identity, "batch_size": batch_size}
     kept = State(state, {**parameters, **stored, "pixels": fingerprint(images, labels)})
+    for role, networks in {"source": sources, "target": targets}.items():
+        check_fingerprints(kept, {f"{role} {name}": network for name, network in networks.items()}, images)
     craft = {CLEAN: lambda images, labels: images}
     craft |= {name: _crafter(attacks[name], sources[name], batch_size=batch_size, seed=seed) for name in sources}
     accuracies = [accuracy_under(_unchanged, target, batch_size=batch_size) for target in targets.values()]

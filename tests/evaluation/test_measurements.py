@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from rsr_tf.evaluation.measurements import Measured
+from rsr_tf.evaluation import State
+from rsr_tf.evaluation.measurements import Measured, check_fingerprint, check_fingerprints
 from rsr_tf.evaluation.probes import Spread
 
 
@@ -32,3 +35,39 @@ def test_noise_of_answers_is_that_of_every_size_and_point():
         "clean images": 0.0,
         "the end": 0.2,
     }
+
+
+WEIGHTS = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+
+
+def linear(noise=0.0, scale=1.0, last=None):
+    """Return a linear network of four classes, with noise, and the last class masked by a constant."""
+
+    def model_fn(x):
+        logits = scale * tf.reshape(x, (-1, 64)) @ WEIGHTS
+        logits += noise * tf.random.normal(tf.shape(logits))
+        return logits if last is None else tf.where([True, True, True, False], logits, last)
+
+    return model_fn
+
+
+def check_twice(folder, first, second, images):
+    for network in (first, second):
+        check_fingerprint(State(folder, {}), "net", network, images)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("last", [None, -1e9, -np.inf, np.nan])
+def test_network_with_a_masked_class_has_the_fingerprint_that_it_had(noise, last, tmp_path, images):
+    network = linear(noise=noise, last=last)
+    check_twice(tmp_path / "state", network, network, images)
+
+
+@pytest.mark.parametrize("other", [linear(scale=1.1, last=-np.inf), linear(last=0.0), linear()])
+def test_network_other_than_the_masked_one_has_another_fingerprint(other, tmp_path, images):
+    with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
+        check_twice(tmp_path / "state", linear(last=-np.inf), other, images)
+
+
+def test_networks_without_a_folder_are_not_called():
+    check_fingerprints(State(None, {}), {"net": None}, None)

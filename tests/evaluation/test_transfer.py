@@ -256,3 +256,27 @@ def test_image_that_an_attack_makes_no_number_is_the_clean_one():
         networks, networks, IMAGES, LABELS, attack=lambda fn, x, labels, *, seed: x + np.nan, predictions=1
     )
     assert matrix.scores["first"] == matrix.scores["clean"]
+
+
+def evaluate_first(folder, **networks):
+    """Transfer from a network to itself, or between the given ones, with a state."""
+    given = {"sources": {"net": model_fn("first")}, "targets": {"net": model_fn("first")}, **networks}
+    return evaluate_transfer(*given.values(), IMAGES, LABELS, attack=FGSM(epsilon=EPSILON), predictions=1, state=folder)
+
+
+@pytest.mark.parametrize("role", ["sources", "targets"])
+def test_state_of_another_network_is_refused_without_an_identity(role, tmp_path):
+    evaluate_first(tmp_path / "state")
+    with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
+        evaluate_first(tmp_path / "state", **{role: {"net": model_fn("second")}})
+
+
+def test_state_of_a_noisy_network_or_without_fingerprints_is_resumed(tmp_path):
+    noisy = {"net": lambda x: model_fn("first")(x) + tf.random.normal((2,))}
+    networks = {"sources": noisy, "targets": noisy}
+    found = evaluate_first(tmp_path / "state", **networks)
+    assert evaluate_first(tmp_path / "state", **networks) == found
+    for path in (tmp_path / "state").glob("answers*.npz"):  # earlier versions wrote none
+        path.unlink()
+    assert evaluate_first(tmp_path / "state", **networks) == found
+    assert len(list((tmp_path / "state").glob("answers*.npz"))) == 2
