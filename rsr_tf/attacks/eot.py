@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.attacks.norms import image_axes, per_image, with_finite_gradient
+from rsr_tf.attacks.norms import image_axes, per_image
 from rsr_tf.validation import check_integers, renamed_argument
 
 

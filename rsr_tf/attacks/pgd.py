@@ -10,15 +10,16 @@ import keras
 import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
+from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import cross_entropy
-from rsr_tf.attacks.norms import NORMS, check_norm, with_finite_gradient
+from rsr_tf.attacks.norms import NORMS, check_norm
 from rsr_tf.validation import check_integers
 
 
 def input_gradient(model_fn, loss_fn, x, labels):
     """Compute the gradient of the summed loss with respect to the images, and no gradient of a weight.
 
-    Entries that are NaN become 0, see `rsr_tf.attacks.norms.with_finite_gradient`.
+    Entries that are NaN become 0, see `rsr_tf.attacks.finite_gradient.with_finite_gradient`.
 
     Args:
         model_fn: function from images to logits.

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.attacks.norms import image_axes, per_image, with_finite_gradient
+from rsr_tf.attacks.norms import image_axes, per_image
 from rsr_tf.keras_internals import computing_in_float32, logits_behind
 
 

@@ -5,16 +5,7 @@ import pytest
 import tensorflow as tf
 from linear_networks import SHAPE
 
-from rsr_tf.attacks.norms import (
-    NORMS,
-    check_norm,
-    l2_start,
-    l2_step,
-    project_l2,
-    project_linf,
-    random_start,
-    with_finite_gradient,
-)
+from rsr_tf.attacks.norms import NORMS, check_norm, l2_start, l2_step, project_l2, project_linf, random_start
 
 
 def test_an_l2_step_has_its_length_however_small_the_gradient():
@@ -99,15 +90,3 @@ def test_wrong_norms_and_lengths_are_refused(norm, lengths, message):
 
 def test_only_linf_has_an_upper_bound():
     assert check_norm("l2", epsilon=20, step_size=2) is None
-
-
-def test_gradient_made_finite_has_0_for_nan_and_the_sign_of_infinity():
-    x, slopes = tf.constant([[1.0, 2.0, 3.0, 4.0]]), tf.constant([[np.nan, np.inf, -np.inf, 0.1]])
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        same = with_finite_gradient(x)
-    gradient = tape.gradient(same, x, output_gradients=slopes).numpy()
-    np.testing.assert_array_equal(same, x)
-    np.testing.assert_array_equal(np.sign(gradient), [[0, 1, -1, 1]])
-    assert np.isfinite(gradient).all()
-    assert gradient[0, 3] == np.float32(0.1)
