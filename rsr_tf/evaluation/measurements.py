@@ -160,7 +160,8 @@ def check_fingerprint(state, name, network, images):
 def _agree(stored, now):
     """Return whether noise explains the difference of two fingerprints. A masked class has a logit of -inf in both."""
     mean, before = now["mean"], stored["mean"]
-    chance = np.sqrt((stored["variance"] + now["variance"]) / FINGERPRINT_CALLS) + 1e-3 * mean[np.isfinite(mean)].std()
+    rounding = 1e-3 * probes.unmasked(np.nan_to_num(mean), ()).std()
+    chance = np.sqrt((stored["variance"] + now["variance"]) / FINGERPRINT_CALLS) + rounding
     with np.errstate(invalid="ignore"):  # inf - inf
         near = np.abs(mean - before) <= FINGERPRINT_SIGMAS * chance
     return np.all(near | np.isclose(mean, before, rtol=0, atol=0, equal_nan=True))

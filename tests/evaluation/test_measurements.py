@@ -65,10 +65,11 @@ def test_network_with_a_masked_class_has_the_fingerprint_that_it_had(noise, last
     assert check_twice(tmp_path / "state", network, network, images)
 
 
-@pytest.mark.parametrize("other", [linear(scale=1.1, last=-np.inf), linear(last=0.0), linear()])
-def test_network_other_than_the_masked_one_has_another_fingerprint(other, tmp_path, images):
+@pytest.mark.parametrize("last", [-1e9, -np.inf])
+@pytest.mark.parametrize("change", [{"scale": 1.1}, {"last": 0.0}, {"last": None}])
+def test_network_other_than_the_masked_one_has_another_fingerprint(change, last, tmp_path, images):
     with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
-        check_twice(tmp_path / "state", linear(last=-np.inf), other, images)
+        check_twice(tmp_path / "state", linear(last=last), linear(**{"last": last, **change}), images)
 
 
 def test_networks_without_a_folder_are_not_called(images):
