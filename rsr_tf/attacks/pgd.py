@@ -113,7 +113,7 @@ class PGD(Attack):
         check_integers(1, steps=steps)
         self.epsilon = float(epsilon)
         self.step_size = float(step_size)
-        self.steps = steps
+        self.steps = int(steps)
         self.random_start = bool(random_start)
         self.loss_fn = loss_fn
         self.norm = norm

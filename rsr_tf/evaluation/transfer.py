@@ -18,7 +18,7 @@ from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.whitebox import accuracy_under
-from rsr_tf.validation import checked, fingerprint, renamed_argument
+from rsr_tf.validation import check_integers, checked, fingerprint, renamed_argument
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,8 @@ def evaluate_transfer(
 
     Raises:
         ValueError: for a source named `"clean"`, pixels outside [0,1], invalid labels, images and labels of unequal
-            number, the state of another evaluation or other networks, or a state for an attack without `get_config`.
+            number, `predictions` or `batch_size` below 1, the state of another evaluation or other networks, or a state
+            for an attack without `get_config`.
 
     Example:
         >>> networks = {"noisy": model_fn, "stock": rsr_tf.as_model_fn(my_keras_model)}
@@ -124,8 +125,9 @@ def evaluate_transfer(
     """
     if CLEAN in sources:
         raise ValueError(f"`sources` must not contain {CLEAN!r}, the name of the clean images. Received: {CLEAN!r}")
+    check_integers(1, predictions=predictions, batch_size=batch_size)
     images, labels = checked(images, labels)
-    batch_size = min(batch_size, len(images))
+    predictions, batch_size = int(predictions), int(min(batch_size, len(images)))
     sources = {name: with_gradient_path(source) for name, source in sources.items()}
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
     if state and not all(hasattr(each, "get_config") for each in attacks.values()):

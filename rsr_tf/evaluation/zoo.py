@@ -100,7 +100,8 @@ def run_zoo(
     table = {}
     for column, model_fn in sources.items():
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
-        own = {"settings": settings.get_config(), "predictions": 1 if column == OFF else predictions, "group": group}
+        own = {"settings": settings.get_config(), "predictions": 1 if column == OFF else int(predictions)}
+        own["group"] = int(group)
         kept = State(state and Path(state) / column, {"tier": tier, **own, "network": identity, "pixels": pixels})
         check_fingerprints(kept, {column: model_fn}, shown)
         measured = _measure(column, model_fn, images, settings, group)

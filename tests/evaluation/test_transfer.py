@@ -280,3 +280,10 @@ def test_state_of_a_noisy_network_or_without_fingerprints_is_resumed(tmp_path):
         path.unlink()
     assert evaluate_first(tmp_path / "state", **networks) == found
     assert len(list((tmp_path / "state").glob("answers*.npz"))) == 2
+
+
+@pytest.mark.parametrize("name", ["predictions", "batch_size"])
+def test_number_below_1_is_refused(name):
+    arguments = {"first": model_fn("first")}, {"second": model_fn("second")}, IMAGES, LABELS
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer of at least 1. Received: {name}=0"):
+        evaluate_transfer(*arguments, attack=FGSM(), **{name: 0})
