@@ -113,7 +113,8 @@ def warn_of_zero_gradients(model_fn, images, labels, *, title="the network"):
         log.warning(
             "%s: the gradient is exactly zero on %.1f %% of %d images, so the accuracy under attacks by gradients is "
             "not to be trusted. Networks in half precision have such gradients: evaluate the Keras model, in float32. "
-            "So have probabilities that are rounded to 0 and 1: evaluate the logits",
+            "So have probabilities that are rounded to 0 and 1: evaluate the logits. Gradients that are no numbers "
+            "count as zero: look for a root or logarithm of 0",
             *(title, 100 * share, len(images)),
         )
 

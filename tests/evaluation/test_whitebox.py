@@ -164,6 +164,7 @@ def test_images_without_a_gradient_are_counted_in_a_warning(linear, caplog):
     (message,) = caplog.messages
     assert f"exactly zero on {100 * dark.mean():.1f} % of 37 images" in message
     assert "half precision" in message
+    assert "no numbers count as zero" in message
 
 
 def test_network_with_gradients_gets_no_warning(linear, caplog):
