@@ -1,6 +1,7 @@
 """Checks of arguments, images and labels. NumPy only."""
 
 import functools
+import numbers
 import warnings
 import zlib
 
@@ -114,7 +115,7 @@ def _check_pixels(images, where=""):
 
 
 def check_integers(least, **values):
-    """Check that arguments are integers, not below a bound, and can be counted to within a graph.
+    """Check that arguments are integers (also those of NumPy), not below a bound, and can be counted to within a graph.
 
     Args:
         least: smallest allowed value.
@@ -124,7 +125,7 @@ def check_integers(least, **values):
         ValueError: for the first one that is not.
     """
     for name, value in values.items():
-        if not (isinstance(value, int) and value >= least):
+        if not (isinstance(value, numbers.Integral) and value >= least):
             raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value}")
         if value > LARGEST_COUNT:  # a loop to such a number ends at once
             raise ValueError(f"`{name}` must be at most {LARGEST_COUNT}, as a graph counts in int32. Received: {value}")

@@ -38,3 +38,19 @@ def exact_robust_in_l2(x, labels, weights, bias, epsilon):
         ahead = scores[np.arange(len(x)), labels] - scores[:, other]
         robust &= (labels == other) | (ahead > epsilon * steepness)
     return robust
+
+
+def rooted_classifier(guarded):
+    """A linear network of two classes that reads the first pixel as the root of a ReLU alone, which is 0 below 0.5.
+
+    Unless `guarded`, its gradient there is infinity times 0, which is no number.
+    """
+    model_fn, _, _ = linear_classifier(2)
+    others = np.ones((1, *SHAPE), "float32")
+    others[0, 0, 0] = 0
+
+    def rooted(x):
+        first = tf.nn.relu(x[:, 0, 0] - 0.5)
+        return model_fn(x * others) + tf.sqrt(tf.maximum(first, 1e-12) if guarded else first) * [1.0, -1.0]
+
+    return rooted

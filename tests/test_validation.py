@@ -136,6 +136,13 @@ def test_integers_below_the_bound_and_other_numbers_are_refused():
             check_integers(1, restarts=5, steps=value)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.uint8])
+def test_counts_may_be_integers_of_numpy(dtype):
+    assert check_integers(1, steps=dtype(5)) is None
+    with pytest.raises(ValueError, match=r"`steps` must be an integer of at least 1\. Received: steps=0"):
+        check_integers(1, steps=dtype(0))
+
+
 @renamed_argument("draws", "samples")
 class Renamed:
     def __init__(self, size=1, *, samples=2):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.attacks.norms import image_axes, per_image
 from rsr_tf.validation import check_integers, renamed_argument
@@ -28,7 +29,7 @@ def eot_gradient(model_fn, loss_fn, x, labels, *, eot_samples):
     """Compute loss and input gradient of a network as means over samples of its noise.
 
     The mean of the gradients is the gradient of the mean loss. One forward and backward pass per sample gives both; no
-    gradient of a weight is computed.
+    gradient of a weight is computed. Entries of a gradient that are NaN count as 0.
 
     Args:
         model_fn: function from images to logits; called `eot_samples` times.
@@ -44,7 +45,7 @@ def eot_gradient(model_fn, loss_fn, x, labels, *, eot_samples):
     def add_sample(index, loss, gradient, correct):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            logits = model_fn(x)
+            logits = model_fn(with_finite_gradient(x))
             losses = tf.ensure_shape(loss_fn(labels, logits), labels.shape)
         gradient += tape.gradient(losses, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         hits = tf.ensure_shape(tf.cast(is_correct(logits, labels), tf.float32), labels.shape)
@@ -191,11 +192,15 @@ class BestSoFar(NamedTuple):
     def updated(self, x, seen):
         """Return the better of this and a candidate for each image: broken before not broken, then the higher loss.
 
+        A candidate with pixels that are no numbers is never better: the network's answer to it says nothing.
+
         Args:
             x: float32 `(n, h, w, c)`, the candidates.
             seen: the `LossAndGradient` at `x`.
         """
-        better = tf.where(seen.broken == self.broken, seen.loss > self.loss, seen.broken)
+        finite = tf.reduce_all(tf.math.is_finite(x), axis=image_axes(x))
+        broken = seen.broken & finite
+        better = finite & tf.where(broken == self.broken, seen.loss > self.loss, broken)
         return BestSoFar(
-            tf.where(per_image(better, x), x, self.x), self.broken | seen.broken, tf.where(better, seen.loss, self.loss)
+            tf.where(per_image(better, x), x, self.x), self.broken | broken, tf.where(better, seen.loss, self.loss)
         )

@@ -25,9 +25,9 @@ class GradientAttack(Attack):
         check_integers(1, steps=steps, eot_samples=eot_samples, restarts=restarts)
         self.epsilon = float(epsilon)
         self.norm = norm
-        self.steps = steps
-        self.eot_samples = eot_samples
-        self.restarts = restarts
+        self.steps = int(steps)
+        self.eot_samples = int(eot_samples)
+        self.restarts = int(restarts)
         self.loss = loss
         self.random_start = bool(random_start)
 

@@ -65,10 +65,10 @@ class HopSkipJump(Attack):
         )
         self.epsilon = float(epsilon)
         self.norm = norm
-        self.iterations = iterations
-        self.initial_samples = initial_samples
-        self.starts = starts
-        self.eot_samples = eot_samples
+        self.iterations = int(iterations)
+        self.initial_samples = int(initial_samples)
+        self.starts = int(starts)
+        self.eot_samples = int(eot_samples)
 
     def __call__(self, model_fn, x, labels, *, seed=None):
         """Return adversarial images for a batch.

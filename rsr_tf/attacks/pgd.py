@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
+from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import cross_entropy
 from rsr_tf.attacks.norms import NORMS, check_norm
 from rsr_tf.validation import check_integers
@@ -17,6 +18,8 @@ from rsr_tf.validation import check_integers
 
 def input_gradient(model_fn, loss_fn, x, labels):
     """Compute the gradient of the summed loss with respect to the images, and no gradient of a weight.
+
+    Entries that are NaN become 0, see `rsr_tf.attacks.finite_gradient.with_finite_gradient`.
 
     Args:
         model_fn: function from images to logits.
@@ -37,7 +40,7 @@ def input_gradient(model_fn, loss_fn, x, labels):
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
-        loss = tf.reduce_sum(loss_fn(labels, model_fn(x)))
+        loss = tf.reduce_sum(loss_fn(labels, model_fn(with_finite_gradient(x))))
     return tape.gradient(loss, x)
 
 
@@ -110,7 +113,7 @@ class PGD(Attack):
         check_integers(1, steps=steps)
         self.epsilon = float(epsilon)
         self.step_size = float(step_size)
-        self.steps = steps
+        self.steps = int(steps)
         self.random_start = bool(random_start)
         self.loss_fn = loss_fn
         self.norm = norm

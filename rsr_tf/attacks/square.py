@@ -73,11 +73,11 @@ class Square(Attack):
         check_integers(1, queries=queries, eot_samples=eot_samples, confirmations=confirmations)
         self.epsilon = float(epsilon)
         self.norm = norm
-        self.queries = queries
+        self.queries = int(queries)
         self.p_init = float(p_init)
-        self.eot_samples = eot_samples
+        self.eot_samples = int(eot_samples)
         self.rescore = bool(rescore)
-        self.confirmations = confirmations
+        self.confirmations = int(confirmations)
 
     def __call__(self, model_fn, x, labels, *, seed=None):
         """Return adversarial images for a batch.

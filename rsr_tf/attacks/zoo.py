@@ -82,7 +82,8 @@ class ZOOSettings:
 
     def get_config(self):
         """Return the settings as a JSON-serializable dict."""
-        return dataclasses.asdict(self)
+        config = dataclasses.asdict(self)
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in config.items()}
 
 
 TIERS = {1: ZOOSettings(initial_c=0.5, binary_steps=1), 2: ZOOSettings()}

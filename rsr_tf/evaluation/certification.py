@@ -48,8 +48,11 @@ class Certificates:
 
     @property
     def accuracy(self):
-        """Share of the images whose largest mean is that of the label, without any certificate."""
-        return float(np.mean(np.argmax(self.means, axis=1) == self.labels))
+        """Share of the images whose largest mean is that of the label, without any certificate.
+
+        An image is wrong if no answer to it was a number: all its means are then 0.
+        """
+        return float(np.mean((np.argmax(self.means, axis=1) == self.labels) & (self.means.max(axis=1) > 0)))
 
     def certified_accuracy(self, method, radius):
         """Return the share of the images that are correct with a certificate of at least a radius.
@@ -170,7 +173,7 @@ def certify(
         radii["smoothing"] = smoothing_radius(low, high, std, sensitivity=sensitivity)
     else:
         radii = {"pixeldp": laplace_radius(low, high, std / np.sqrt(2), sensitivity=sensitivity)}
-    settings = {"draws": draws, "selection_draws": selection_draws, "of": of, "confidence": float(confidence)}
+    settings = {"draws": int(draws), "selection_draws": int(selection_draws), "of": of, "confidence": float(confidence)}
     settings |= {"kind": kind, "norm": NORMS[kind], "std": float(std), "sensitivity": float(sensitivity)}
     return Certificates(labels, predictions, sums / draws, low, high, radii, settings)
 

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import is_correct
+from rsr_tf.attacks.norms import image_axes, per_image
 from rsr_tf.keras_internals import computing_in_float32, logits_behind
 
 
@@ -122,11 +124,30 @@ def rescaled(model_fn, scale):
 
 
 def with_gradient_path(model_fn):
-    """Return the same network with a gradient of zero where it has none.
+    """Return the same network, its logits in float32, with a gradient of zero where it has none or one that is NaN.
 
-    A network that rounds, for example, has no gradient at all, which an attack could not compute.
+    A network that rounds, for example, has no gradient at all, which an attack could not compute. The root of a ReLU
+    has one that is NaN, which would make the image NaN.
     """
-    return lambda x: model_fn(x) + 0.0 * tf.reduce_sum(x)
+
+    def network(x):
+        x = with_finite_gradient(x)
+        logits = tf.cast(model_fn(x), tf.float32)
+        return logits + per_image(_zero(x), logits)
+
+    return network
+
+
+def _zero(x):
+    """Return 0 for each image `(n, ...)`, as a function of its pixels, also where they are no numbers."""
+    finite = tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))
+    return 0.0 * tf.reduce_sum(finite, axis=image_axes(x))
+
+
+def with_finite_pixels(x_adv, x):
+    """Return adversarial images `(n, ...)` with each pixel that is no number set to that of the clean image."""
+    x_adv = tf.cast(x_adv, tf.float32)
+    return tf.where(tf.math.is_finite(x_adv), x_adv, x)
 
 
 def in_batches(function, *, batch_size):

@@ -30,10 +30,34 @@ def noise_by_batch_size(model_fn, images, sizes, *, calls=12):
 
     Returns:
         A dict from size to the standard deviation of the logits over the calls, in units of their standard deviation
-        over the classes; both are root mean squares over all images of a call. 0 for a network without noise.
+        over the classes; both are root mean squares over all images of a call, and masked classes are left out, see
+        `unmasked`. 0 for a network without noise.
     """
     first = {size: _spread(model_fn, images, size, 2) for size in sizes}
     return {size: _spread(model_fn, images, size, calls) for size in sizes} if any(first.values()) else first
+
+
+MASKED = 30.0
+"""A class whose logit is this far below the largest is masked: its share of the softmax is below rounding."""
+
+
+def unmasked(logits, calls):
+    """Return logits with those of masked classes set to the lowest of the others, so that they are no spread or noise.
+
+    A network masks a class by a logit of -1e9, say, next to which the spread and the noise of the others vanish.
+
+    Args:
+        logits: finite float64 `(..., n, classes)`.
+        calls: axis or axes of the calls. A class is masked by its mean over them; the largest two never are.
+
+    Returns:
+        float64 of the same shape; the logits themselves where no class is masked.
+    """
+    mean = logits.mean(calls, keepdims=True)
+    second = np.sort(mean, axis=-1)[..., -2:].min(-1, keepdims=True)
+    matter = mean >= np.minimum(mean.max(-1, keepdims=True) - MASKED, second)
+    lowest = np.where(matter, mean, np.inf).min(-1, keepdims=True)
+    return np.where(matter, logits, lowest)
 
 
 def _spread(model_fn, images, size, calls):
@@ -41,6 +65,7 @@ def _spread(model_fn, images, size, calls):
     rows = np.resize(shown, (max(size, len(shown)), *shown.shape[1:])).astype(np.float32)
     batches = [tf.constant(rows[start : start + size]) for start in range(0, len(rows), size)]
     logits = np.nan_to_num([np.concatenate([model_fn(x) for x in batches]) for _ in range(calls)]).astype(np.float64)
+    logits = unmasked(logits, 0)
     scale = np.sqrt(logits.mean(0).var(-1).mean())
     noise = np.sqrt(logits.var(0, ddof=1).mean())
     return float(noise / scale) if scale > 0 else float(noise > 0)
@@ -49,7 +74,8 @@ def _spread(model_fn, images, size, calls):
 def mean_logits(model_fn, images, *, calls=20):
     """Return mean and variance of the logits of some images over several calls, float64 `(n, classes)` each."""
     logits = np.array([model_fn(tf.constant(images)) for _ in range(calls)], np.float64)
-    return logits.mean(0), logits.var(0, ddof=1)
+    with np.errstate(invalid="ignore"):  # the variance of -inf, the logit of a masked class
+        return logits.mean(0), logits.var(0, ddof=1)
 
 
 def logit_scale(logits):
@@ -87,7 +113,8 @@ def warn_of_zero_gradients(model_fn, images, labels, *, title="the network"):
         log.warning(
             "%s: the gradient is exactly zero on %.1f %% of %d images, so the accuracy under attacks by gradients is "
             "not to be trusted. Networks in half precision have such gradients: evaluate the Keras model, in float32. "
-            "So have probabilities that are rounded to 0 and 1: evaluate the logits",
+            "So have probabilities that are rounded to 0 and 1: evaluate the logits. Gradients that are no numbers "
+            "count as zero: look for a root or logarithm of 0",
             *(title, 100 * share, len(images)),
         )
 
@@ -182,6 +209,7 @@ def _sampler(model_fn, samples):
 
 def _spread_of(logits, gradients):
     """Return the `Spread` of logits `(rounds, samples, n, classes)` and gradients `(rounds, samples, n, h, w, c)`."""
+    logits = unmasked(logits, (0, 1))
     scale = np.sqrt(logits.mean((0, 1)).var(-1).mean())
     return Spread(
         answers=_ratio(_deviation(logits.reshape(-1, *logits.shape[2:])[np.newaxis]), scale),
@@ -250,7 +278,7 @@ def ask_queries(model_fn, images, labels, *, epsilon, random, seed=0, queries=8,
         margins = np.array([logit_margin(one, tf.concat([y, y], axis=0)) for one in logits], np.float64)
         change = margins[:, len(x) :] - margins[:, : len(x)]
         chance = 3 * change.std(0, ddof=1) / math.sqrt(len(change)) if random else np.zeros(len(x))
-        scale = np.sqrt(logits[:, : len(x)].mean(0).var(-1).mean())
+        scale = np.sqrt(unmasked(logits[:, : len(x)], 0).mean(0).var(-1).mean())
         changed = np.any(painted != kept, axis=(1, 2, 3))
         seen.append((np.abs(change.mean(0)) > np.maximum(1e-3 * scale, chance))[changed])
         hidden.append((chance > scale / 50)[changed])

@@ -117,10 +117,10 @@ def run_suite(
     largest = check_radius(epsilon, norm, images.shape[1:])
     chosen = draw_test_images(len(images), num_images or SUITES[suite].num_images, seed=seed)
     parameters = {
-        **{"suite": suite, "epsilon": epsilon, "norm": norm, "num_images": len(chosen), "predictions": predictions},
-        **{"seed": seed, "batch_size": min(batch_size, len(chosen))},
+        **{"suite": suite, "epsilon": float(epsilon), "norm": norm, "num_images": len(chosen)},
+        **{"predictions": int(predictions), "seed": seed, "batch_size": int(min(batch_size, len(chosen)))},
         **({"twins": list(twins)} if twins else {}),
-        **({"ensemble": ensemble} if ensemble > 1 else {}),
+        **({"ensemble": int(ensemble)} if ensemble > 1 else {}),
     }
     networks = {NOISE_ON: model_fn} | ({} if stripped_fn is None else {NOISE_OFF: stripped_fn})
     networks = {name: with_gradient_path(network) for name, network in networks.items()}

@@ -16,7 +16,7 @@ from rsr_tf import progress
 from rsr_tf.evaluation.attack_graphs import AttackGraphs
 from rsr_tf.evaluation.attack_lines import attack_line, heading
 from rsr_tf.evaluation.distances import ROUNDING, distances, rounding
-from rsr_tf.evaluation.model_fn import as_graph, count_correct, in_batches
+from rsr_tf.evaluation.model_fn import as_graph, count_correct, in_batches, with_finite_pixels
 from rsr_tf.evaluation.scores import MajorityScore
 from rsr_tf.evaluation.state import derived_seed
 from rsr_tf.evaluation.suites import ALL_IMAGES, STILL_ROBUST, stored_name
@@ -228,8 +228,7 @@ class AttackRunner:
         started, seed = time.monotonic(), derived_seed(self.seed, step)
         x, y = self.images[batch], self.labels[batch]
         self.reseed(seed)
-        x_adv = craft(x, y, seed)
-        x_adv = np.where(np.isfinite(x_adv), x_adv, x)  # a NaN resets only its own pixel
+        x_adv = with_finite_pixels(craft(x, y, seed), x).numpy()
         hits = {target: count(x_adv, y) for target, count in self._count.items()}
         pixels = (1, 2, 3)
         distance, low, high = distances(x_adv, x, self.norm), x_adv.min(pixels), x_adv.max(pixels)

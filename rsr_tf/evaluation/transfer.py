@@ -11,13 +11,14 @@ import keras
 import tensorflow as tf
 
 from rsr_tf import progress
-from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.measurements import check_fingerprints
+from rsr_tf.evaluation.model_fn import in_batches, with_finite_pixels, with_gradient_path
 from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
 from rsr_tf.evaluation.state import State, derived_seed
 from rsr_tf.evaluation.whitebox import accuracy_under
-from rsr_tf.validation import checked, fingerprint, renamed_argument
+from rsr_tf.validation import check_integers, checked, fingerprint, renamed_argument
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ def evaluate_transfer(
 
     Raises:
         ValueError: for a source named `"clean"`, pixels outside [0,1], invalid labels, images and labels of unequal
-            number, the state of another evaluation, or a state for an attack without `get_config`.
+            number, `predictions` or `batch_size` below 1, the state of another evaluation or other networks, or a state
+            for an attack without `get_config`.
 
     Example:
         >>> networks = {"noisy": model_fn, "stock": rsr_tf.as_model_fn(my_keras_model)}
@@ -123,8 +125,9 @@ def evaluate_transfer(
     """
     if CLEAN in sources:
         raise ValueError(f"`sources` must not contain {CLEAN!r}, the name of the clean images. Received: {CLEAN!r}")
+    check_integers(1, predictions=predictions, batch_size=batch_size)
     images, labels = checked(images, labels)
-    batch_size = min(batch_size, len(images))
+    predictions, batch_size = int(predictions), int(min(batch_size, len(images)))
     sources = {name: with_gradient_path(source) for name, source in sources.items()}
     attacks = attack if isinstance(attack, dict) else dict.fromkeys(sources, attack)
     if state and not all(hasattr(each, "get_config") for each in attacks.values()):
@@ -133,6 +136,8 @@ def evaluate_transfer(
     parameters = {"attacks": described, "num_images": len(images), "predictions": predictions, "seed": seed}
     stored = {"targets": list(targets), "networks": identity, "batch_size": batch_size}
     kept = State(state, {**parameters, **stored, "pixels": fingerprint(images, labels)})
+    for role, networks in {"source": sources, "target": targets}.items():
+        check_fingerprints(kept, {f"{role} {name}": network for name, network in networks.items()}, images)
     craft = {CLEAN: lambda images, labels: images}
     craft |= {name: _crafter(attacks[name], sources[name], batch_size=batch_size, seed=seed) for name in sources}
     accuracies = [accuracy_under(_unchanged, target, batch_size=batch_size) for target in targets.values()]
@@ -161,8 +166,13 @@ def _crafter(attack, model_fn, *, batch_size, seed):
     """Return a function of any number of images and labels to the adversarial images of an attack."""
 
     def craft(images, labels):
-        attack_batch = functools.partial(attack, model_fn, seed=keras.random.SeedGenerator(seed))
-        return in_batches(tf.function(attack_batch), batch_size=batch_size)(images, labels)
+        generator = keras.random.SeedGenerator(seed)
+
+        @tf.function
+        def attack_batch(x, y):
+            return with_finite_pixels(attack(model_fn, x, y, seed=generator), x)
+
+        return in_batches(attack_batch, batch_size=batch_size)(images, labels)
 
     return craft
 

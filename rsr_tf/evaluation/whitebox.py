@@ -9,7 +9,7 @@ import tensorflow as tf
 from rsr_tf import progress
 from rsr_tf.attacks.cleverhans import build_attacks
 from rsr_tf.attacks.losses import is_correct
-from rsr_tf.evaluation.model_fn import in_batches, with_gradient_path
+from rsr_tf.evaluation.model_fn import in_batches, with_finite_pixels, with_gradient_path
 from rsr_tf.evaluation.probabilities import warn_of_probabilities
 from rsr_tf.evaluation.probes import warn_of_zero_gradients
 from rsr_tf.evaluation.scores import Score
@@ -82,7 +82,12 @@ def accuracy_under(attack, model_fn, *, batch_size):
 
 def _correct_under(attack, model_fn, *, batch_size):
     """Return which images stay correct under an attack, as a function of images and labels."""
-    return in_batches(tf.function(lambda x, y: is_correct(model_fn(attack(x, y)), y)), batch_size=batch_size)
+
+    @tf.function
+    def correct(x, y):
+        return is_correct(model_fn(with_finite_pixels(attack(x, y), x)), y)
+
+    return in_batches(correct, batch_size=batch_size)
 
 
 def _by_class(shares, labels):
@@ -111,6 +116,7 @@ def adversarial_examples(model_fn, images, labels, *, epsilon, step_size, steps)
     """
     x, y, model_fn = tf.constant(images), tf.constant(labels), with_gradient_path(model_fn)
     x_adv = build_attacks(model_fn, epsilon=epsilon, step_size=step_size, steps=steps)["pgd"](x, y)
+    x_adv = with_finite_pixels(x_adv, x)
     return x_adv.numpy(), _classify(model_fn, x).numpy(), _classify(model_fn, x_adv).numpy()
 
 

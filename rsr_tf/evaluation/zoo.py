@@ -14,6 +14,7 @@ from rsr_tf.attacks.zoo import NOISES, TIERS, ZOOResult, zoo_attack
 from rsr_tf.attacks.zoo_single_image import probes_round, to_pixels, to_tanh_space
 from rsr_tf.evaluation.checks.network_checks import noise_does_not_depend_on_batch_size
 from rsr_tf.evaluation.inputs import draw_test_images
+from rsr_tf.evaluation.measurements import check_fingerprints
 from rsr_tf.evaluation.model_fn import count_correct, in_batches
 from rsr_tf.evaluation.probes import noise_by_batch_size
 from rsr_tf.evaluation.runtime import expected_zoo_seconds
@@ -82,7 +83,7 @@ def run_zoo(
     Raises:
         ValueError: for an unknown tier or column, a column whose network is missing, a `num_images`, `predictions`
             or `group` below 1, pixels outside [0,1], invalid labels, images and labels of unequal number, or the state
-            of another attack.
+            of another attack or network.
 
     Example:
         >>> networks = {"noise_off": rsr_tf.as_model_fn(rsr_tf.strip(model))}
@@ -92,15 +93,17 @@ def run_zoo(
     sources = _sources(networks, columns)
     _check(tier=tier, num_images=num_images, predictions=predictions, group=group)
     images, labels = checked(images, labels)
-    pixels = fingerprint(images, labels)
+    pixels, shown = fingerprint(images, labels), images[:8]
     chosen = draw_test_images(len(images), num_images, seed=seed, ascending=False)
     images, labels = images[chosen], labels[chosen]
 
     table = {}
     for column, model_fn in sources.items():
         settings = dataclasses.replace(TIERS[tier], seed=seed, noise=TIERS[tier].noise if column == OFF else column)
-        own = {"settings": settings.get_config(), "predictions": 1 if column == OFF else predictions, "group": group}
+        own = {"settings": settings.get_config(), "predictions": 1 if column == OFF else int(predictions)}
+        own["group"] = int(group)
         kept = State(state and Path(state) / column, {"tier": tier, **own, "network": identity, "pixels": pixels})
+        check_fingerprints(kept, {column: model_fn}, shown)
         measured = _measure(column, model_fn, images, settings, group)
         _log_start(tier, column, _num_done(kept, len(images), group), len(images), measured["expected_seconds"])
         options = {"settings": settings, "predictions": own["predictions"], "group": group, "reseed": reseed}

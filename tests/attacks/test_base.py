@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rsr_tf.attacks import APGD, EOTPGD, FGSM, PGD, Attack, Square, ZOOSettings
+from rsr_tf.attacks import APGD, EOTPGD, FGSM, PGD, Attack, HopSkipJump, Square, ZOOSettings
 from rsr_tf.attacks.baselines import NoAttack, RandomSigns
 
 ATTACKS = {
@@ -89,3 +89,18 @@ def test_registered_names_are_those_of_version_0_2_0():
     for name in ("PGD", "FGSM", "cross_entropy"):
         found = keras.saving.get_registered_object(f"rsr_tf>{name}")
         assert found.__name__ == name
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        PGD(steps=np.int64(3)),
+        APGD(steps=np.int64(3), eot_samples=np.int8(2), restarts=np.uint8(1)),
+        Square(queries=np.int64(3)),
+        HopSkipJump(iterations=np.int32(3)),
+        ZOOSettings(iterations=np.int64(3)),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_settings_that_are_integers_of_numpy_can_be_stored(attack):
+    assert 3 in json.loads(json.dumps(attack.get_config())).values()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from linear_networks import SHAPE, linear_classifier, random_images
+from linear_networks import SHAPE, linear_classifier, random_images, rooted_classifier
 
 from rsr_tf.attacks.eot import ENSEMBLES, BestSoFar, LossAndGradient, average_over_draws, ensemble, eot_gradient
 from rsr_tf.attacks.losses import cross_entropy, is_correct
@@ -98,6 +98,23 @@ def test_best_prefers_broken_images_and_then_the_higher_loss():
     assert best.x.numpy().ravel().tolist() == [1, 0, 1, 1]
     assert best.loss.numpy().tolist() == [1, 1, 2, 2]
     assert best.broken.numpy().tolist() == [True, True, False, True]
+
+
+def test_best_is_never_an_image_with_a_pixel_that_is_no_number():
+    clean, broken = tf.zeros((2, 1, 2, 1)), tf.constant([True, True])
+    candidate = tf.constant([[0.1, np.nan], [0.1, 0.2]], shape=clean.shape)
+    best = BestSoFar.none(clean).updated(candidate, LossAndGradient(tf.constant([9.0, 9.0]), clean, broken))
+    np.testing.assert_allclose(np.reshape(best.x, (2, 2)), [[0, 0], [0.1, 0.2]])
+    assert best.broken.numpy().tolist() == [False, True]
+
+
+def test_averaged_gradient_that_is_no_number_is_zero():
+    x, labels = tf.constant(random_images(4)), tf.constant([0, 1, 0, 1])
+    bare, guarded = (
+        eot_gradient(rooted_classifier(guarded), cross_entropy, x, labels, eot_samples=2) for guarded in (False, True)
+    )
+    assert np.any(random_images(4)[:, 0, 0, 0] < 0.5)
+    np.testing.assert_allclose(bare.gradient, guarded.gradient, atol=1e-5)
 
 
 def test_average_over_draws_changes_no_loss_of_a_network_without_noise():

@@ -7,7 +7,7 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 from helpers import silence, tiny_network
-from linear_networks import linear_classifier, random_images
+from linear_networks import linear_classifier, random_images, rooted_classifier
 
 from rsr_tf import attacks
 from rsr_tf.attacks import FGSM, PGD, cross_entropy, input_gradient
@@ -233,3 +233,11 @@ def test_number_of_steps_that_a_graph_cannot_count_to_is_refused(steps):
     """A loop to 2**31 ended before its first step: training went on without an attack."""
     with pytest.raises(ValueError, match=rf"`steps` must be at most 2147483646.*Received: {steps}"):
         attacks.PGD(steps=steps)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_attack_on_gradients_that_are_no_numbers_is_that_on_zeros(norm):
+    x, y = tf.constant(random_images(4)), tf.constant([0, 1, 0, 1])
+    attack = PGD(epsilon=0.1, step_size=0.05, steps=3, norm=norm)
+    bare, guarded = (attack(rooted_classifier(guarded), x, y, seed=0) for guarded in (False, True))
+    np.testing.assert_allclose(bare, guarded, atol=1e-5)

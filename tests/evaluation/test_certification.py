@@ -137,6 +137,7 @@ def test_confidence_is_reached():
 def test_answers_that_are_no_numbers_certify_nothing(of):
     found = certify(lambda x: tf.fill((len(x), 2), np.nan), IMAGES[:2], [0, 0], draws=50, std=STD, of=of)
     assert found.radii["smoothing"].tolist() == [0, 0]
+    assert found.accuracy == 0
 
 
 def by_hand():

@@ -217,6 +217,20 @@ def test_gradient_path_gives_a_rounding_network_a_gradient_of_zero(images):
         np.testing.assert_array_equal(logits, rounding(x))
 
 
+def test_gradient_path_leaves_a_pixel_that_is_no_number_to_its_own_image():
+    images = np.full((3, 2, 2, 1), 0.5, "float32")
+    images[1, 0, 0] = np.nan
+    logits = with_gradient_path(lambda x: x[:, 1, :, 0])(tf.constant(images))
+    np.testing.assert_array_equal(logits, np.full((3, 2), 0.5))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_gradient_path_gives_logits_of_any_float_type_in_float32(dtype, images):
+    logits = with_gradient_path(lambda x: tf.cast(tf.reduce_sum(x, (1, 2)), dtype))(tf.constant(images))
+    assert logits.dtype == tf.float32
+    np.testing.assert_allclose(logits, images.sum((1, 2)), rtol=1e-2)
+
+
 # What the outputs are
 
 

@@ -159,3 +159,32 @@ def test_noise_hides_what_queries_change_only_if_it_is_large(images, labels):
     assert not little.hidden.any()
     assert much.blind
     assert much.hidden.all()
+
+
+def masked_by(logit, model_fn):
+    """Return a network with one class more, which it masks."""
+    return lambda x: tf.pad(model_fn(x), [[0, 0], [0, 1]], constant_values=logit)
+
+
+@pytest.mark.parametrize("logit", [-100.0, -1e9, -np.inf])
+def test_masked_class_hides_no_noise(logit, images, labels):
+    """A class more that is at the level of another changes the spread and the mean noise by less than a fifth."""
+    clean = masked_by(logit, linear)
+    assert probes.noise_by_batch_size(clean, images, (8,)) == {8: 0.0}
+    assert [spread.answers for spread in along_path(clean, images, labels)] == [0.0] * 4
+    deviation = float(np.sqrt(linear(images[:8]).numpy().var(-1).mean()))
+    noisy = masked_by(logit, lambda x: linear(x) + 0.1 * deviation * tf.random.normal((tf.shape(x)[0], 10)))
+    assert probes.noise_by_batch_size(noisy, images, (8,), calls=50)[8] == pytest.approx(0.1, rel=0.2)
+    assert along_path(noisy, images, labels)[0].answers == pytest.approx(0.1, rel=0.3)
+
+
+@pytest.mark.parametrize("logit", [-1e9, -np.inf])
+def test_masked_class_hides_no_query(logit, images, labels):
+    found = probes.ask_queries(masked_by(logit, linear), images, labels, epsilon=0.1, random=False)
+    assert np.mean(found.seen) > 0.9
+
+
+def test_logits_within_30_of_the_largest_and_the_largest_two_are_never_masked():
+    logits = np.array([[[0.0, -29.0, -10.0]], [[0.0, -29.0, -12.0]]])
+    np.testing.assert_array_equal(probes.unmasked(logits, 0), logits)
+    np.testing.assert_array_equal(probes.unmasked(1e4 * logits[:1], 0), [[[0.0, -1e5, -1e5]]])

@@ -271,3 +271,16 @@ def test_standard_random_suite_runs_from_the_attacks_to_the_page():
 def test_inputs_that_are_no_images_are_refused_with_the_way_out():
     with pytest.raises(ValueError, match=r"shape \(n, h, w, c\).*`evaluate_whitebox`. Received: shape \(4, 6\)"):
         run_suite(lambda x: x, np.full((4, 6), 0.5), np.zeros(4, int), epsilon=0.1)
+
+
+def test_numbers_of_numpy_are_those_of_python_in_a_state(tmp_path):
+    """It is stopped as soon as the state is written and its first step begins."""
+
+    def stop(seed):
+        raise KeyboardInterrupt
+
+    numbers = {"epsilon": np.float32(0.125), "predictions": np.int64(3), "batch_size": np.int32(50)}
+    for options in (numbers, {name: number.item() for name, number in numbers.items()}):
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(state=tmp_path / "state", reseed=stop, **options)
+    assert json.loads((tmp_path / "state" / "identity.json").read_text())["predictions"] == 3

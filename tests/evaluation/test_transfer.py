@@ -248,3 +248,42 @@ def test_dollars_in_the_name_of_a_network_are_no_formula():
     name = r"$\foo$, noise on"
     svg = draw_heat_map({"accuracy": {name: {name: {"mean": 0.5}}}, "num_images": 1})
     assert svg.count(rf">{name}<") == 2
+
+
+def test_image_that_an_attack_makes_no_number_is_the_clean_one():
+    networks = {"first": model_fn("first")}
+    matrix = evaluate_transfer(
+        networks, networks, IMAGES, LABELS, attack=lambda fn, x, labels, *, seed: x + np.nan, predictions=1
+    )
+    assert matrix.scores["first"] == matrix.scores["clean"]
+
+
+def evaluate_first(folder, **networks):
+    """Transfer from a network to itself, or between the given ones, with a state."""
+    given = {"sources": {"net": model_fn("first")}, "targets": {"net": model_fn("first")}, **networks}
+    return evaluate_transfer(*given.values(), IMAGES, LABELS, attack=FGSM(epsilon=EPSILON), predictions=1, state=folder)
+
+
+@pytest.mark.parametrize("role", ["sources", "targets"])
+def test_state_of_another_network_is_refused_without_an_identity(role, tmp_path):
+    evaluate_first(tmp_path / "state")
+    with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
+        evaluate_first(tmp_path / "state", **{role: {"net": model_fn("second")}})
+
+
+def test_state_of_a_noisy_network_or_without_fingerprints_is_resumed(tmp_path):
+    noisy = {"net": lambda x: model_fn("first")(x) + tf.random.normal((2,))}
+    networks = {"sources": noisy, "targets": noisy}
+    found = evaluate_first(tmp_path / "state", **networks)
+    assert evaluate_first(tmp_path / "state", **networks) == found
+    for path in (tmp_path / "state").glob("answers*.npz"):  # earlier versions wrote none
+        path.unlink()
+    assert evaluate_first(tmp_path / "state", **networks) == found
+    assert len(list((tmp_path / "state").glob("answers*.npz"))) == 2
+
+
+@pytest.mark.parametrize("name", ["predictions", "batch_size"])
+def test_number_below_1_is_refused(name):
+    arguments = {"first": model_fn("first")}, {"second": model_fn("second")}, IMAGES, LABELS
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer of at least 1. Received: {name}=0"):
+        evaluate_transfer(*arguments, attack=FGSM(), **{name: 0})

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from linear_networks import random_images, rooted_classifier
 
 from rsr_tf.evaluation import accuracy_under, adversarial_examples, evaluate_whitebox
 
@@ -163,6 +164,7 @@ def test_images_without_a_gradient_are_counted_in_a_warning(linear, caplog):
     (message,) = caplog.messages
     assert f"exactly zero on {100 * dark.mean():.1f} % of 37 images" in message
     assert "half precision" in message
+    assert "no numbers count as zero" in message
 
 
 def test_network_with_gradients_gets_no_warning(linear, caplog):
@@ -190,3 +192,20 @@ def test_network_without_a_gradient_is_attacked_like_any_other(linear, steps):
     scores = evaluate_whitebox(network, images, labels, repeats=1, **ATTACK)
     assert scores["clean"].mean == pytest.approx(np.mean((np.round(steps * images.mean((1, 2, 3))) < 4) == labels))
     assert scores["fgsm"].mean == scores["clean"].mean
+
+
+def test_network_whose_gradients_are_no_numbers_is_attacked_like_the_guarded_one():
+    images = random_images(20)
+    labels = np.argmax(rooted_classifier(True)(images), axis=1)
+    bare, guarded = (
+        evaluate_whitebox(rooted_classifier(guarded), images, labels, repeats=1, **ATTACK) for guarded in (False, True)
+    )
+    assert {name: score.mean for name, score in bare.items()} == {name: score.mean for name, score in guarded.items()}
+    assert 0 < bare["pgd"].mean < 1
+
+
+def test_image_that_an_attack_makes_no_number_is_the_clean_one(linear):
+    weights, images, labels = linear
+    clean, _ = exact_accuracies(weights, images, labels)
+    accuracy = accuracy_under(lambda x, y: x + np.nan, model_fn_of(weights), batch_size=37)
+    assert accuracy(images, labels) == pytest.approx(clean)

@@ -98,15 +98,16 @@ def test_attack_of_more_images_starts_with_those_of_fewer(tmp_path):
             found["columns"]["off"].pop(timing)
         return found, sum(calls)
 
+    fingerprint = 20 * N  # images in the calls that tell whether it is the same network
     whole, cost = attack(6, None)
     part, cost_of_part = attack(4, tmp_path / "state")
     assert part["images"] == whole["images"][:4]
     rest, cost_of_rest = attack(6, tmp_path / "state")
     assert rest == whole
-    assert cost_of_rest < cost - cost_of_part + 300
+    assert cost_of_rest < cost - cost_of_part + 300 + 2 * fingerprint
     again, cost_of_none = attack(4, tmp_path / "state")
     assert again == part
-    assert cost_of_none < 150, "what it takes to time a call"
+    assert cost_of_none < 150 + fingerprint, "what it takes to time a call"
 
 
 @pytest.mark.slow
@@ -151,7 +152,7 @@ def test_attack_resumed_with_more_images_has_the_same_noise(tmp_path):
     whole = attack(7, None)
     attack(5, tmp_path / "state")
     assert attack(7, tmp_path / "state") == whole
-    steps = sorted(path.name for path in (tmp_path / "state" / "shared").glob("*.npz"))
+    steps = sorted(path.name for path in (tmp_path / "state" / "shared").glob("images*.npz"))
     assert steps == [f"images_{place}.npz" for place in ("0_to_2", "2_to_4", "4_to_5", "4_to_6", "6_to_7")]
 
 
@@ -264,3 +265,12 @@ def test_result_without_a_right_image_has_no_share_of_the_attacked():
     assert summary["success"] == {"images": 0, "of_attacked": None, "of_all": summary["success"]["of_all"]}
     assert summary["success"]["of_all"]["mean"] == 0
     assert (summary["median_l2"], summary["median_queries"]) == (None, None)
+
+
+def test_state_of_another_network_is_refused_without_an_identity(tmp_path, monkeypatch):
+    monkeypatch.setitem(TIERS, 1, ZOOSettings(initial_c=0.5, binary_steps=1, iterations=2))
+    options = {"num_images": 1, "state": tmp_path / "state"}
+    for _ in range(2):
+        run_zoo({"noise_off": logits}, IMAGES, LABELS, **options)
+    with pytest.raises(ValueError, match="belongs to another network: its logits differ"):
+        run_zoo({"noise_off": lambda x: -logits(x)}, IMAGES, LABELS, **options)
