@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import compiled, silence, tiny_network
+from helpers import compiled, silence
 
 import rsr_tf
 from rsr_tf.layers import noisy_layers, prunable_kernels
@@ -119,13 +119,6 @@ def test_stripped_network_is_made_of_stock_layers(build):
         assert type(layer).__module__.startswith("keras.")
 
 
-def test_block_inside_a_sequential_model_is_stripped_whole(images):
-    inner = keras.Sequential([keras.Input((8, 8, 1)), rsr_tf.NoisyConvBlock(4, 3, activation="relu")])
-    inputs = keras.Input((8, 8, 1))
-    model = silence(keras.Model(inputs, keras.layers.Flatten()(inner(inputs))))
-    np.testing.assert_allclose(rsr_tf.strip(model)(images), model(images), atol=1e-5)
-
-
 def test_rsr_model_is_stripped_to_a_plain_one(noisy_model, images):
     model = rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs, attack=rsr_tf.attacks.PGD())
     stripped = rsr_tf.strip(compiled(model))
@@ -236,13 +229,6 @@ def test_impossible_noise_is_refused_by_the_name_of_its_argument(options, messag
         rsr_tf.add_noise(model, **options)
 
 
-@pytest.mark.parametrize("change", [rsr_tf.add_noise, rsr_tf.strip])
-def test_structure_of_inputs_and_outputs_is_kept_even_with_one_tensor(change):
-    inputs = keras.Input((4,), name="x")
-    model = keras.Model({"x": inputs}, {"logits": keras.layers.Dense(3)(inputs)})
-    assert change(model)({"x": np.ones((2, 4))})["logits"].shape == (2, 3)
-
-
 def test_lora_on_a_layer_with_a_mask_is_refused_with_the_way_out(noisy_model):
     with pytest.raises(
         ValueError, match=r"LoRA must be enabled on a layer without mask.*`rsr_tf.strip`.*Received: layer `"
@@ -268,37 +254,6 @@ def test_copy_in_float32_keeps_adapted_statistics(images):
     normalize.adapt(images)
     model = keras.Sequential([keras.Input((8, 8, 1)), normalize])
     np.testing.assert_allclose(in_float32(model)(images).numpy().std(), 1, atol=1e-3)
-
-
-def frozen_network():
-    """Build a stock network with a frozen layer, a frozen nested model and a frozen part of a composite layer."""
-    inputs = keras.Input((8, 6))
-    nested = keras.Sequential([keras.Input((8, 6)), keras.layers.Conv1D(6, 3, padding="same")], name="nested")
-    attention = keras.layers.MultiHeadAttention(2, 3, name="attention")
-    x = nested(keras.layers.Dense(6, name="first")(inputs))
-    x = keras.layers.BatchNormalization(name="normalization")(attention(x, x))
-    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(keras.layers.Flatten()(x)))
-    for layer in (model.get_layer("first"), nested, attention.output_dense):
-        layer.trainable = False
-    return model
-
-
-@pytest.mark.parametrize("change", [rsr_tf.strip, lambda model: rsr_tf.add_noise(model, kind="none"), in_float32])
-def test_frozen_layers_stay_frozen_nested_ones_included(change):
-    model = frozen_network()
-    names = [variable.path for variable in model.trainable_variables]
-    assert len(names) == 6 + 2 + 2  # of attention without its last projection, normalization and the last layer
-    assert [variable.path for variable in change(model).trainable_variables] == names
-
-
-def test_frozen_parts_of_a_block_stay_frozen_with_noise_and_without(noisy_model):
-    noisy_model.layers[1].normalization.trainable = False
-    stripped = rsr_tf.strip(noisy_model)
-    assert [layer.trainable for layer in stripped.layers[1:4]] == [True, False, True]
-    quiet = tiny_network(noise="none")
-    quiet.layers[1].normalization.trainable = False
-    noisy = rsr_tf.add_noise(quiet).layers[1]
-    assert (noisy.convolution.trainable, noisy.normalization.trainable) == (True, False)
 
 
 def test_copy_in_float32_leaves_words_and_whole_numbers_alone():
