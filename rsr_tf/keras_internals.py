@@ -43,6 +43,11 @@ def unlocked(layer):
         layer._tracker.lock()
 
 
+def forget_seed_generator(layer, generator):
+    """Remove a `keras.random.SeedGenerator`, or `None`, from what a layer saves and lists among its variables."""
+    layer._tracker.untrack(generator)
+
+
 @contextlib.contextmanager
 def computing_in_float32(model):
     """Let a model in half precision compute in float32 within the `with` block, with the same variables and seeds.

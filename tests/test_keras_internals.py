@@ -7,6 +7,7 @@ import pytest
 from rsr_tf.keras_internals import (
     causal_padding,
     computing_in_float32,
+    forget_seed_generator,
     given_name,
     input_name,
     lambda_arguments,
@@ -89,6 +90,15 @@ def test_layer_is_locked_before_and_after_the_block():
         raise RuntimeError("inside the block")
     with pytest.raises(ValueError, match="cannot add new elements of state"):
         layer.add_weight(name="after", shape=())
+
+
+def test_forgotten_seed_generator_is_no_variable_of_the_layer_any_more():
+    layer = keras.layers.Dropout(0.5)
+    assert len(layer.variables) == 1
+    forget_seed_generator(layer, None)
+    assert len(layer.variables) == 1
+    forget_seed_generator(layer, layer.seed_generator)
+    assert layer.variables == []
 
 
 def test_nodes_come_after_those_they_depend_on():

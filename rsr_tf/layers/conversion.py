@@ -8,9 +8,9 @@ from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers.conv_block import NoisyConvBlock
 from rsr_tf.layers.copying import copy_model
 from rsr_tf.layers.feature_noise import FeatureNoise
-from rsr_tf.layers.kernels import noisy_layers, unpruned_layers
+from rsr_tf.layers.kernels import draws_noise, layers_of, noisy_layers, unpruned_layers
 from rsr_tf.layers.noise import check_kind
-from rsr_tf.layers.noisy_layer import FRESH, WeightNoise
+from rsr_tf.layers.noisy_layer import FRESH, WeightNoise, draw_from_system
 from rsr_tf.layers.registry import (
     NOISY_COUNTERPARTS,
     check_functional,
@@ -96,7 +96,8 @@ def strip(model, *, fold=False):
     """Copy a network with stock Keras layers only and no noise ("without inference noise" in Table 5).
 
     Pruned weights are zero in the copy. It can be loaded without this package. In place of a `FeatureNoise` stands a
-    `keras.layers.Identity` of the same name.
+    `keras.layers.Identity` of the same name. Layers inside a layer of another class, such as `TimeDistributed`, stay as
+    they are, and must draw no noise.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
@@ -108,7 +109,7 @@ def strip(model, *, fold=False):
         A functional `keras.Model` with the same inputs, outputs and names, not compiled.
 
     Raises:
-        ValueError: if `model` is subclassed.
+        ValueError: if `model` is subclassed, or has noise inside a layer that is no model.
 
     Example:
         >>> stripped = rsr_tf.strip(rsr_tf.models.small_cnn(), fold=True)
@@ -136,6 +137,7 @@ def strip(model, *, fold=False):
             return [(None, keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name))]
         return [(layer, clone_layer(layer))]
 
+    _refuse(enclosed_noise(model))
     return copy_model(model, convert)
 
 
@@ -149,13 +151,14 @@ def without_weight_noise(model):
         A functional `keras.Model`, not compiled.
 
     Raises:
-        ValueError: if `model` is subclassed.
+        ValueError: if `model` is subclassed, or has noisy weights inside a layer that is no model.
     """
 
     def convert(layer):
         changes = {"noise": "none"} if isinstance(layer, NoisyConvBlock | WeightNoise) else {}
         return [(layer, clone_layer(layer, **changes))]
 
+    _refuse([layer for layer in enclosed_noise(model) if isinstance(layer, WeightNoise)])
     return copy_model(model, convert)
 
 
@@ -179,7 +182,42 @@ def with_fresh_noise(model, source=FRESH):
             return [(layer, clone_layer(layer, seed=source))]
         return [(layer, clone_layer(layer))]
 
-    return copy_model(model, convert)
+    copy = copy_model(model, convert)
+    for layer in nested_layers(copy):  # the config of a layer of another class does not tell of those inside it
+        if isinstance(layer, WeightNoise | FeatureNoise):
+            draw_from_system(layer, source)
+    return copy
+
+
+def enclosed_noise(model):
+    """List the layers that draw noise inside a layer of another class, where conversions cannot replace them.
+
+    Args:
+        model: a built functional or Sequential model.
+
+    Returns:
+        A list of `WeightNoise` and `FeatureNoise` layers, each once.
+
+    Raises:
+        ValueError: if `model` is subclassed.
+    """
+    check_functional(model)
+    noisy = NoisyConvBlock | WeightNoise | FeatureNoise
+    others = [layer for layer in layers_of(model) if not isinstance(layer, noisy)]
+    inside = [one for layer in others for one in nested_layers(layer, include_self=False)]
+    found = [one for one in inside if isinstance(one, WeightNoise | FeatureNoise) and draws_noise(one)]
+    return list(dict.fromkeys(found))
+
+
+def _refuse(enclosed):
+    """Raise `ValueError` if there is a layer whose noise cannot be removed."""
+    if enclosed:
+        names = ", ".join(f"{layer.path} ({type(layer).__name__})" for layer in enclosed)
+        raise ValueError(
+            "`model` has noise inside layers of other classes, where it cannot be removed. Build such a layer as a "
+            "functional model, or without noise inside: `noise='none'`, or `std=0` of a `FeatureNoise`. "
+            f"Received: noise in {names}"
+        )
 
 
 def in_float32(model):

@@ -4,8 +4,9 @@ import keras
 
 from rsr_tf.keras_internals import nested_layers, own_variables
 from rsr_tf.layers.conv_block import NoisyConvBlock
+from rsr_tf.layers.feature_noise import FeatureNoise
 from rsr_tf.layers.noise import masked_kernel
-from rsr_tf.layers.noisy_layer import WeightNoise
+from rsr_tf.layers.noisy_layer import UNSEEDED, WeightNoise, draw_from_system
 from rsr_tf.layers.registry import check_functional, inputs_and_outputs, is_functional
 
 
@@ -61,16 +62,22 @@ def copy_model(model, convert):
     new_model = copy_between(*inputs_and_outputs(model), model.name)
     for source, new in pairs_to_copy:
         _copy_weights(source, new)
-        _freeze_as(source, new)
+        _keep_inner_state(source, new)
     return new_model
 
 
-def _freeze_as(source, new):
-    """Freeze the layers inside a copy that are frozen in its source; the config of a layer tells of itself alone."""
-    if type(source) is type(new):
-        for old, copy in zip(nested_layers(source), nested_layers(new), strict=True):
-            if copy.trainable != old.trainable:
-                copy.trainable = old.trainable
+def _keep_inner_state(source, new):
+    """Freeze the layers inside a copy that are frozen in its source, and let those with fresh noise draw it there too.
+
+    The config of a layer tells of itself alone.
+    """
+    if type(source) is not type(new):
+        return
+    for old, copy in zip(nested_layers(source), nested_layers(new), strict=True):
+        if copy.trainable != old.trainable:
+            copy.trainable = old.trainable
+        if isinstance(old, WeightNoise | FeatureNoise) and old.seed in UNSEEDED:
+            draw_from_system(copy, old.seed)
 
 
 def _copy_weights(source, new):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.keras_internals import unlocked
+from rsr_tf.keras_internals import forget_seed_generator, unlocked
 from rsr_tf.layers.noise import (
     alpha_shape,
     check_kind,
@@ -46,6 +46,17 @@ def standard_normal(shape, seed, generator):
     if generator is None:
         return UNSEEDED[seed](shape)
     return keras.random.normal(shape, dtype="float32", seed=generator)
+
+
+def draw_from_system(layer, source):
+    """Let a noisy layer draw from the operating system from now on, whatever its seed was.
+
+    Args:
+        layer: a `WeightNoise` or `FeatureNoise`.
+        source: a key of `UNSEEDED`.
+    """
+    forget_seed_generator(layer, layer.seed_generator)
+    layer.seed, layer.seed_generator = source, None
 
 
 class KernelRole(NamedTuple):

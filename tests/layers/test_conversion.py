@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import compiled, silence
+from helpers import compiled, enclosing_network, silence
 
 import rsr_tf
-from rsr_tf.layers import noisy_layers, prunable_kernels
-from rsr_tf.layers.conversion import in_float32, with_fresh_noise
+from rsr_tf.layers import draws_noise, feature_noises, noisy_layers, prunable_kernels
+from rsr_tf.layers.conversion import enclosed_noise, in_float32, with_fresh_noise, without_weight_noise
 
 
 def stock_network():
@@ -140,6 +140,49 @@ def test_fresh_noise_keeps_weights_masks_and_alpha(noisy_model):
     for old, new in zip(noisy_model.weights, fresh.weights, strict=True):
         np.testing.assert_array_equal(old, new)
     assert all(layer.seed_generator is None for layer in noisy_layers(fresh))
+
+
+@pytest.mark.parametrize("source", ["fresh", "tflite"])
+def test_fresh_noise_reaches_layers_inside_others(source, images):
+    fresh = with_fresh_noise(enclosing_network(std=0.1), source)
+    layers = noisy_layers(fresh) + feature_noises(fresh)
+    assert [(layer.seed, layer.seed_generator) for layer in layers] == [(source, None)] * 2
+    assert not any("seed" in variable.path for variable in fresh.variables)  # no seed goes into a file
+    assert np.abs(fresh(images) - fresh(images)).max() > 1e-4
+
+
+@pytest.mark.parametrize("change", [rsr_tf.strip, lambda model: rsr_tf.strip(model, fold=True), without_weight_noise])
+def test_noise_inside_another_layer_is_refused_with_its_name_and_the_way_out(change):
+    with pytest.raises(
+        ValueError,
+        match=r"`model` has noise inside .* as a functional model, or .*`noise='none'`, .* "
+        r"Received: noise in branches/noisy \(NoisyConv2D\)\Z",
+    ):
+        change(enclosing_network())
+    inputs = keras.Input((8, 6))
+    each = keras.layers.TimeDistributed(rsr_tf.NoisyDense(3, name="dense"), name="each")
+    with pytest.raises(ValueError, match=r"Received: noise in each/dense \(NoisyDense\)\Z"):
+        change(keras.Model(inputs, each(inputs)))
+
+
+def test_feature_noise_inside_another_layer_is_kept_without_weight_noise_and_refused_by_strip():
+    model = enclosing_network(noise="none", std=0.1)
+    assert draws_noise(without_weight_noise(model))
+    with pytest.raises(ValueError, match=r"Received: noise in branches/pixels \(FeatureNoise\)\Z"):
+        rsr_tf.strip(model)
+
+
+def test_layer_without_noise_inside_another_is_stripped_with_its_zeros(images):
+    model = enclosing_network(noise="none")
+    rsr_tf.prune(model, sparsity=0.5)
+    np.testing.assert_array_equal(rsr_tf.strip(model)(images), model(images))
+
+
+def test_only_noise_that_conversions_cannot_reach_counts_as_enclosed(noisy_model):
+    assert enclosed_noise(noisy_model) == []
+    model = enclosing_network(std=0.1)
+    layer = model.get_layer("branches")
+    assert {id(one) for one in enclosed_noise(model)} == {id(layer.noisy), id(layer.pixels)}
 
 
 def test_pruned_stock_network_gets_noise_where_it_has_weights(images):

@@ -5,9 +5,10 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from helpers import silence, tiny_network
+from helpers import enclosing_network, silence, tiny_network
 
 import rsr_tf
+from rsr_tf.layers import feature_noises, noisy_layers
 from rsr_tf.layers.conversion import in_float32, with_fresh_noise
 
 
@@ -111,3 +112,8 @@ def test_frozen_parts_of_a_block_stay_frozen_with_noise_and_without(noisy_model)
     quiet.layers[1].normalization.trainable = False
     noisy = rsr_tf.add_noise(quiet).layers[1]
     assert (noisy.convolution.trainable, noisy.normalization.trainable) == (True, False)
+
+
+def test_fresh_noise_inside_another_layer_is_fresh_in_a_copy_too():
+    copy = in_float32(with_fresh_noise(enclosing_network(std=0.1)))
+    assert [layer.seed for layer in noisy_layers(copy) + feature_noises(copy)] == ["fresh", "fresh"]
