@@ -227,3 +227,15 @@ def test_weights_have_averages_only_with_ema_and_a_built_optimizer():
     plain = keras.optimizers.SGD(0.5)
     plain.build(weights)
     assert weight_averages(plain) == []
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="this Keras has no MultiOptimizer")
+def test_optimizers_of_a_multi_optimizer_have_slots_and_averages():
+    (a, b, c), sgd, adam = weights(), keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True), keras.optimizers.Adam(0.1)
+    optimizer = keras.optimizers.MultiOptimizer(lambda variable: adam if variable is b else sgd)
+    assert (optimizer_slots(optimizer, a), weight_averages(optimizer)) == ([], [])
+    optimizer.build([a, b, c])
+    found = [optimizer_slots(optimizer, variable) for variable in (a, b, c)]
+    assert [len(slots) for slots in found] == [2, 2, 2]
+    assert {id(slot) for slot in found[1]} <= {id(variable) for variable in adam.variables}
+    assert [weight for weight, _ in weight_averages(optimizer)] == [a, c]

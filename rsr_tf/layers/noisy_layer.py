@@ -179,6 +179,9 @@ class WeightNoise:
             setattr(self, role.attribute("alpha"), alpha)
         # the optimizer applies constraints after each update, so momentum and decay cannot revive a pruned weight
         kernel.constraint = _MaskConstraint(mask, kernel.constraint)
+        # a gradient would reach the moving average of the weights, which `use_ema` assigns past the constraint
+        if kernel.regularizer is not None:
+            kernel.regularizer = MaskedRegularizer(mask, kernel.regularizer)
 
     def add_weight(self, *args, name=None, **kwargs):
         if name in {role.name for role in self.kernel_roles}:  # noise and mask are computed in float32
@@ -271,3 +274,19 @@ class _MaskConstraint(keras.constraints.Constraint):
 
     def __call__(self, kernel):
         return masked_kernel(kernel if self.original is None else self.original(kernel), self.mask)
+
+
+class MaskedRegularizer(keras.regularizers.Regularizer):
+    """Kernel regularizer that applies another one to the masked kernel, so that pruned weights get no gradient.
+
+    Args:
+        mask: boolean variable of the kernel's shape, `False` where pruned.
+        original: the regularizer of the kernel.
+    """
+
+    def __init__(self, mask, original):
+        self.mask = mask
+        self.original = original
+
+    def __call__(self, kernel):
+        return self.original(masked_kernel(kernel, self.mask))

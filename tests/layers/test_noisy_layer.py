@@ -179,3 +179,23 @@ def test_own_kernel_constraint_still_holds(images, labels):
     model = compiled(network_of(rsr_tf.NoisyConv2D(4, 3, kernel_constraint=keras.constraints.NonNeg())))
     model.fit(images, labels, verbose=0)
     assert np.min(noisy_layers(model)[0].kernel) >= 0
+
+
+def test_regularizer_counts_the_weights_that_are_left_and_pulls_at_no_others():
+    layer = rsr_tf.NoisyDense(2, kernel_regularizer=lambda kernel: tf.reduce_sum((kernel - 1) ** 2))
+    layer.build((None, 2))
+    layer.kernel.assign([[3.0, 0.0], [5.0, 2.0]])
+    layer.mask.assign([[True, False], [True, True]])
+    with tf.GradientTape() as tape:
+        (loss,) = layer.losses
+    assert float(loss) == 4 + 1 + 16 + 1
+    np.testing.assert_array_equal(tape.gradient(loss, layer.kernel.value), [[4, 0], [8, 2]])
+
+
+def test_regularizer_is_saved_as_the_user_gave_it():
+    layer = rsr_tf.NoisySeparableConv2D(2, 3, depthwise_regularizer="l1", pointwise_regularizer="l2")
+    layer.build((None, 5, 5, 1))
+    copy = rsr_tf.NoisySeparableConv2D.from_config(layer.get_config())
+    assert isinstance(copy.depthwise_regularizer, keras.regularizers.L1)
+    assert isinstance(copy.pointwise_regularizer, keras.regularizers.L2)
+    assert len(layer.losses) == 2
