@@ -10,6 +10,7 @@ from rsr_tf.keras_internals import forget_seed_generator, unlocked
 from rsr_tf.layers.noise import (
     alpha_shape,
     check_kind,
+    in_single_precision,
     masked_kernel,
     noise_std,
     noisy_kernel,
@@ -83,8 +84,8 @@ class WeightNoise:
     """Mixin that adds weight noise (Eq. 4) and a pruning mask to a Keras layer with kernels.
 
     It comes before the Keras layer in the list of base classes. Noise and mask are computed in float32, whatever the
-    compute dtype of the layer. Pruned weights of the kernel are reset to zero after every optimizer update. In addition
-    to the variables of the Keras layer it has
+    compute dtype of the layer, or in float64 if the variables are. Pruned weights of the kernel are reset to zero after
+    every optimizer update. In addition to the variables of the Keras layer it has
 
         alpha          noise scale, trainable; `None` without noise
         mask           bool, `False` marks a pruned weight
@@ -213,14 +214,15 @@ class WeightNoise:
             role: `KernelRole`, one of `kernel_roles`. Defaults to the first.
 
         Returns:
-            A float32 tensor of the kernel's shape; zero where pruned.
+            A float32 tensor of the kernel's shape, float64 for a float64 variable; zero where pruned.
         """
         role = role or self.kernel_roles[0]
-        kernel = tf.convert_to_tensor(getattr(self, role.name))
+        kernel = in_single_precision(getattr(self, role.name))
         alpha, mask = getattr(self, role.attribute("alpha")), getattr(self, role.attribute("mask"))
         if alpha is None:
             return masked_kernel(kernel, mask)
-        return noisy_kernel(kernel, noise_std(kernel, alpha), mask, self._standard_normal(tuple(kernel.shape)))
+        std = noise_std(kernel, in_single_precision(alpha))
+        return noisy_kernel(kernel, std, mask, self._standard_normal(tuple(kernel.shape)))
 
     def as_float(self, inputs):
         """Return inputs that are whole numbers in the dtype that the layer computes in, and others unchanged."""

@@ -61,6 +61,18 @@ def test_mixed_precision_keeps_variables_in_float32(make_layer, policy, images, 
     assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"][0])
 
 
+@pytest.mark.parametrize("policy", ["bfloat16", "float16", "float64"])
+def test_variables_of_any_precision_get_noise_and_train(make_layer, policy, images, labels):
+    keras.config.set_dtype_policy(policy)
+    model = compiled(network_of(make_layer(noise_scale=0.5)))
+    assert {weight.dtype for weight in model.trainable_weights} == {policy, "float32"}  # the last layer is float32
+    assert np.abs(model(images) - model(images)).max() > 1e-4
+    assert noisy_layers(model)[0].sample_kernel().dtype == ("float64" if policy == "float64" else "float32")
+    assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"][0])
+    rsr_tf.prune(model, sparsity=0.5)
+    assert rsr_tf.sparsity(rsr_tf.strip(model)) == pytest.approx(0.5, abs=0.02)
+
+
 # Noise
 
 
