@@ -43,6 +43,11 @@ def unlocked(layer):
         layer._tracker.lock()
 
 
+def forget_seed_generator(layer, generator):
+    """Remove a `keras.random.SeedGenerator`, or `None`, from what a layer saves and lists among its variables."""
+    layer._tracker.untrack(generator)
+
+
 @contextlib.contextmanager
 def computing_in_float32(model):
     """Let a model in half precision compute in float32 within the `with` block, with the same variables and seeds.
@@ -142,7 +147,8 @@ def optimizer_slots(optimizer, variable):
     """List the variables in which an optimizer stores state of one weight: momentum, averages, gradients.
 
     Args:
-        optimizer: a Keras optimizer; of a `LossScaleOptimizer`, the inner one.
+        optimizer: a Keras optimizer; of a `LossScaleOptimizer`, the inner one. A `MultiOptimizer` is taken with all
+            optimizers in it.
         variable: the weight.
 
     Returns:
@@ -151,16 +157,17 @@ def optimizer_slots(optimizer, variable):
     """
     if not optimizer.built:
         return []
+    slots = [slot for part in getattr(optimizer, "optimizers", []) for slot in optimizer_slots(part, variable)]
     index = optimizer._trainable_variables_indices.get(optimizer._var_key(variable))
     if index is None:
-        return []
+        return slots
     count = len(optimizer._trainable_variables)
     lists = [
         entries
         for name, entries in vars(optimizer).items()
         if name != "_accumulators" and isinstance(entries, list) and len(entries) == count
     ]
-    slots = [entries[index] for entries in lists if isinstance(entries[index], keras.Variable)]
+    slots += [entries[index] for entries in lists if isinstance(entries[index], keras.Variable)]
     return [slot for slot in slots if slot is not variable and slot.shape == variable.shape]
 
 
@@ -168,15 +175,16 @@ def weight_averages(optimizer):
     """List the weights that an optimizer trains, each with its moving average, in pairs.
 
     Args:
-        optimizer: a Keras optimizer; of a `LossScaleOptimizer`, the inner one is taken.
+        optimizer: a Keras optimizer; of a `LossScaleOptimizer`, the inner one is taken, of a `MultiOptimizer`, all.
 
     Returns:
         A list of pairs of variables; empty without `use_ema`, or if the optimizer is not built.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    pairs = [pair for part in getattr(optimizer, "optimizers", []) for pair in weight_averages(part)]
     if not (getattr(optimizer, "use_ema", False) and optimizer.built):
-        return []
-    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+        return pairs
+    return pairs + list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
 
 
 CompiledMetrics = compile_utils.CompileMetrics

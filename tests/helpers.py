@@ -73,6 +73,33 @@ def tiny_network(noise="channel", lasso=0.0, filters=4):
     return model
 
 
+class Branches(keras.layers.Layer):
+    """A user's own layer with a noisy convolution inside, of which its config does not tell."""
+
+    def __init__(self, noise="channel", std=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.noisy = rsr_tf.NoisyConv2D(4, 3, padding="same", noise=noise, name="noisy")
+        self.pixels = rsr_tf.layers.FeatureNoise(std, name="pixels")
+        self.knobs = {"noise": noise, "std": std}
+
+    def build(self, input_shape):
+        self.pixels.build(input_shape)
+        self.noisy.build(input_shape)
+
+    def call(self, inputs):
+        return self.noisy(self.pixels(inputs))
+
+    def get_config(self):
+        return {**super().get_config(), **self.knobs}
+
+
+def enclosing_network(**knobs):
+    """A stock network around `Branches`."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(Branches(name="branches", **knobs)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(10, name="logits")(x))
+
+
 def quantized_network(bits=2, noise="channel", **options):
     """A small residual network whose every activation is quantized, that of the sum and of a nested layer included."""
     activation = rsr_tf.layers.QuantizedReLU(bits, **options)

@@ -7,6 +7,7 @@ import pytest
 from rsr_tf.keras_internals import (
     causal_padding,
     computing_in_float32,
+    forget_seed_generator,
     given_name,
     input_name,
     lambda_arguments,
@@ -89,6 +90,15 @@ def test_layer_is_locked_before_and_after_the_block():
         raise RuntimeError("inside the block")
     with pytest.raises(ValueError, match="cannot add new elements of state"):
         layer.add_weight(name="after", shape=())
+
+
+def test_forgotten_seed_generator_is_no_variable_of_the_layer_any_more():
+    layer = keras.layers.Dropout(0.5)
+    assert len(layer.variables) == 1
+    forget_seed_generator(layer, None)
+    assert len(layer.variables) == 1
+    forget_seed_generator(layer, layer.seed_generator)
+    assert layer.variables == []
 
 
 def test_nodes_come_after_those_they_depend_on():
@@ -217,3 +227,15 @@ def test_weights_have_averages_only_with_ema_and_a_built_optimizer():
     plain = keras.optimizers.SGD(0.5)
     plain.build(weights)
     assert weight_averages(plain) == []
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="this Keras has no MultiOptimizer")
+def test_optimizers_of_a_multi_optimizer_have_slots_and_averages():
+    (a, b, c), sgd, adam = weights(), keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True), keras.optimizers.Adam(0.1)
+    optimizer = keras.optimizers.MultiOptimizer(lambda variable: adam if variable is b else sgd)
+    assert (optimizer_slots(optimizer, a), weight_averages(optimizer)) == ([], [])
+    optimizer.build([a, b, c])
+    found = [optimizer_slots(optimizer, variable) for variable in (a, b, c)]
+    assert [len(slots) for slots in found] == [2, 2, 2]
+    assert {id(slot) for slot in found[1]} <= {id(variable) for variable in adam.variables}
+    assert [weight for weight, _ in weight_averages(optimizer)] == [a, c]

@@ -23,7 +23,7 @@ from rsr_tf.export.saved_model import METADATA, read_metadata
 from rsr_tf.files.arrays import check_expansion
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import draws_noise, float_twin, prunable_kernels, reseed_noise, wide_twin
-from rsr_tf.layers.conversion import in_float32, strip
+from rsr_tf.layers.conversion import enclosed_noise, in_float32, strip
 from rsr_tf.layers.quantized_relu import quantized_activations
 
 
@@ -176,9 +176,10 @@ def variants(model, draws=1):
         draws: integer, number of draws of the noise whose mean probabilities are one prediction. Defaults to 1.
 
     Returns:
-        A dict of `model_fn`s: `"noise_on"`, unless the model has no noise, and `"noise_off"`.
+        A dict of `model_fn`s: `"noise_on"`, unless the model has no noise, and `"noise_off"`, unless it has noise that
+        `strip` cannot remove.
     """
-    networks = {"noise_off": evaluation.as_model_fn(strip(model, fold=True))}
+    networks = {} if enclosed_noise(model) else {"noise_off": evaluation.as_model_fn(strip(model, fold=True))}
     if not draws_noise(model):
         return networks
     return {"noise_on": averaged(evaluation.as_model_fn(model), draws), **networks}

@@ -4,7 +4,7 @@
 - `convolutions`, `dense`, `conv_block`: the layers; `feature_noise`: noise on pixels and features, without weights.
 - `registry`: which stock layer has which noisy counterpart.
 - `kernels`: the noisy layers and prunable kernels of a model.
-- `prunable`, `conversion`: from stock layers to masked or noisy ones, and back; `graphs`: to another graph.
+- `prunable`, `conversion`, `copying`: from stock layers to masked or noisy ones, and back; `graphs`: to another graph.
 - `regularizers`: the group lasso, and the penalty of Defensive Quantization; `constraints`: the Parseval retraction.
 - `replicas`: random numbers and shares of the devices of a `tf.distribute.Strategy`.
 - `quantized_relu`: the activation of Defensive Quantization; `spectral_norms`: the largest singular value of kernels.

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rsr_tf.layers import batch_norm
 from rsr_tf.layers.convolutions import NoisyConv2D
+from rsr_tf.layers.noise import in_single_precision
 from rsr_tf.layers.replicas import replica_context
 
 PARTS = ("convolution", "normalization")
@@ -105,24 +106,25 @@ class NoisyConvBlock(keras.layers.Layer):
         """Fold the normalization into a kernel of the convolution.
 
         Args:
-            kernel: float32 tensor, such as a result of `sample_kernel`.
+            kernel: tensor, such as a result of `sample_kernel`.
 
         Returns:
-            A tuple `(kernel, bias)` of float32 tensors.
+            A tuple `(kernel, bias)` of tensors in the dtype of the kernel.
         """
         bn = self.normalization
-        return batch_norm.fold(kernel, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.epsilon)
+        variables = (bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance)
+        return batch_norm.fold(kernel, *(tf.cast(each, kernel.dtype) for each in variables), bn.epsilon)
 
     def _normalize_batch(self, inputs):
         """Normalize by the statistics of the batch, and update the moving statistics."""
         bn = self.normalization
-        if bn.synchronized and replica_context() is not None:
-            return bn(inputs, training=True)  # there is no fused operation of several replicas
+        if inputs.dtype == tf.float64 or (bn.synchronized and replica_context() is not None):
+            return bn(inputs, training=True)  # there is no fused operation in float64, nor of several replicas
         outputs, mean, variance = batch_norm.normalize_batch(
-            inputs, tf.convert_to_tensor(bn.gamma), tf.convert_to_tensor(bn.beta), bn.epsilon
+            inputs, in_single_precision(bn.gamma), in_single_precision(bn.beta), bn.epsilon
         )
-        bn.moving_mean.assign(bn.moving_mean * bn.momentum + mean * (1 - bn.momentum))
-        bn.moving_variance.assign(bn.moving_variance * bn.momentum + variance * (1 - bn.momentum))
+        for moving, value in ((bn.moving_mean, mean), (bn.moving_variance, variance)):
+            moving.assign(moving * bn.momentum + tf.cast(value * (1 - bn.momentum), moving.dtype))
         return outputs
 
     def compute_output_shape(self, input_shape):

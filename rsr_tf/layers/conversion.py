@@ -4,17 +4,17 @@ import logging
 
 import keras
 
-from rsr_tf.keras_internals import nested_layers, own_variables
+from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers.conv_block import NoisyConvBlock
+from rsr_tf.layers.copying import copy_model
 from rsr_tf.layers.feature_noise import FeatureNoise
-from rsr_tf.layers.kernels import noisy_layers, unpruned_layers
-from rsr_tf.layers.noise import check_kind, masked_kernel
-from rsr_tf.layers.noisy_layer import FRESH, WeightNoise
+from rsr_tf.layers.kernels import draws_noise, layers_of, noisy_layers, unpruned_layers
+from rsr_tf.layers.noise import check_kind
+from rsr_tf.layers.noisy_layer import FRESH, WeightNoise, draw_from_system
 from rsr_tf.layers.registry import (
     NOISY_COUNTERPARTS,
     check_functional,
     clone_layer,
-    inputs_and_outputs,
     is_convertible,
     live_config,
     stock_class,
@@ -89,14 +89,15 @@ def add_noise(model, kind="channel", *, lasso=None, group_lasso=0.0, noise_scale
     if unchanged:
         names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in unchanged)
         log.warning("layers that stay without noise and cannot be pruned: %s", names)
-    return _rebuild(model, convert)
+    return copy_model(model, convert)
 
 
 def strip(model, *, fold=False):
     """Copy a network with stock Keras layers only and no noise ("without inference noise" in Table 5).
 
     Pruned weights are zero in the copy. It can be loaded without this package. In place of a `FeatureNoise` stands a
-    `keras.layers.Identity` of the same name.
+    `keras.layers.Identity` of the same name. Layers inside a layer of another class, such as `TimeDistributed`, stay as
+    they are, and must draw no noise.
 
     Args:
         model: a built functional or Sequential model, `RSRModel` included.
@@ -108,7 +109,7 @@ def strip(model, *, fold=False):
         A functional `keras.Model` with the same inputs, outputs and names, not compiled.
 
     Raises:
-        ValueError: if `model` is subclassed.
+        ValueError: if `model` is subclassed, or has noise inside a layer that is no model.
 
     Example:
         >>> stripped = rsr_tf.strip(rsr_tf.models.small_cnn(), fold=True)
@@ -136,7 +137,8 @@ def strip(model, *, fold=False):
             return [(None, keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name))]
         return [(layer, clone_layer(layer))]
 
-    return _rebuild(model, convert)
+    _refuse(enclosed_noise(model))
+    return copy_model(model, convert)
 
 
 def without_weight_noise(model):
@@ -149,14 +151,15 @@ def without_weight_noise(model):
         A functional `keras.Model`, not compiled.
 
     Raises:
-        ValueError: if `model` is subclassed.
+        ValueError: if `model` is subclassed, or has noisy weights inside a layer that is no model.
     """
 
     def convert(layer):
         changes = {"noise": "none"} if isinstance(layer, NoisyConvBlock | WeightNoise) else {}
         return [(layer, clone_layer(layer, **changes))]
 
-    return _rebuild(model, convert)
+    _refuse([layer for layer in enclosed_noise(model) if isinstance(layer, WeightNoise)])
+    return copy_model(model, convert)
 
 
 def with_fresh_noise(model, source=FRESH):
@@ -179,7 +182,42 @@ def with_fresh_noise(model, source=FRESH):
             return [(layer, clone_layer(layer, seed=source))]
         return [(layer, clone_layer(layer))]
 
-    return _rebuild(model, convert)
+    copy = copy_model(model, convert)
+    for layer in nested_layers(copy):  # the config of a layer of another class does not tell of those inside it
+        if isinstance(layer, WeightNoise | FeatureNoise):
+            draw_from_system(layer, source)
+    return copy
+
+
+def enclosed_noise(model):
+    """List the layers that draw noise inside a layer of another class, where conversions cannot replace them.
+
+    Args:
+        model: a built functional or Sequential model.
+
+    Returns:
+        A list of `WeightNoise` and `FeatureNoise` layers, each once.
+
+    Raises:
+        ValueError: if `model` is subclassed.
+    """
+    check_functional(model)
+    noisy = NoisyConvBlock | WeightNoise | FeatureNoise
+    others = [layer for layer in layers_of(model) if not isinstance(layer, noisy)]
+    inside = [one for layer in others for one in nested_layers(layer, include_self=False)]
+    found = [one for one in inside if isinstance(one, WeightNoise | FeatureNoise) and draws_noise(one)]
+    return list(dict.fromkeys(found))
+
+
+def _refuse(enclosed):
+    """Raise `ValueError` if there is a layer whose noise cannot be removed."""
+    if enclosed:
+        names = ", ".join(f"{layer.path} ({type(layer).__name__})" for layer in enclosed)
+        raise ValueError(
+            "`model` has noise inside layers of other classes, where it cannot be removed. Build such a layer as a "
+            "functional model, or without noise inside: `noise='none'`, or `std=0` of a `FeatureNoise`. "
+            f"Received: noise in {names}"
+        )
 
 
 def in_float32(model):
@@ -204,7 +242,7 @@ def in_float32(model):
                 one.dtype_policy = "float32"
         return [(layer, new)]
 
-    return _rebuild(model, convert)
+    return copy_model(model, convert)
 
 
 def _stock(layer, name, **changes):
@@ -220,74 +258,3 @@ def _stock(layer, name, **changes):
 def _is_own(serialized):
     """Return whether a serialized object is of a class of this package."""
     return isinstance(serialized, dict) and str(serialized.get("registered_name")).startswith("rsr_tf>")
-
-
-def _rebuild(model, convert):
-    """Clone a model layer by layer and copy the weights; one layer may be replaced by several in a row.
-
-    Args:
-        model: a functional or Sequential model; models nested in it are cloned too.
-        convert: function from a layer to the list of its replacements, tuples
-            `(layer to copy weights from, or None, new layer)`.
-
-    Returns:
-        A functional `keras.Model`, not compiled.
-    """
-    check_functional(model)
-    pairs_to_copy, rows = [], {}
-
-    def clone(layer):
-        pairs = convert(layer)
-        pairs_to_copy.extend(pairs)
-        new_layers = [new for _, new in pairs]
-        if len(new_layers) == 1:
-            return new_layers[0]
-        row = keras.Sequential(new_layers, name=layer.name)
-        rows[id(row)] = new_layers
-        return row
-
-    def call(layer, *args, **kwargs):
-        """Call the layers of a row one by one, so that a functional model contains them without a `Sequential`."""
-        first, *rest = rows.get(id(layer), [layer])
-        outputs = first(*args, **kwargs)
-        for next_layer in rest:
-            outputs = next_layer(outputs)
-        return outputs
-
-    plain = keras.Model(*inputs_and_outputs(model), name=model.name)
-    new_model = keras.models.clone_model(plain, clone_function=clone, call_function=call, recursive=True)
-    for source, new in pairs_to_copy:
-        _copy_weights(source, new)
-        _freeze_as(source, new)
-    return new_model
-
-
-def _freeze_as(source, new):
-    """Freeze the layers inside a copy that are frozen in its source; the config of a layer tells of itself alone."""
-    if type(source) is type(new):
-        for old, copy in zip(nested_layers(source), nested_layers(new), strict=True):
-            if copy.trainable != old.trainable:
-                copy.trainable = old.trainable
-
-
-def _copy_weights(source, new):
-    """Copy the variables of a layer to its replacement: all of them, folded ones, or those with the same name."""
-    if not getattr(new, "weights", None):
-        return
-    if len(source.weights) == len(new.weights):
-        new.set_weights(source.get_weights())
-        if hasattr(new, "finalize_state"):  # preprocessing layers derive constants from their weights
-            new.finalize_state()
-        return
-    if isinstance(source, NoisyConvBlock) and isinstance(new, keras.layers.Conv2D):
-        kernel, bias = source.fold(masked_kernel(source.convolution.kernel, source.convolution.mask))
-        new.kernel.assign(kernel)
-        new.bias.assign(bias)
-        return
-    for old, replacement in zip(nested_layers(source), nested_layers(new), strict=True):
-        values = {variable.name: variable for variable in own_variables(old)}
-        if isinstance(old, WeightNoise):
-            values.update((kernel.name, masked_kernel(kernel, mask)) for kernel, mask, _ in old.pruning_vars)
-        for variable in own_variables(replacement):
-            if variable.name in values:
-                variable.assign(values[variable.name])

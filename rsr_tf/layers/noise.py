@@ -97,7 +97,13 @@ def noisy_kernel(kernel, std, mask, standard_normal):
     Returns:
         A tensor of the kernel's shape: exactly zero, with no gradient, where `mask` is `False`.
     """
-    return masked_kernel(kernel + std * standard_normal, mask)
+    return masked_kernel(kernel + std * tf.cast(standard_normal, kernel.dtype), mask)
+
+
+def in_single_precision(variable):
+    """Return a variable as a tensor in float32 if it is in half precision, else in its own dtype."""
+    value = tf.convert_to_tensor(variable)
+    return tf.cast(value, tf.float32) if value.dtype in (tf.float16, tf.bfloat16) else value
 
 
 def masked_kernel(kernel, mask):

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rsr_tf.keras_internals import unlocked
+from rsr_tf.keras_internals import forget_seed_generator, unlocked
 from rsr_tf.layers.noise import (
     alpha_shape,
     check_kind,
+    in_single_precision,
     masked_kernel,
     noise_std,
     noisy_kernel,
@@ -48,6 +49,17 @@ def standard_normal(shape, seed, generator):
     return keras.random.normal(shape, dtype="float32", seed=generator)
 
 
+def draw_from_system(layer, source):
+    """Let a noisy layer draw from the operating system from now on, whatever its seed was.
+
+    Args:
+        layer: a `WeightNoise` or `FeatureNoise`.
+        source: a key of `UNSEEDED`.
+    """
+    forget_seed_generator(layer, layer.seed_generator)
+    layer.seed, layer.seed_generator = source, None
+
+
 class KernelRole(NamedTuple):
     """Description of one kernel of a layer.
 
@@ -72,8 +84,8 @@ class WeightNoise:
     """Mixin that adds weight noise (Eq. 4) and a pruning mask to a Keras layer with kernels.
 
     It comes before the Keras layer in the list of base classes. Noise and mask are computed in float32, whatever the
-    compute dtype of the layer. Pruned weights of the kernel are reset to zero after every optimizer update. In addition
-    to the variables of the Keras layer it has
+    compute dtype of the layer, or in float64 if the variables are. Pruned weights of the kernel are reset to zero after
+    every optimizer update. In addition to the variables of the Keras layer it has
 
         alpha          noise scale, trainable; `None` without noise
         mask           bool, `False` marks a pruned weight
@@ -168,6 +180,9 @@ class WeightNoise:
             setattr(self, role.attribute("alpha"), alpha)
         # the optimizer applies constraints after each update, so momentum and decay cannot revive a pruned weight
         kernel.constraint = _MaskConstraint(mask, kernel.constraint)
+        # a gradient would reach the moving average of the weights, which `use_ema` assigns past the constraint
+        if kernel.regularizer is not None:
+            kernel.regularizer = MaskedRegularizer(mask, kernel.regularizer)
 
     def add_weight(self, *args, name=None, **kwargs):
         if name in {role.name for role in self.kernel_roles}:  # noise and mask are computed in float32
@@ -199,14 +214,15 @@ class WeightNoise:
             role: `KernelRole`, one of `kernel_roles`. Defaults to the first.
 
         Returns:
-            A float32 tensor of the kernel's shape; zero where pruned.
+            A float32 tensor of the kernel's shape, float64 for a float64 variable; zero where pruned.
         """
         role = role or self.kernel_roles[0]
-        kernel = tf.convert_to_tensor(getattr(self, role.name))
+        kernel = in_single_precision(getattr(self, role.name))
         alpha, mask = getattr(self, role.attribute("alpha")), getattr(self, role.attribute("mask"))
         if alpha is None:
             return masked_kernel(kernel, mask)
-        return noisy_kernel(kernel, noise_std(kernel, alpha), mask, self._standard_normal(tuple(kernel.shape)))
+        std = noise_std(kernel, in_single_precision(alpha))
+        return noisy_kernel(kernel, std, mask, self._standard_normal(tuple(kernel.shape)))
 
     def as_float(self, inputs):
         """Return inputs that are whole numbers in the dtype that the layer computes in, and others unchanged."""
@@ -260,3 +276,19 @@ class _MaskConstraint(keras.constraints.Constraint):
 
     def __call__(self, kernel):
         return masked_kernel(kernel if self.original is None else self.original(kernel), self.mask)
+
+
+class MaskedRegularizer(keras.regularizers.Regularizer):
+    """Kernel regularizer that applies another one to the masked kernel, so that pruned weights get no gradient.
+
+    Args:
+        mask: boolean variable of the kernel's shape, `False` where pruned.
+        original: the regularizer of the kernel.
+    """
+
+    def __init__(self, mask, original):
+        self.mask = mask
+        self.original = original
+
+    def __call__(self, kernel):
+        return self.original(masked_kernel(kernel, self.mask))

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from rsr_tf.layers import prunable_kernels
+from rsr_tf.layers.noisy_layer import MaskedRegularizer
 from rsr_tf.pruning.callback import SparsityLogger
 from rsr_tf.pruning.magnitude import check_target, select_kernels
 
@@ -172,8 +173,7 @@ class ADMMPruning(SparsityLogger):
     def detach(self):
         """Remove the term and the state from the model; `fit` does this at its end."""
         for found in prunable_kernels(self.model).values():
-            if isinstance(found.kernel.regularizer, _Penalty):
-                found.kernel.regularizer = found.kernel.regularizer.earlier
+            found.kernel.regularizer = _without_penalty(found.kernel.regularizer)
         if hasattr(self.model, "admm"):
             object.__delattr__(self.model, "admm")
         self.model.train_function = self.model.test_function = None  # they have been traced with other losses
@@ -228,6 +228,16 @@ class _Penalty(keras.regularizers.Regularizer):
         difference = keras.ops.cast(kernel, "float32") - self.sparse + self.dual
         penalty = 0.5 * self.rho * keras.ops.sum(keras.ops.square(difference))
         return penalty if self.earlier is None else keras.ops.cast(self.earlier(kernel), "float32") + penalty
+
+
+def _without_penalty(regularizer):
+    """Return a regularizer without the term of ADMM, also where a layer has got its mask after it."""
+    if isinstance(regularizer, _Penalty):
+        return regularizer.earlier
+    if isinstance(regularizer, MaskedRegularizer):
+        regularizer.original = _without_penalty(regularizer.original)
+        return None if regularizer.original is None else regularizer
+    return regularizer
 
 
 def _array(variable):

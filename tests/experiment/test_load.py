@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import quantized_network, tiny_network
+from helpers import enclosing_network, quantized_network, tiny_network
 
 from rsr_tf.experiment.load import twins, variants
 
@@ -34,3 +34,10 @@ def test_twins_of_an_ensemble_average_as_many_draws_as_it(images, name):
     of_the_twin = spread(twins(model, draws=16)[name], few)
     assert of_the_twin < 0.5 * of_one_draw
     assert of_the_twin == pytest.approx(of_the_ensemble, rel=0.5)
+
+
+def test_network_with_noise_that_cannot_be_removed_is_attacked_with_noise_alone(images):
+    assert list(variants(enclosing_network(noise="none"))) == ["noise_off"]
+    networks = variants(enclosing_network())
+    assert list(networks) == ["noise_on"]
+    assert spread(networks["noise_on"], images) > 1e-4

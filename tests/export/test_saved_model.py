@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import quantized_network, silence, tiny_network
+from helpers import enclosing_network, quantized_network, silence, tiny_network
 
 import rsr_tf
 
@@ -202,3 +202,9 @@ def test_quantized_network_keeps_its_values_and_its_gradient(images, tmp_path):
         gradients.append(np.array(tape.gradient(loss, pixels)))
     assert np.median(np.abs(answers[0] - answers[1])) < 1e-5
     assert np.median(np.abs(gradients[0] - gradients[1])) < 1e-5 < 1e-3 < np.median(np.abs(gradients[0]))
+
+
+def test_noise_that_no_signature_can_do_without_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"`model` has noise inside .* Received: noise in branches/noisy"):
+        rsr_tf.export_saved_model(enclosing_network(), tmp_path / "saved_model")
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import quantized_network, tiny_network
+from helpers import enclosing_network, quantized_network, tiny_network
 
 import rsr_tf
 from rsr_tf.export import tflite
@@ -207,6 +207,14 @@ def test_noisy_blocks_convert(network, images, tmp_path):
     ask, stripped = TFLiteNetwork(tmp_path / "network.tflite"), np.array(rsr_tf.strip(network)(images))
     draws = np.stack([ask(images) for _ in range(50)])
     assert 0 < np.abs(draws.mean(axis=0) - stripped).mean() < 0.5 * np.abs(draws - stripped).mean()
+
+
+def test_noise_inside_another_layer_is_drawn_anew_and_refused_without_noise(images, tmp_path):
+    export_tflite(enclosing_network(), tmp_path / "network.tflite", noise=True)
+    ask = TFLiteNetwork(tmp_path / "network.tflite")
+    assert np.abs(ask(images) - ask(images)).max() > 1e-4
+    with pytest.raises(ValueError, match=r"`model` has noise inside .* Received: noise in branches/noisy"):
+        export_tflite(enclosing_network(), tmp_path / "network.tflite")
 
 
 # Precision

@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import compiled, silence, tiny_network
+from helpers import compiled, enclosing_network, silence
 
 import rsr_tf
-from rsr_tf.layers import noisy_layers, prunable_kernels
-from rsr_tf.layers.conversion import in_float32, with_fresh_noise
+from rsr_tf.layers import draws_noise, feature_noises, noisy_layers, prunable_kernels
+from rsr_tf.layers.conversion import enclosed_noise, in_float32, with_fresh_noise, without_weight_noise
 
 
 def stock_network():
@@ -119,13 +119,6 @@ def test_stripped_network_is_made_of_stock_layers(build):
         assert type(layer).__module__.startswith("keras.")
 
 
-def test_block_inside_a_sequential_model_is_stripped_whole(images):
-    inner = keras.Sequential([keras.Input((8, 8, 1)), rsr_tf.NoisyConvBlock(4, 3, activation="relu")])
-    inputs = keras.Input((8, 8, 1))
-    model = silence(keras.Model(inputs, keras.layers.Flatten()(inner(inputs))))
-    np.testing.assert_allclose(rsr_tf.strip(model)(images), model(images), atol=1e-5)
-
-
 def test_rsr_model_is_stripped_to_a_plain_one(noisy_model, images):
     model = rsr_tf.RSRModel(noisy_model.inputs, noisy_model.outputs, attack=rsr_tf.attacks.PGD())
     stripped = rsr_tf.strip(compiled(model))
@@ -147,6 +140,49 @@ def test_fresh_noise_keeps_weights_masks_and_alpha(noisy_model):
     for old, new in zip(noisy_model.weights, fresh.weights, strict=True):
         np.testing.assert_array_equal(old, new)
     assert all(layer.seed_generator is None for layer in noisy_layers(fresh))
+
+
+@pytest.mark.parametrize("source", ["fresh", "tflite"])
+def test_fresh_noise_reaches_layers_inside_others(source, images):
+    fresh = with_fresh_noise(enclosing_network(std=0.1), source)
+    layers = noisy_layers(fresh) + feature_noises(fresh)
+    assert [(layer.seed, layer.seed_generator) for layer in layers] == [(source, None)] * 2
+    assert not any("seed" in variable.path for variable in fresh.variables)  # no seed goes into a file
+    assert np.abs(fresh(images) - fresh(images)).max() > 1e-4
+
+
+@pytest.mark.parametrize("change", [rsr_tf.strip, lambda model: rsr_tf.strip(model, fold=True), without_weight_noise])
+def test_noise_inside_another_layer_is_refused_with_its_name_and_the_way_out(change):
+    with pytest.raises(
+        ValueError,
+        match=r"`model` has noise inside .* as a functional model, or .*`noise='none'`, .* "
+        r"Received: noise in branches/noisy \(NoisyConv2D\)\Z",
+    ):
+        change(enclosing_network())
+    inputs = keras.Input((8, 6))
+    each = keras.layers.TimeDistributed(rsr_tf.NoisyDense(3, name="dense"), name="each")
+    with pytest.raises(ValueError, match=r"Received: noise in each/dense \(NoisyDense\)\Z"):
+        change(keras.Model(inputs, each(inputs)))
+
+
+def test_feature_noise_inside_another_layer_is_kept_without_weight_noise_and_refused_by_strip():
+    model = enclosing_network(noise="none", std=0.1)
+    assert draws_noise(without_weight_noise(model))
+    with pytest.raises(ValueError, match=r"Received: noise in branches/pixels \(FeatureNoise\)\Z"):
+        rsr_tf.strip(model)
+
+
+def test_layer_without_noise_inside_another_is_stripped_with_its_zeros(images):
+    model = enclosing_network(noise="none")
+    rsr_tf.prune(model, sparsity=0.5)
+    np.testing.assert_array_equal(rsr_tf.strip(model)(images), model(images))
+
+
+def test_only_noise_that_conversions_cannot_reach_counts_as_enclosed(noisy_model):
+    assert enclosed_noise(noisy_model) == []
+    model = enclosing_network(std=0.1)
+    layer = model.get_layer("branches")
+    assert {id(one) for one in enclosed_noise(model)} == {id(layer.noisy), id(layer.pixels)}
 
 
 def test_pruned_stock_network_gets_noise_where_it_has_weights(images):
@@ -236,13 +272,6 @@ def test_impossible_noise_is_refused_by_the_name_of_its_argument(options, messag
         rsr_tf.add_noise(model, **options)
 
 
-@pytest.mark.parametrize("change", [rsr_tf.add_noise, rsr_tf.strip])
-def test_structure_of_inputs_and_outputs_is_kept_even_with_one_tensor(change):
-    inputs = keras.Input((4,), name="x")
-    model = keras.Model({"x": inputs}, {"logits": keras.layers.Dense(3)(inputs)})
-    assert change(model)({"x": np.ones((2, 4))})["logits"].shape == (2, 3)
-
-
 def test_lora_on_a_layer_with_a_mask_is_refused_with_the_way_out(noisy_model):
     with pytest.raises(
         ValueError, match=r"LoRA must be enabled on a layer without mask.*`rsr_tf.strip`.*Received: layer `"
@@ -268,37 +297,6 @@ def test_copy_in_float32_keeps_adapted_statistics(images):
     normalize.adapt(images)
     model = keras.Sequential([keras.Input((8, 8, 1)), normalize])
     np.testing.assert_allclose(in_float32(model)(images).numpy().std(), 1, atol=1e-3)
-
-
-def frozen_network():
-    """Build a stock network with a frozen layer, a frozen nested model and a frozen part of a composite layer."""
-    inputs = keras.Input((8, 6))
-    nested = keras.Sequential([keras.Input((8, 6)), keras.layers.Conv1D(6, 3, padding="same")], name="nested")
-    attention = keras.layers.MultiHeadAttention(2, 3, name="attention")
-    x = nested(keras.layers.Dense(6, name="first")(inputs))
-    x = keras.layers.BatchNormalization(name="normalization")(attention(x, x))
-    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(keras.layers.Flatten()(x)))
-    for layer in (model.get_layer("first"), nested, attention.output_dense):
-        layer.trainable = False
-    return model
-
-
-@pytest.mark.parametrize("change", [rsr_tf.strip, lambda model: rsr_tf.add_noise(model, kind="none"), in_float32])
-def test_frozen_layers_stay_frozen_nested_ones_included(change):
-    model = frozen_network()
-    names = [variable.path for variable in model.trainable_variables]
-    assert len(names) == 6 + 2 + 2  # of attention without its last projection, normalization and the last layer
-    assert [variable.path for variable in change(model).trainable_variables] == names
-
-
-def test_frozen_parts_of_a_block_stay_frozen_with_noise_and_without(noisy_model):
-    noisy_model.layers[1].normalization.trainable = False
-    stripped = rsr_tf.strip(noisy_model)
-    assert [layer.trainable for layer in stripped.layers[1:4]] == [True, False, True]
-    quiet = tiny_network(noise="none")
-    quiet.layers[1].normalization.trainable = False
-    noisy = rsr_tf.add_noise(quiet).layers[1]
-    assert (noisy.convolution.trainable, noisy.normalization.trainable) == (True, False)
 
 
 def test_copy_in_float32_leaves_words_and_whole_numbers_alone():

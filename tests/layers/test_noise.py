@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -92,3 +93,13 @@ def test_unseeded_noise_does_not_follow_the_seed_of_the_program():
     assert not np.array_equal(first, second)
     assert abs(first.mean()) < 0.5
     assert 0.6 < first.std() < 1.4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("float16", "float32"), ("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")],
+)
+def test_half_precision_becomes_single_and_the_others_stay(dtype, expected):
+    value = noise.in_single_precision(keras.Variable([1.5, -2.0], dtype=dtype))
+    assert value.dtype == expected
+    np.testing.assert_array_equal(value, [1.5, -2.0])

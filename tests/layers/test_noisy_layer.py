@@ -61,6 +61,18 @@ def test_mixed_precision_keeps_variables_in_float32(make_layer, policy, images, 
     assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"][0])
 
 
+@pytest.mark.parametrize("policy", ["bfloat16", "float16", "float64"])
+def test_variables_of_any_precision_get_noise_and_train(make_layer, policy, images, labels):
+    keras.config.set_dtype_policy(policy)
+    model = compiled(network_of(make_layer(noise_scale=0.5)))
+    assert {weight.dtype for weight in model.trainable_weights} == {policy, "float32"}  # the last layer is float32
+    assert np.abs(model(images) - model(images)).max() > 1e-4
+    assert noisy_layers(model)[0].sample_kernel().dtype == ("float64" if policy == "float64" else "float32")
+    assert np.isfinite(model.fit(images, labels, verbose=0).history["loss"][0])
+    rsr_tf.prune(model, sparsity=0.5)
+    assert rsr_tf.sparsity(rsr_tf.strip(model)) == pytest.approx(0.5, abs=0.02)
+
+
 # Noise
 
 
@@ -179,3 +191,23 @@ def test_own_kernel_constraint_still_holds(images, labels):
     model = compiled(network_of(rsr_tf.NoisyConv2D(4, 3, kernel_constraint=keras.constraints.NonNeg())))
     model.fit(images, labels, verbose=0)
     assert np.min(noisy_layers(model)[0].kernel) >= 0
+
+
+def test_regularizer_counts_the_weights_that_are_left_and_pulls_at_no_others():
+    layer = rsr_tf.NoisyDense(2, kernel_regularizer=lambda kernel: tf.reduce_sum((kernel - 1) ** 2))
+    layer.build((None, 2))
+    layer.kernel.assign([[3.0, 0.0], [5.0, 2.0]])
+    layer.mask.assign([[True, False], [True, True]])
+    with tf.GradientTape() as tape:
+        (loss,) = layer.losses
+    assert float(loss) == 4 + 1 + 16 + 1
+    np.testing.assert_array_equal(tape.gradient(loss, layer.kernel.value), [[4, 0], [8, 2]])
+
+
+def test_regularizer_is_saved_as_the_user_gave_it():
+    layer = rsr_tf.NoisySeparableConv2D(2, 3, depthwise_regularizer="l1", pointwise_regularizer="l2")
+    layer.build((None, 5, 5, 1))
+    copy = rsr_tf.NoisySeparableConv2D.from_config(layer.get_config())
+    assert isinstance(copy.depthwise_regularizer, keras.regularizers.L1)
+    assert isinstance(copy.pointwise_regularizer, keras.regularizers.L2)
+    assert len(layer.losses) == 2

@@ -283,6 +283,17 @@ def test_term_comes_and_goes_in_traced_steps(images, labels):
         assert during[name][0] > l1 + 0.3
 
 
+@pytest.mark.parametrize("regularizer", [None, "l1"])
+def test_term_goes_from_a_stock_layer_that_was_pruned_meanwhile(regularizer):
+    model = dense(regularizer=regularizer)
+    callback = started(model)
+    rsr_tf.prune(model, sparsity=0.5)
+    callback.detach()
+    kernel = model.layers[0].kernel
+    expected = [] if regularizer is None else [0.01 * np.abs(kernel).sum()]
+    np.testing.assert_allclose(model.losses, expected, rtol=1e-6)
+
+
 def test_term_of_an_interrupted_fit_is_replaced():
     model = dense(W0, regularizer="l1")
     (lasso,) = model.losses

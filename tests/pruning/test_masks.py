@@ -156,6 +156,40 @@ def test_weights_file_resumes_with_the_zeros(build, train, tmp_path):
     assert_zero(fresh, pruned)
 
 
+class PullToOnes(keras.regularizers.Regularizer):
+    """A penalty with a slope at zero."""
+
+    def __call__(self, kernel):
+        return 0.5 * keras.ops.sum(keras.ops.square(kernel - 1.0))
+
+
+def pulled_network(make=rsr_tf.NoisyDense, pull=None):
+    regularizer = PullToOnes() if pull is None else pull
+    return keras.Sequential([keras.Input((64,)), make(10, kernel_regularizer=regularizer)])
+
+
+@pytest.mark.parametrize("make", [keras.layers.Dense, rsr_tf.NoisyDense])
+@pytest.mark.parametrize("pull", [PullToOnes(), rsr_tf.layers.Orthogonality(0.1)], ids=["ones", "orthogonality"])
+def test_average_revives_no_weight_that_a_regularizer_pulls_at(make, pull, images, labels):
+    model = compiled(pulled_network(make, pull), optimizers.SGD(0.1, momentum=0.9, use_ema=True, ema_momentum=0.5))
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    model.fit(images.reshape(16, 64), labels, batch_size=4, verbose=0)
+    assert_zero(model, pruned)
+
+
+@pytest.mark.skipif(not hasattr(optimizers, "MultiOptimizer"), reason="this Keras has no MultiOptimizer")
+def test_each_optimizer_of_several_forgets_the_weights_that_it_trains(images, labels):
+    of_kernels, of_others = optimizers.SGD(0.1, momentum=0.9, use_ema=True), optimizers.SGD(0.1)
+    several = optimizers.MultiOptimizer(lambda variable: of_kernels if "kernel" in variable.path else of_others)
+    model, rows = compiled(pulled_network(pull="l1"), several), images.reshape(16, 64)
+    model.fit(rows, labels, batch_size=4, verbose=0)
+    rsr_tf.prune(model, sparsity=0.5)
+    pruned = masks(model)
+    model.fit(rows, labels, batch_size=4, verbose=0)
+    assert_zero(model, pruned)
+
+
 # Attributes of the layers, under the names of TensorFlow Model Optimization
 
 
