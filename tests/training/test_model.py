@@ -213,7 +213,7 @@ def test_exclusions_of_the_user_hold_beside_those_of_noise_scales(images, labels
     optimizer = keras.optimizers.SGD(0.0, weight_decay=0.5)
     if before:
         optimizer.exclude_from_weight_decay(var_names=["bias"])
-    model = rsr_model(keras.Model(inputs, rsr_tf.layers.NoisyDense(2)(x)), optimizer=optimizer)
+    model = rsr_model(keras.Model(inputs, rsr_tf.layers.NoisyDense(10)(x)), optimizer=optimizer)
     if not before:
         optimizer.exclude_from_weight_decay(var_names=["bias"])
     model.train_on_batch(images, labels)
