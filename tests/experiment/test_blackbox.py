@@ -83,7 +83,7 @@ def test_transfer_that_was_stopped_goes_on_and_another_call_starts_anew(run, tmp
     rsr(*call)
     first = (tmp_path / "transfer.json").read_text()
     (state,) = tmp_path.glob("state_*")
-    rows = {path: path.stat().st_mtime_ns for path in state.glob("*.npz")}
+    rows = {path: path.stat().st_mtime_ns for path in state.glob("[0-9]*.npz")}
     assert len(rows) == 4
     redone = state / "1,_noisy,_noise_on.npz"
     redone.unlink()

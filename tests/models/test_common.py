@@ -41,18 +41,19 @@ def test_scheme_of_dq_quantizes_every_hidden_activation_and_no_logit():
     assert isinstance(levels.activation, QuantizedReLU)
     quantized = {layer.name for layer, *_ in quantized_activations(network)}
     assert len(quantized) == 1 + 9 + 9  # the stem, the first block of each unit, the sum of each unit
-    penalties = [kernel.regularizer for kernel in kernels_of(network)]
-    assert {(type(penalty), penalty.beta, penalty.l1) for penalty in penalties} == {(Orthogonality, 1e-3, 1e-4)}
+    assert {(type(penalty), penalty.beta, penalty.l1) for penalty in penalties_of(network)} == {
+        (Orthogonality, 1e-3, 1e-4)
+    }
 
 
-def kernels_of(network):
-    return [found.kernel for found in prunable_kernels(network).values()]
+def penalties_of(network):
+    return [getattr(found.layer, found.role.regularizer) for found in prunable_kernels(network).values()]
 
 
 def test_network_without_a_scheme_is_as_before():
     network = models.resnet20(lasso=1e-4)
     assert isinstance(network.get_layer("stage1_unit1_relu"), keras.layers.ReLU)
-    assert {type(kernel.regularizer) for kernel in kernels_of(network)} == {keras.regularizers.L1}
+    assert {type(penalty) for penalty in penalties_of(network)} == {keras.regularizers.L1}
     assert feature_noises(network) == []
 
 
