@@ -25,7 +25,7 @@ def train_substitute(model_fn, images, *, epsilon, seed=0):
     """
     images, random = np.asarray(images[:MOST_IMAGES], np.float32), np.random.default_rng(seed)
     classify = in_batches(
-        tf.function(lambda x, _: tf.argmax(model_fn(x), axis=-1, output_type=tf.int32)),
+        tf.function(lambda x, labels: tf.argmax(model_fn(x), axis=-1, output_type=tf.int32)),
         batch_size=min(BATCH, len(images)),
     )
     classes = model_fn(tf.constant(images[:1])).shape[-1]
