@@ -22,7 +22,7 @@ RADII = (0.05, RADIUS, 0.25)
 def has_certificates(folder, config, *, num_images, draws):
     """Return whether `certificates.json` is what `write_certificates` would write now.
 
-    A file of before, without the identity of the network, counts as one of this network.
+    A file of an earlier version, without the identity of the network, counts as one of this network.
 
     Args:
         folder: a `RunFolder`.

@@ -76,7 +76,7 @@ def evaluate_networks(networks, data_set, config, folder, identities):
 def _without_replaced(folder, identities):
     """Return the earlier results without those of networks whose file has been replaced, which it removes.
 
-    Networks without an identity, as in files of before, are kept.
+    Networks without an identity, as in files of earlier versions, are kept.
     """
     content = folder.read_evaluation()
     networks = content.get("networks", {})

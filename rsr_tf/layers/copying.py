@@ -13,7 +13,7 @@ from rsr_tf.layers.registry import check_functional, inputs_and_outputs, is_func
 def copy_model(model, convert):
     """Clone a model layer by layer and copy the weights; one layer may be replaced by several in a row.
 
-    Models of a class of their own, such as `RSRModel`, become plain ones, nested ones too.
+    A model of a subclass, such as `RSRModel`, becomes a plain `keras.Model`, also where it is nested in another.
 
     Args:
         model: a functional or Sequential model; models nested in it are copied too.

@@ -4,8 +4,9 @@
     python scripts/accelerator/parts.py join FOLDER PARTS OUTPUT
 
 FOLDER is what `lower.py` wrote, OUTPUT what `run.py train` wrote. `split` writes the last saved state, `history.csv`
-and `progress.json` into PARTS, `join` makes an OUTPUT of them again, from which `run.py train` or `load.py` goes on.
-Momenta, half of the state, travel in 16 bits (bfloat16), or not at all: they are zero then, as in the first step.
+and `progress.json` into PARTS. `join` restores OUTPUT from PARTS; `run.py train` continues it, `load.py` loads it.
+Momenta, half of the state, are stored in 16 bits (bfloat16) or left out; without them training continues from zero
+momenta, as in its first step.
 """
 
 import argparse

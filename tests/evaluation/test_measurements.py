@@ -73,7 +73,7 @@ def test_network_other_than_the_masked_one_has_another_fingerprint(change, last,
 
 
 def test_networks_without_a_folder_are_not_called(images):
-    """Their noise would go on from another draw."""
+    """A call would advance the random generator of a network's noise."""
     calls = []
     check_fingerprints(State(None, {}), {"net": lambda x: calls.append(x)}, images)
     assert calls == []

@@ -126,7 +126,7 @@ def test_labels_of_an_objective_in_another_form_are_attacked_by_cross_entropy(im
 
 @pytest.mark.slow
 def test_fit_looks_at_its_validation_data_once(images, labels, monkeypatch):
-    """Keras goes on with its iterator in every epoch, so a look at a generator then would lose a batch."""
+    """Keras reads one iterator in all epochs; a batch that is read from the generator in between would be lost."""
     looked_at = []
     monkeypatch.setattr(attacked_model, "peek", lambda x, y: looked_at.append(x) or peek(x, y))
     validation = (batch for batch in itertools.repeat((images[:4], labels[:4])))

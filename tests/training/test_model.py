@@ -222,6 +222,7 @@ def test_exclusions_of_the_user_hold_beside_those_of_noise_scales(images, labels
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="this Keras has no MultiOptimizer")
 def test_several_optimizers_spare_noise_scales(noisy_model, images, labels):
     optimizer = keras.optimizers.SGD(0.1, weight_decay=0.5)
     several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(optimizer))
