@@ -184,32 +184,30 @@ def startup(options):
     results = {}
     for config, overrides in _startup_runs(options):
         seconds = [_first_step(config, overrides, options.python) for _ in range(options.rounds)]
-        name = str(config.relative_to(SCRIPTS.parent))
-        results[name] = [{"seconds": value} for value in seconds]
+        results[config] = [{"seconds": value} for value in seconds]
         spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
-        print(f"startup: {name}: {statistics.median(seconds):.1f} s to the first step ({spread})")
+        print(f"startup: {config}: {statistics.median(seconds):.1f} s to the first step ({spread})")
     return results
 
 
 def _startup_runs(options):
-    configs = SCRIPTS.parent / "configs"
-    runs = [(configs / "quickstart.toml", [])]
+    runs = [("quickstart", [])]
     if options.data:
         override = ["--set", f"data.directory={Path(options.data).resolve()}"]
-        runs.append((configs / "cifar10" / "resnet20_rsr.toml", override))
+        runs.append(("cifar10/resnet20_rsr", override))
     return runs
 
 
 def _first_step(config, overrides, python):
-    """Run `rsr train` until its progress bar shows a step."""
+    """Run `rsr train` until its line in the terminal shows a step."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, "-m", "rsr_tf.cli", "train", str(config), *overrides, "--output", f"{folder}/run"]
+        command = [python, "-m", "rsr_tf.cli", "train", config, *overrides, "--output", f"{folder}/run"]
         started = time.perf_counter()
         process = subprocess.Popen(
             ["script", "-qefc", " ".join(command), "/dev/null"], stdout=subprocess.PIPE, text=True, errors="replace"
         )
         seen = ""
-        while not re.search(r"\b1/\d+.*\d+(ms|s)/step", seen):
+        while not re.search(r"step \d+ of \d+", seen):
             character = process.stdout.read(1)
             if not character:
                 raise RuntimeError(f"`rsr train` ended before its first step:\n{seen[-2000:]}")

@@ -7,6 +7,7 @@ import tensorflow as tf
 from rsr_tf.attacks.eot import BestSoFar, LossAndGradient
 from rsr_tf.attacks.gradient_attack import GradientAttack
 from rsr_tf.attacks.norms import NORMS, per_image
+from rsr_tf.attacks.selection import select
 from rsr_tf.validation import renamed_argument
 
 MOMENTUM = 0.75
@@ -109,7 +110,7 @@ class APGD(GradientAttack):
                 x=moved,
                 seen=seen,
                 previous=state.x,
-                peak=tf.where(per_image(higher, moved), moved, state.peak),
+                peak=select(per_image(higher, moved), moved, state.peak),
                 peak_seen=choose(higher, seen, state.peak_seen),
                 rises=state.rises + tf.cast(seen.loss > state.seen.loss, tf.float32),
                 best=state.best.updated(moved, seen),
@@ -161,7 +162,7 @@ def at_checkpoint(state, window):
     unchanged = ~state.halved & (state.peak_seen.loss == state.peak_loss_before)
     halve = (state.rises < PROGRESS * window) | unchanged
     return state._replace(
-        x=tf.where(per_image(halve, state.x), state.peak, state.x),
+        x=select(per_image(halve, state.x), state.peak, state.x),
         seen=choose(halve, state.peak_seen, state.seen),
         step_size=tf.where(halve, state.step_size / 2, state.step_size),
         rises=tf.zeros_like(state.rises),
@@ -174,6 +175,6 @@ def choose(condition, first, second):
     """Return the entries of one `LossAndGradient` where a condition `(n,)` holds, and of another elsewhere."""
     return LossAndGradient(
         tf.where(condition, first.loss, second.loss),
-        tf.where(per_image(condition, first.gradient), first.gradient, second.gradient),
+        select(per_image(condition, first.gradient), first.gradient, second.gradient),
         tf.where(condition, first.broken, second.broken),
     )

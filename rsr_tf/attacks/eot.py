@@ -8,6 +8,7 @@ import tensorflow as tf
 from rsr_tf.attacks.finite_gradient import with_finite_gradient
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.attacks.norms import image_axes, per_image
+from rsr_tf.attacks.selection import select
 from rsr_tf.validation import check_integers, renamed_argument
 
 
@@ -202,5 +203,5 @@ class BestSoFar(NamedTuple):
         broken = seen.broken & finite
         better = finite & tf.where(broken == self.broken, seen.loss > self.loss, broken)
         return BestSoFar(
-            tf.where(per_image(better, x), x, self.x), self.broken | broken, tf.where(better, seen.loss, self.loss)
+            select(per_image(better, x), x, self.x), self.broken | broken, tf.where(better, seen.loss, self.loss)
         )

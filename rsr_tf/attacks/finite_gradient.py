@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from rsr_tf.attacks.selection import select
+
 LARGEST_GRADIENT = 1e30
 """Infinite entries of a gradient become this number, so that their sign still counts and sums of them are finite."""
 
@@ -29,6 +31,6 @@ def with_finite_gradient(x):
 
     def backwards(upstream):
         bounded = tf.clip_by_value(upstream, -LARGEST_GRADIENT, LARGEST_GRADIENT)
-        return tf.where(tf.math.is_nan(upstream), tf.zeros_like(upstream), bounded)
+        return select(tf.math.is_nan(upstream), tf.zeros_like(upstream), bounded)
 
     return tf.identity(x), backwards

@@ -12,6 +12,7 @@ import tensorflow as tf
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.losses import is_correct
 from rsr_tf.attacks.norms import NORMS, check_norm, l2_norm, per_image
+from rsr_tf.attacks.selection import select
 from rsr_tf.validation import check_integers
 
 HALVINGS = 10
@@ -105,7 +106,7 @@ class HopSkipJump(Attack):
             moved = longest_step(is_adversarial, place, direction, length / share)
             moved = to_boundary(is_adversarial, x, moved, self.norm)
             nearer = norm.distance(moved, x) < distance
-            found, distance = tf.where(nearer, moved, found), tf.where(nearer, norm.distance(moved, x), distance)
+            found, distance = select(nearer, moved, found), tf.where(nearer, norm.distance(moved, x), distance)
             return iteration + 1, moved, found, distance
 
         _, _, found, _ = tf.while_loop(unfinished, iterate, (1, found, found, distance))
@@ -153,9 +154,9 @@ def nearest_start(is_adversarial, x, key, starts, norm="linf"):
         shift = tf.random.stateless_uniform((), shift_key, maxval=tf.shape(x)[0], dtype=tf.int32)
         start = tf.where(index % 2 == 0, tf.random.stateless_uniform(tf.shape(x), noise_key), tf.roll(x, shift, 0))
         wrong = is_adversarial(start)
-        start = to_boundary(is_adversarial, x, tf.where(wrong, start, x), norm)
+        start = to_boundary(is_adversarial, x, select(wrong, start, x), norm)
         nearer = wrong & (distance_to(start, x) < distance)
-        return index + 1, tf.where(nearer, start, found), tf.where(nearer, distance_to(start, x), distance)
+        return index + 1, select(nearer, start, found), tf.where(nearer, distance_to(start, x), distance)
 
     distance = tf.where(is_adversarial(x), 0.0, float("inf"))
     _, found, distance = tf.while_loop(lambda index, *_: index < starts, attempt, (0, x, distance))
@@ -213,7 +214,7 @@ def boundary_direction(is_adversarial, place, distance, samples, key, norm="linf
     _, signs, moves, signed_moves = tf.while_loop(lambda index, *_: index < samples, add_sample, start)
     mean = signs / tf.cast(samples, tf.float32)
     # the mean sign as a baseline reduces the variance; where all signs agree it would leave nothing
-    return tf.where(tf.abs(mean) < 1, signed_moves - mean * moves, signed_moves)
+    return select(tf.abs(mean) < 1, signed_moves - mean * moves, signed_moves)
 
 
 def drawn_direction(shape, key, norm):
@@ -240,7 +241,7 @@ def longest_step(is_adversarial, place, direction, length):
         step = length / 2.0 ** tf.cast(index, tf.float32)
         candidate = tf.clip_by_value(place + step * direction, 0.0, 1.0)
         works = is_adversarial(candidate) & ~done
-        return index + 1, tf.where(works, candidate, moved), done | works
+        return index + 1, select(works, candidate, moved), done | works
 
     def unfinished(index, moved, done):
         return (index < HALVINGS) & ~tf.reduce_all(done)

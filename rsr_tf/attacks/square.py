@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from rsr_tf.attacks.base import Attack, Cost
 from rsr_tf.attacks.losses import logit_margin
-from rsr_tf.attacks.norms import check_norm
+from rsr_tf.attacks.norms import check_norm, per_image
+from rsr_tf.attacks.selection import select
 from rsr_tf.attacks.square_l2 import SMALLEST_SIDE, move_window, random_signs, tiled_start
 from rsr_tf.validation import check_integers, renamed_argument
 
@@ -102,7 +103,7 @@ class Square(Attack):
         start, move = MOVES[self.norm]
         _, wrong = _score(model_fn, x, labels, self.confirmations)
         streak = tf.where(wrong, self.confirmations, 0)
-        kept = tf.where(_per_image(wrong), x, start(x, self.epsilon, key))
+        kept = select(per_image(wrong, x), x, start(x, self.epsilon, key))
 
         def unbroken(query, kept, margin, wrong, streak):
             return (query < self.queries) & tf.reduce_any(streak < self.confirmations)
@@ -118,7 +119,7 @@ class Square(Attack):
             better = (new_margin < margin) & (streak < self.confirmations)
             wrong = tf.where(better, new_wrong, wrong)
             streak = tf.where(streak < self.confirmations, tf.where(wrong, streak + self.eot_samples, 0), streak)
-            kept = tf.where(_per_image(better), candidate, kept)
+            kept = select(per_image(better, x), candidate, kept)
             return query + 1, kept, tf.where(better, new_margin, margin), wrong, streak
 
         begin = (1, kept, *_score(model_fn, kept, labels, self.eot_samples), streak)
@@ -193,7 +194,7 @@ def paint_square(kept, x, epsilon, side, key):
     in_rows = _interval(n, height, side, top)[:, :, tf.newaxis, tf.newaxis]
     in_columns = _interval(n, width, side, left)[:, tf.newaxis, :, tf.newaxis]
     painted = tf.clip_by_value(x + epsilon * random_signs((n, 1, 1, channels), sign), 0.0, 1.0)
-    return tf.where(in_rows & in_columns, painted, kept)
+    return select(in_rows & in_columns, painted, kept)
 
 
 def _interval(n, length, side, key):
@@ -221,8 +222,3 @@ def _score(model_fn, x, labels, eot_samples):
 
 def _twice(first, second, labels):
     return tf.concat([first, second], axis=0), tf.concat([labels, labels], axis=0)
-
-
-def _per_image(flags):
-    """Reshape `(n,)` to `(n, 1, 1, 1)`, to broadcast over images."""
-    return flags[:, tf.newaxis, tf.newaxis, tf.newaxis]

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rsr_tf.attacks.norms import l2_norm, project_l2
+from rsr_tf.attacks.selection import select
 
 SMALLEST_SIDE = 3
 """Side of the smallest window: a smaller one has no centre."""
@@ -62,11 +63,11 @@ def move_window(kept, x, epsilon, side, key):
     turned = tf.random.stateless_uniform((n, 1, 1), turn) < 0.5
     shape = tf.where(new, bumps(rows, columns, side, turned)[..., tf.newaxis], 0.0)
     shape = shape / _length(shape) * random_signs((n, 1, 1, channels), sign)
-    inside = tf.where(new, change, 0.0)
+    inside = select(new, change, tf.zeros_like(change))
     shape += tf.math.divide_no_nan(inside, _length(inside))
     unspent = tf.maximum(epsilon**2 - l2_norm(change) ** 2, 0.0) / channels
-    available = tf.sqrt(_length(tf.where(both, change, 0.0)) ** 2 + unspent)
-    moved = tf.where(both, 0.0, change) + tf.math.divide_no_nan(shape, _length(shape)) * available
+    available = tf.sqrt(_length(select(both, change, tf.zeros_like(change))) ** 2 + unspent)
+    moved = select(both, tf.zeros_like(change), change) + tf.math.divide_no_nan(shape, _length(shape)) * available
     return project_l2(x + moved, x, epsilon)
 
 

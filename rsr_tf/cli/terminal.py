@@ -6,6 +6,8 @@ import sys
 
 from rsr_tf import progress
 
+WIDTH_FOR_BARS = 100
+"""Columns of a terminal below which the words take the place of the bar."""
 QUIET, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
 
@@ -33,6 +35,8 @@ class Lines(logging.StreamHandler):
 class Bars(progress.Display):
     """Shows each task as one line: title, bar, time left, position and note. For a terminal.
 
+    A narrow terminal shows no bar, and the note as far as there is room.
+
     Args:
         stream: the text file of the terminal.
     """
@@ -43,7 +47,8 @@ class Bars(progress.Display):
 
         self._ids = {}
         self._console = Console(file=stream)
-        self._live = Progress(*_columns(), console=self._console, transient=True, refresh_per_second=4)
+        columns = _columns(with_bar=self._console.width >= WIDTH_FOR_BARS)
+        self._live = Progress(*columns, console=self._console, transient=True, refresh_per_second=4, expand=True)
 
     def __enter__(self):
         self._live.start()
@@ -72,8 +77,8 @@ def is_terminal(stream):
     return Console(file=stream).is_interactive
 
 
-def _columns():
-    """Return the columns of `Bars`, which read a task whenever they are drawn."""
+def _columns(with_bar):
+    """Return the columns of `Bars`, which read a task whenever they are drawn; only the last one gives way."""
     from rich.progress import ProgressColumn
     from rich.progress_bar import ProgressBar
     from rich.table import Column
@@ -95,9 +100,9 @@ def _columns():
 
     return [
         Words(lambda told: told.title, Column(no_wrap=True)),
-        Bar(),
+        *([Bar()] if with_bar else []),
         Words(lambda told: clock(told.seconds_left), Column(justify="right", min_width=9, no_wrap=True)),
-        Words(describe, Column(no_wrap=True)),
+        Words(describe, Column(ratio=1, no_wrap=True)),
     ]
 
 

@@ -140,8 +140,7 @@ def with_gradient_path(model_fn):
 
 def _zero(x):
     """Return 0 for each image `(n, ...)`, as a function of its pixels, also where they are no numbers."""
-    finite = tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))
-    return 0.0 * tf.reduce_sum(finite, axis=image_axes(x))
+    return tf.reduce_sum(tf.math.multiply_no_nan(x, 0.0), axis=image_axes(x))
 
 
 def with_finite_pixels(x_adv, x):

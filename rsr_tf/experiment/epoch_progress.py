@@ -8,9 +8,9 @@ import keras
 log = logging.getLogger(__name__)
 
 SHOWN = {
-    "loss": ("loss", "{:.3f}"),
     "accuracy": ("clean", "{:.0%}"),
     "adversarial_accuracy": ("adversarial", "{:.0%}"),
+    "loss": ("loss", "{:.3f}"),
 }
 """Keys of the logs of Keras, and the words and formats for them."""
 INTERVAL = 0.1
@@ -42,7 +42,7 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 def describe_logs(logs):
-    """Return loss, clean and adversarial accuracy as text.
+    """Return clean and adversarial accuracy and loss as text.
 
     Args:
         logs: dict of the logs that Keras gives to a callback.
@@ -50,7 +50,7 @@ def describe_logs(logs):
     Example:
         >>> from rsr_tf.experiment.epoch_progress import describe_logs
         >>> describe_logs({"loss": 1.25, "accuracy": 0.5, "adversarial_accuracy": 0.25, "lasso": 3.0})
-        'loss 1.250, clean 50%, adversarial 25%'
+        'clean 50%, adversarial 25%, loss 1.250'
     """
     return ", ".join(
         f"{word} {form.format(float(logs[key]))}" for key, (word, form) in SHOWN.items() if key in (logs or {})

@@ -42,10 +42,22 @@ def test_bars_show_title_position_and_note_of_every_task_on_a_line():
         outer, inner = Task("run", 3, title="grid"), Task("epoch", 40, title="train")
         bars.add(outer)
         bars.add(inner)
-        inner.within(0.5, "step 9 of 18, loss 1.234, clean 99%, adversarial 88%")
+        inner.within(0.5, "step 9 of 18, clean 99%, adversarial 88%, loss 1.234")
     shown = stream.getvalue()
     assert "run 1 of 3" in shown
-    assert "epoch 1 of 40: step 9 of 18, loss 1.234, clean 99%, adversarial 88%" in shown
+    assert "epoch 1 of 40: step 9 of 18, clean 99%, adversarial 88%, loss 1.234" in shown
+
+
+def test_narrow_terminal_shows_title_and_accuracies_whole_and_no_bar(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    with Bars(stream) as bars:
+        training = Task("epoch", 40, title="train")
+        bars.add(training)
+        training.within(0.5, "step 9 of 18, clean 99%, adversarial 88%, loss 1.234, and more that has no room")
+    shown = stream.getvalue()
+    assert "train" in shown and "epoch 1 of 40: step 9 of 18, clean 99%, adversarial 88%" in shown
+    assert "━" not in shown
 
 
 def test_lines_of_the_log_stand_above_the_bars_as_they_are():

@@ -11,7 +11,7 @@ LOGS = {"loss": np.float32(1.25), "accuracy": 0.501, "adversarial_accuracy": 0.2
 
 
 def test_other_logs_and_no_logs_are_left_out():
-    assert describe_logs(LOGS | {"val_accuracy": 0.1}) == "loss 1.250, clean 50%, adversarial 25%"
+    assert describe_logs(LOGS | {"val_accuracy": 0.1}) == "clean 50%, adversarial 25%, loss 1.250"
     assert describe_logs({"loss": 2}) == "loss 2.000"
     assert describe_logs(None) == ""
 
@@ -22,12 +22,12 @@ def test_task_hears_of_steps_and_of_finished_epochs(caplog):
     callback.set_params({"steps": 18})
     callback.on_train_batch_end(8, LOGS)
     assert task.position == "epoch 3 of 40"
-    assert task.note == "step 9 of 18, loss 1.250, clean 50%, adversarial 25%"
+    assert task.note == "step 9 of 18, clean 50%, adversarial 25%, loss 1.250"
     assert task.share == 2.5 / 40
     with caplog.at_level(logging.DEBUG, "rsr_tf"):
         callback.on_epoch_end(2, LOGS)
     assert (task.done, task.note) == (3, "")
-    assert caplog.messages == ["train epoch 3 of 40: loss 1.250, clean 50%, adversarial 25%"]
+    assert caplog.messages == ["train epoch 3 of 40: clean 50%, adversarial 25%, loss 1.250"]
 
 
 def test_numbers_are_looked_at_ten_times_a_second_at_most(monkeypatch):
