@@ -128,7 +128,8 @@ def per_image_loss(loss):
         loss: as for `keras.Model.compile`, or `None`.
 
     Returns:
-        A function `(labels, outputs) -> (n,)`, without the weights of examples and without reduction.
+        A function `(labels, outputs) -> (n,)`, without the weights of examples and without reduction. A loss that returns
+        one number for a batch is taken for each image of it.
     """
     if loss is None:
         return cross_entropy
@@ -136,7 +137,10 @@ def per_image_loss(loss):
 
     def loss_fn(labels, outputs):
         labels, outputs = (keras.ops.convert_to_tensor(each, loss.dtype) for each in (labels, outputs))
-        return tf.reduce_sum(tf.reshape(loss.call(labels, outputs), (tf.shape(outputs)[0], -1)), axis=-1)
+        values, count = loss.call(labels, outputs), tf.shape(outputs)[0]
+        if values.shape.rank == 0:  # a function's mean of the batch, of which each image has a gradient of its own, too
+            return tf.fill((count,), values)
+        return tf.reduce_sum(tf.reshape(values, (count, -1)), axis=-1)
 
     return loss_fn
 

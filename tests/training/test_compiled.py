@@ -97,6 +97,25 @@ def test_loss_without_an_axis_of_outputs_is_taken_as_it_is():
     np.testing.assert_allclose(found, [1, 9])
 
 
+def test_gradients_of_a_mean_over_the_batch_are_those_of_each_images_loss():
+    def of_each(y, z):
+        return tf.square(y - z)
+
+    def mean(y, z):
+        return tf.reduce_mean(tf.square(y - z))
+
+    labels, outputs = tf.constant([[1.0], [3.0]]), tf.constant([[0.5], [1.0]])
+    gradients = []
+    for loss in (of_each, mean):
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            values = per_image_loss(loss)(labels, outputs)
+        assert values.shape == (2,)
+        gradients.append(tape.gradient(values, outputs).numpy())
+    np.testing.assert_allclose(gradients[1], [[-1], [-4]], rtol=1e-6)
+    np.testing.assert_array_equal(*gradients)
+
+
 def test_compiled_loss_object_is_not_changed():
     loss = losses.SparseCategoricalCrossentropy(from_logits=True)
     per_image_loss(loss)

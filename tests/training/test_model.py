@@ -117,6 +117,16 @@ def test_one_hot_labels_train_like_integers(images, labels):
 
 
 @pytest.mark.slow
+def test_loss_function_of_a_whole_batch_trains_like_that_of_each_image(images, labels):
+    def mean_loss(y, logits):
+        return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True))
+
+    of_each, of_batch = rsr_model(), rsr_model(loss=mean_loss)
+    of_batch.set_weights(of_each.get_weights())
+    assert_same_training(trained_weights(of_each, images, labels), trained_weights(of_batch, images, labels))
+
+
+@pytest.mark.slow
 def test_zero_sample_weight_takes_an_example_out_of_the_loss(images, labels):
     model = rsr_model()
     logs = model.evaluate(images, labels, sample_weight=np.r_[np.ones(8), np.zeros(8)], verbose=0, return_dict=True)
