@@ -128,8 +128,8 @@ def per_image_loss(loss):
         loss: as for `keras.Model.compile`, or `None`.
 
     Returns:
-        A function `(labels, outputs) -> (n,)`, without the weights of examples and without reduction. A loss that returns
-        one number for a batch is taken for each image of it.
+        A function `(labels, outputs) -> (n,)`, without the weights of examples and without reduction. If a loss returns
+        one number for a batch, each of its images has this number.
     """
     if loss is None:
         return cross_entropy

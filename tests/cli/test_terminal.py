@@ -56,7 +56,8 @@ def test_narrow_terminal_shows_title_and_accuracies_whole_and_no_bar(monkeypatch
         bars.add(training)
         training.within(0.5, "step 9 of 18, clean 99%, adversarial 88%, loss 1.234, and more that has no room")
     shown = stream.getvalue()
-    assert "train" in shown and "epoch 1 of 40: step 9 of 18, clean 99%, adversarial 88%" in shown
+    assert "train" in shown
+    assert "epoch 1 of 40: step 9 of 18, clean 99%, adversarial 88%" in shown
     assert "━" not in shown
 
 
