@@ -79,7 +79,12 @@ def mean_logits(model_fn, images, *, calls=20):
 
 
 def logit_scale(logits):
-    """Return the median over images of the standard deviation of their logits, at least 1e-12."""
+    """Return the median over images of the standard deviation of their logits, at least 1e-12.
+
+    Masked classes are left out, see `unmasked`: divided by their size, the logits of the others would be all the same.
+    """
+    finite = np.nan_to_num(np.asarray(logits, np.float64), posinf=1e30, neginf=-1e30)
+    logits = unmasked(finite[np.newaxis], 0)[0]
     return max(float(np.median(np.std(logits, axis=1))), 1e-12)
 
 

@@ -60,6 +60,17 @@ def test_scale_is_the_median_deviation_over_the_classes():
     assert probes.logit_scale(np.zeros((2, 3))) > 0
 
 
+@pytest.mark.parametrize("mask", [-1e9, -np.inf])
+def test_scale_leaves_masked_classes_out(mask):
+    logits = np.array([[1.0, -1.0, mask, -1.0], [3.0, -3.0, mask, -3.0]])
+    expected = np.median([np.std([1, -1, -1, -1]), np.std([3, -3, -3, -3])])
+    assert probes.logit_scale(logits) == pytest.approx(expected)
+
+
+def test_scale_of_two_classes_is_finite():
+    assert np.isfinite(probes.logit_scale(np.array([[0.0, -np.inf]])))
+
+
 def test_zero_and_nan_are_counted_in_the_gradient_of_each_image(images):
     """The first image counts with all pixels, the second with one half, and of the third the gradient is NaN."""
     weights = np.ones((3, 64, 2), "float32") * [1.0, -1.0]
