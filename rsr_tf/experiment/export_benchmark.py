@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from rsr_tf import progress, pruning
+from rsr_tf.errors import first_line
 from rsr_tf.experiment.evaluate import evaluation_images
 from rsr_tf.experiment.provenance import attack_parameters, describe_machine
 from rsr_tf.export import benchmark, formats
@@ -78,7 +79,8 @@ def measure_network(model, entry, folder, *, data_set, config, save):
         save: function without arguments that is called after each measurement.
 
     Returns:
-        A dict from the title of each format to a function without arguments that loads its file.
+        A dict from the title of each format to a function without arguments that loads its file. Formats that cannot
+        hold this network are left out, with a warning.
     """
     images, labels = evaluation_images(data_set, config)
     section = config.evaluation
@@ -97,10 +99,11 @@ def measure_network(model, entry, folder, *, data_set, config, save):
         if export_format.title == "SavedModel, noisy" and config.training.deterministic:
             log.info("%s: not measured, as its noise does not run with training.deterministic", export_format.title)
             continue
-        file, found = folder / export_format.file, measured.setdefault(export_format.title, {})
-        if not file.exists():
-            with replacing(file) as temporary:
-                export_format.write(model, temporary)
+        file = folder / export_format.file
+        if not _is_written(export_format, model, file):
+            measured.pop(export_format.title, None)
+            continue
+        found = measured.setdefault(export_format.title, {})
         found |= {"file": export_format.file, "runtime": export_format.runtime, "noisy": export_format.noisy}
         found |= benchmark.file_sizes(file)
         loaders[export_format.title] = functools.partial(export_format.load, file)
@@ -114,6 +117,17 @@ def measure_network(model, entry, folder, *, data_set, config, save):
             }
         save()
     return loaders
+
+
+def _is_written(export_format, model, file):
+    """Write a network unless the file exists; return whether it does now, as not every network fits every format."""
+    if not file.exists():
+        try:
+            with replacing(file) as temporary:
+                export_format.write(model, temporary)
+        except ValueError as error:
+            log.warning("%s: left out. %s", export_format.title, first_line(error))
+    return file.exists()
 
 
 def measure_latencies(content, loaders, images, save, *, again=False):

@@ -147,7 +147,8 @@ def format_table(content):
         lines.append(f"{name}, {network['sparsity']:.1%} zeros, dense float32 weights {network['dense_bytes']:,} bytes")
         for title, entry in network["artefacts"].items():
             one, many = (1000 * entry["latency"][batch]["median"] for batch in ("1", "128"))
-            faster = "" if name == first else _shown_speedup(content["speedup"][title]["128"])
+            speedup = {} if name == first else content["speedup"].get(title, {})  # of a file that both networks have
+            faster = _shown_speedup(speedup["128"]) if speedup else ""
             clean, attacked = (entry["scores"][attack]["mean"] for attack in ("clean", "pgd"))
             lines.append(
                 f"  {title:<22}{entry['bytes']:>12,}{entry['bytes'] / network['dense_bytes']:>9.1%}"

@@ -214,6 +214,25 @@ def test_full_disk_is_one_line(folder, timed, monkeypatch):
     assert list(folder.path.rglob("partial-*")) == []
 
 
+@pytest.mark.parametrize("broken", ["trained", "pruned"])
+def test_format_that_cannot_hold_a_network_is_left_out(folder, timed, monkeypatch, broken):
+    def fail(model, path):
+        if (rsr_tf.sparsity(model) > 0) == (broken == "pruned"):
+            raise ValueError("`model` cannot be written")
+        rsr_tf.export.save_compact(model, path)
+
+    shutil.rmtree(folder.artefacts)
+    folder.measured_artefacts.unlink()
+    monkeypatch.setattr(formats, "save_compact", fail)
+    content = measure(folder)
+    titles = {name: list(network["artefacts"]) for name, network in content["networks"].items()}
+    assert titles == {"trained": TITLES, "pruned": TITLES} | {broken: ["SavedModel"]}
+    assert list(content["speedup"]) == ["SavedModel"]
+    assert benchmark.format_table(content).count("compact archive, noisy") == 1
+    assert folder.read_artefacts() == content
+    assert (folder.path / "report.html").read_text().count("<td>compact archive, noisy</td>") == 1
+
+
 def test_noise_that_does_not_run_deterministically_is_left_out(folder, monkeypatch):
     count_latencies(monkeypatch, ["SavedModel", "SavedModel, noisy"])
     for path in (folder.config, folder.path.parent / "tiny.toml"):

@@ -86,9 +86,9 @@ class Artefacts(Part):
         check(self, self.machine is not None, "machine must be there, as there is a speedup")
         if not all(file.scores and file.latency for file in files):  # a stopped stage, which can be continued
             return self
-        compared = {title for network in list(self.networks.values())[1:] for title in network.artefacts}
-        known = all(len(self.speedup.get(title, {})) == 2 for title in compared)
-        return check(self, known, "speedup must have every file of the second network")
+        first, *others = [set(network.artefacts) for network in self.networks.values()] or [set()]
+        known = all(len(self.speedup.get(title, {})) == 2 for titles in others for title in first & titles)
+        return check(self, known, "speedup must have every file that both networks have")
 
 
 class SweepPoint(Part):
