@@ -1,5 +1,6 @@
 """The stock layers that have a noisy counterpart, and helpers to inspect and clone functional models."""
 
+import numbers
 import tempfile
 import warnings
 from types import FunctionType
@@ -70,6 +71,33 @@ def live_config(layer):
         config = layer.get_config()
     values = {key: getattr(layer, key, None) for key in config}
     return {**config, **{key: value for key, value in values.items() if isinstance(value, FunctionType)}}
+
+
+def without_initial_arrays(config):
+    """Return a config in which initializers that hold an array are zeros, for a layer that gets its weights elsewhere.
+
+    Such an array is as large as the weights, and fits one shape only.
+
+    Args:
+        config: serialized object of Keras, or a part of one.
+
+    Returns:
+        A config of the same structure.
+
+    Example:
+        >>> from rsr_tf.layers.registry import without_initial_arrays
+        >>> layer = keras.layers.Dense(2, bias_initializer=keras.initializers.Constant(np.ones(2)))
+        >>> without_initial_arrays(layer.get_config())["bias_initializer"]["class_name"]
+        'Zeros'
+    """
+    if isinstance(config, list | tuple):
+        return type(config)(map(without_initial_arrays, config))
+    if not isinstance(config, dict):
+        return config
+    if (config.get("module"), config.get("class_name")) == ("keras.initializers", "Constant"):
+        is_number = isinstance(config["config"]["value"], numbers.Real)
+        return config if is_number else keras.initializers.serialize(keras.initializers.Zeros())
+    return {key: without_initial_arrays(value) for key, value in config.items()}
 
 
 def clone_layer(layer, /, **changes):

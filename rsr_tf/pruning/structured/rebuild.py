@@ -6,7 +6,13 @@ import numpy as np
 from rsr_tf.keras_internals import input_name
 from rsr_tf.layers import prunable_kernels
 from rsr_tf.layers.noise import kernel_std
-from rsr_tf.layers.registry import clone_layer, inputs_and_outputs, is_functional
+from rsr_tf.layers.registry import (
+    clone_layer,
+    inputs_and_outputs,
+    is_functional,
+    live_config,
+    without_initial_arrays,
+)
 from rsr_tf.pruning.structured.channels import ChannelMap, traverse
 from rsr_tf.pruning.structured.filters import preserve_noise_std
 
@@ -102,7 +108,7 @@ class _Rebuilder:
         if is_functional(old):
             return self.rebuilt(old)
         change = self.channels.changes.get(id(old))
-        return clone_layer(old, **(change(self._count) if change else {}))
+        return clone_layer(old, **_initializers(old), **(change(self._count) if change else {}))
 
     def _copy_weights(self, old, new):
         for source, target in zip(_variables(old), _variables(new), strict=True):
@@ -122,6 +128,13 @@ class _Rebuilder:
 
     def _count(self, labels):
         return int(self._remain(labels).sum())
+
+
+def _initializers(operation):
+    """Return the initializers in the config of a layer, for weights of any shape."""
+    config = live_config(operation) if isinstance(operation, keras.layers.Layer) else {}
+    found = {key: value for key, value in config.items() if key.endswith("_initializer") and isinstance(value, dict)}
+    return without_initial_arrays(found)
 
 
 def _variables(operation):

@@ -47,6 +47,15 @@ def test_several_inputs_and_outputs_keep_their_names_and_order():
         np.testing.assert_allclose(after[name], before[name], atol=1e-5)
 
 
+def test_layers_that_began_as_arrays_are_rebuilt():
+    """Arrays of the old shape in their initializers do not fit fewer filters."""
+    kernel, ones = (keras.initializers.Constant(array) for array in (np.ones((3, 3, 2, 6)), np.ones(6)))
+    filters = L.Conv2D(6, 3, kernel_initializer=kernel, bias_initializer=keras.initializers.Constant(2), name="one")
+    small = shrunk(functional((8, 8, 2), lambda x: head(L.BatchNormalization(gamma_initializer=ones)(filters(x)))))
+    assert filters_of(small) == {"one": 3, "head": 3}
+    assert small.get_layer("one").bias_initializer.value == 2
+
+
 def test_sequential_model_is_taken():
     model = keras.Sequential([keras.Input((8, 8, 2)), conv(8, "one"), L.Flatten(), L.Dense(3, name="head")])
     assert filters_of(shrunk(model)) == {"one": 4, "head": 3}
