@@ -24,7 +24,7 @@ from rsr_tf.errors import first_line
 from rsr_tf.export.compact_header import FORMAT, HEADER, VALUES, VERSION, read_header
 from rsr_tf.files import replacing
 from rsr_tf.keras_internals import deferred_variables, nested_layers
-from rsr_tf.layers.registry import live_config
+from rsr_tf.layers.registry import live_config, without_initial_arrays
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of the members, constant so that equal networks give equal files."""
@@ -33,7 +33,7 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 def save_compact(model, path):
     """Write a network as a compact archive, lossless: weights, noise scales, masks and the states of all seeds.
 
-    The optimizer and the other settings of `compile` are not saved.
+    The optimizer and the other settings of `compile` are not saved, nor are arrays in initializers (`Constant`).
 
     Args:
         model: a built Keras model, noisy or stock, whose layers Keras can serialize.
@@ -41,7 +41,8 @@ def save_compact(model, path):
 
     Raises:
         ValueError: for a model that is not built, a layer with files in addition to its weights (a vocabulary), or a
-            Python lambda, such as that of a `Lambda` layer, which `load_compact` would refuse to run.
+            Python lambda, such as that of a `Lambda` layer, which `load_compact` would refuse to run; or for configs
+            of layers with so many numbers in them that `load_compact` would refuse to read them.
 
     Example:
         >>> model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
@@ -72,12 +73,14 @@ def save_compact(model, path):
         "version": VERSION,
         "checksum": hashlib.sha256(values).hexdigest(),
         "variables": entries,
-        "network": _without_compile(keras.saving.serialize_keras_object(model)),
+        "network": without_initial_arrays(_without_compile(keras.saving.serialize_keras_object(model))),
     }
     members = {HEADER: json.dumps(header, separators=(",", ":")).encode(), VALUES: values}
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content, zipfile.ZIP_DEFLATED)
+    with replacing(path) as temporary:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content, zipfile.ZIP_DEFLATED)
+        _check_readable(temporary)
 
 
 def load_compact(path, *, custom_objects=None):
@@ -260,6 +263,15 @@ def _seeds(model):
 
 def _numpy(value):
     return keras.ops.convert_to_numpy(value)
+
+
+def _check_readable(path):
+    """Raise `ValueError` for an archive that `load_compact` would refuse for its size, while the network is there."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            read_header(archive)
+        except ValueError as error:
+            raise ValueError(f"`model` must fit into a compact archive that `load_compact` reads: {error}") from error
 
 
 def _check_no_lambda(model):

@@ -306,6 +306,27 @@ def test_network_with_a_python_lambda_is_refused_when_it_is_saved(layer, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_that_began_as_an_array_are_stored_once(tmp_path):
+    """Such as an embedding of words that others have trained."""
+    vectors = np.random.default_rng(0).normal(size=(2000, 50)).astype("float32")
+    embedding = keras.layers.Embedding(*vectors.shape, embeddings_initializer=keras.initializers.Constant(vectors))
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), embedding])
+    loaded = there_and_back(model, tmp_path / "words.rsrz")
+    np.testing.assert_array_equal(loaded.get_weights()[0], vectors)
+    assert (tmp_path / "words.rsrz").stat().st_size < vectors.nbytes
+
+
+def test_network_that_could_not_be_read_again_is_refused_when_it_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr("rsr_tf.export.compact_header.MAX_HEADER", 5_000)
+    path = tmp_path / "long.rsrz"
+    model = keras.Sequential(
+        [keras.Input((1000,)), keras.layers.Normalization(mean=[0.1] * 1000, variance=[2.0] * 1000)]
+    )
+    with pytest.raises(ValueError, match=r"\A`model` must fit into .* its header has [\d,]+ bytes\Z"):
+        rsr_tf.save_compact(model, path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_registered_function_is_saved_and_loaded(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(doubled)])
     rsr_tf.save_compact(model, tmp_path / "network.rsrz")
