@@ -113,6 +113,16 @@ def given_name(tensor):
     return None if base.replace("_", "") == type(operation).__name__.lower() else operation.name
 
 
+def copy_operation(operation):
+    """Return a copy of an operation of `keras.ops`, to be called in another graph.
+
+    Keras can rebuild one from its config only if it was made with plain Python values, not with NumPy's.
+    """
+    new = object.__new__(type(operation))
+    vars(new).update(vars(operation), _inbound_nodes=[], _outbound_nodes=[])
+    return new
+
+
 def lambda_arguments(layer):
     """Return the arguments that a `Lambda` layer was made with, functions as they are, as a dict by name."""
     names = {"function": "function", "output_shape": "_output_shape", "mask": "mask", "arguments": "arguments"}

@@ -7,6 +7,7 @@ import pytest
 from rsr_tf.keras_internals import (
     causal_padding,
     computing_in_float32,
+    copy_operation,
     forget_seed_generator,
     given_name,
     input_name,
@@ -199,6 +200,16 @@ def test_half_precision_is_float32_within_the_block_and_back_after_it_and_after_
         raise KeyError
     assert dtypes() == before
     assert [layer.dtype_policy.name for layer in model.layers] == list(policies.values())
+
+
+def test_copied_operation_is_of_another_graph():
+    tensor = keras.ops.clip(keras.Input((2,)), np.float32(0), np.float32(1))
+    old = tensor._keras_history.operation
+    new = copy_operation(old)
+    other = keras.Input((2,))
+    model = keras.Model(other, new(other))
+    np.testing.assert_array_equal(model(np.array([[-1.0, 2.0]])), [[0, 1]])
+    assert (len(old._inbound_nodes), len(new._inbound_nodes)) == (1, 1)
 
 
 def test_lambda_has_the_arguments_that_it_was_made_with():

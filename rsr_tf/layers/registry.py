@@ -7,7 +7,7 @@ from types import FunctionType
 
 import keras
 
-from rsr_tf.keras_internals import lambda_arguments, nested_layers
+from rsr_tf.keras_internals import copy_operation, lambda_arguments, nested_layers
 from rsr_tf.layers import convolutions
 from rsr_tf.layers.dense import NoisyDense
 
@@ -104,12 +104,14 @@ def clone_layer(layer, /, **changes):
     """Create a layer of the same class and config, with new weights; functions in it are the same objects.
 
     Args:
-        layer: a Keras layer.
+        layer: a Keras layer, or an operation of a functional model.
         **changes: entries of its config to replace.
 
     Returns:
         A new layer, not built.
     """
+    if not (isinstance(layer, keras.layers.Layer) or changes):
+        return copy_operation(layer)
     new = _from_config(layer, changes)
     copy_vocabularies(layer, new)  # before the first call: it decides the shape of some outputs
     return new

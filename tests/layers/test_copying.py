@@ -60,6 +60,16 @@ def test_layer_that_a_nested_model_shares_with_the_outer_one_stays_shared():
     assert len(copy.weights) == 2
 
 
+@pytest.mark.parametrize("change", [rsr_tf.strip, in_float32, lambda model: rsr_tf.add_noise(model, kind="none")])
+def test_operations_may_have_arguments_of_numpy(change, images):
+    """Keras cannot describe them in a config, and so saves no such network, but trains it."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.ops.clip(keras.layers.Conv2D(4, 3)(inputs), np.float32(0), np.float32(0.1))
+    x = keras.ops.reshape(x, (-1, np.prod(x.shape[1:])))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    np.testing.assert_allclose(change(model)(images), model(images), atol=1e-6)
+
+
 def test_nested_model_keeps_the_structure_of_its_inputs_and_outputs():
     inputs = {"x": keras.Input((4,), name="x")}
     nested = keras.Model(inputs, [keras.layers.Dense(3)(inputs["x"])], name="nested")
