@@ -19,7 +19,7 @@ from rsr_tf.experiment.evaluation_stage import evaluate_networks
 from rsr_tf.experiment.fit import fit, save
 from rsr_tf.experiment.load import load_network, twins, variants
 from rsr_tf.experiment.own_networks import identified
-from rsr_tf.experiment.provenance import describe_network, versions
+from rsr_tf.experiment.provenance import describe_network, is_exported, versions
 from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.experiment.stage_times import timed
@@ -235,8 +235,8 @@ class Experiment:
         self.report()
 
     def export(self):
-        """Write the pruned network as a SavedModel."""
-        if self.folder.saved_model.exists():
+        """Write the pruned network as a SavedModel; again if its file has been replaced."""
+        if is_exported(self.folder.pruned, self.folder.saved_model):
             return
         model = self._load(self.folder.pruned)
         metadata = {
@@ -244,6 +244,7 @@ class Experiment:
             "classes": list(self._data_set.class_names),
             "config": drop_none(self.config.model_dump()),
             "versions": versions(),
+            "network_sha256": content_hash(self.folder.pruned),
         }
         with self._disk_errors(), replacing(self.folder.saved_model) as temporary:
             export_saved_model(model, temporary, metadata=metadata)

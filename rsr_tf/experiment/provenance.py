@@ -6,7 +6,10 @@ import platform
 
 import tensorflow as tf
 
+from rsr_tf.errors import user_errors
+from rsr_tf.export.saved_model import read_metadata
 from rsr_tf.export.tflite import interpreter_class
+from rsr_tf.identity import content_hash
 
 VERSIONED = ("rsr_tf", "tensorflow", "keras", "cleverhans", "numpy")
 """Packages whose versions can change a result."""
@@ -113,6 +116,23 @@ def versions():
         except importlib.metadata.PackageNotFoundError:  # cleverhans is optional
             continue
     return installed
+
+
+def is_exported(file, saved_model):
+    """Return whether a SavedModel is there and, as far as it tells, is that of a network's file.
+
+    Args:
+        file: `Path` of the `.keras` file of the network, which may be gone.
+        saved_model: `Path` of the folder, which has the hash of the file in its metadata unless it is older.
+
+    Raises:
+        UserError: if the metadata cannot be read.
+    """
+    if not (saved_model.exists() and file.exists()):
+        return saved_model.exists()
+    with user_errors():
+        hash_of_exported = read_metadata(saved_model).get("network_sha256")
+    return hash_of_exported in (None, content_hash(file))
 
 
 def describe_machine():

@@ -198,6 +198,20 @@ def test_network_that_was_pruned_in_training_stands_alone(folder, timed):
     assert "pruned, 60.0% zeros" in benchmark.format_table(content)
 
 
+def test_replaced_network_is_exported_again(folder):
+    def exported():
+        result = CliRunner().invoke(main, ["export", str(folder.path)])
+        assert result.exit_code == 0, result.output
+        return rsr_tf.export.read_metadata(folder.saved_model)["sparsity"], folder.saved_model.stat().st_ino
+
+    first = exported()
+    assert exported() == first, "the same network is not exported again"
+    model = keras.models.load_model(folder.pruned)
+    rsr_tf.prune(model, sparsity=0.9)
+    model.save(folder.pruned)
+    assert (first[0], exported()[0]) == (pytest.approx(0.6, abs=0.01), pytest.approx(0.9, abs=0.01))
+
+
 def test_full_disk_is_one_line(folder, timed, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rsr_tf.config import parse_config
-from rsr_tf.experiment.provenance import scheme_name
+from rsr_tf.config import UserError, parse_config
+from rsr_tf.experiment.provenance import is_exported, scheme_name
+from rsr_tf.identity import content_hash
 
 pytestmark = pytest.mark.integration
 
@@ -35,3 +36,24 @@ def test_another_objective_is_named_beside_the_scheme():
     values = {"data": {"name": "digits"}, "model": {"name": "small_cnn"}}
     config = parse_config(values, source="run.toml").changed(training={"objective": "trades"})
     assert scheme_name(config) == "RSR, objective trades"
+
+
+def test_export_belongs_to_the_file_that_it_names(tmp_path):
+    file, folder = tmp_path / "pruned.keras", tmp_path / "saved_model"
+    file.write_text("one")
+    assert not is_exported(file, folder)
+    folder.mkdir()
+    assert is_exported(file, folder), "an older export does not tell"
+    (folder / "rsr_tf.json").write_text(f'{{"network_sha256": "{content_hash(file)}"}}')
+    assert is_exported(file, folder)
+    file.write_text("two")
+    assert not is_exported(file, folder)
+    file.unlink()
+    assert is_exported(file, folder), "there is nothing to export"
+
+
+def test_broken_metadata_of_an_export_are_one_line(tmp_path):
+    (tmp_path / "pruned.keras").write_text("one")
+    (tmp_path / "rsr_tf.json").write_text("[")
+    with pytest.raises(UserError, match=r"rsr_tf\.json"):
+        is_exported(tmp_path / "pruned.keras", tmp_path)

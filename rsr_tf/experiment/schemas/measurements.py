@@ -218,6 +218,7 @@ class Metadata(Part):
     classes: list[str] = []
     config: dict | None = None
     versions: dict[str, str] = {}
+    network_sha256: str | None = None
 
 
 class HistoryRow(Part):
