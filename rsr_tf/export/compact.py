@@ -24,7 +24,7 @@ from rsr_tf.errors import first_line
 from rsr_tf.export.compact_header import FORMAT, HEADER, VALUES, VERSION, read_header
 from rsr_tf.files import replacing
 from rsr_tf.keras_internals import deferred_variables, nested_layers
-from rsr_tf.layers.registry import live_config, without_initial_arrays
+from rsr_tf.layers.registry import live_config, tf_variables, without_initial_arrays
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of the members, constant so that equal networks give equal files."""
@@ -40,9 +40,9 @@ def save_compact(model, path):
         path: string or path of the file to write, by convention `*.rsrz`. An existing file is replaced atomically.
 
     Raises:
-        ValueError: for a model that is not built, a layer with files in addition to its weights (a vocabulary), or a
-            Python lambda, such as that of a `Lambda` layer, which `load_compact` would refuse to run; or for configs
-            of layers with so many numbers in them that `load_compact` would refuse to read them.
+        ValueError: for a model that is not built, a layer with files in addition to its weights (a vocabulary) or with
+            a `tf.Variable`, or a Python lambda, such as that of a `Lambda` layer, which `load_compact` would refuse to
+            run; or for configs of layers with so many numbers in them that `load_compact` would refuse to read them.
 
     Example:
         >>> model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
@@ -216,6 +216,11 @@ def _state(model):
             raise ValueError(
                 f"Layer `{layer.name}` has files in addition to its weights, which a compact archive cannot hold. "
                 f"Received: {type(layer).__name__}"
+            )
+        if tf_variables(layer):
+            raise ValueError(
+                f"Layer `{layer.name}` must have its state in weights of Keras (`add_weight`); files hold no others. "
+                f"Received: {len(tf_variables(layer))} of type `tf.Variable`"
             )
         store = {}
         layer.save_own_variables(store)

@@ -13,7 +13,7 @@ from rsr_tf.files import read_json, replacing
 from rsr_tf.keras_internals import nested_layers
 from rsr_tf.layers import draws_noise, feature_noises
 from rsr_tf.layers.conversion import strip, with_fresh_noise
-from rsr_tf.layers.registry import check_functional
+from rsr_tf.layers.registry import check_functional, tf_variables
 
 METADATA = "rsr_tf.json"
 """Name of the file in the SavedModel folder with the noise policy and other metadata."""
@@ -153,8 +153,9 @@ def _served(model, call):
 
 def _resources(network):
     """Return the tables and TensorFlow variables that layers hold beside their weights, such as a vocabulary."""
-    kinds = (tf.saved_model.experimental.TrackableResource, tf.Variable)
-    return [value for layer in nested_layers(network) for value in vars(layer).values() if isinstance(value, kinds)]
+    table, layers = tf.saved_model.experimental.TrackableResource, nested_layers(network)
+    tables = [value for layer in layers for value in vars(layer).values() if isinstance(value, table)]
+    return tables + [variable for layer in layers for variable in tf_variables(layer)]
 
 
 def _content(variable):

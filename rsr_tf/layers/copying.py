@@ -7,7 +7,7 @@ from rsr_tf.layers.conv_block import NoisyConvBlock
 from rsr_tf.layers.feature_noise import FeatureNoise
 from rsr_tf.layers.noise import masked_kernel
 from rsr_tf.layers.noisy_layer import UNSEEDED, WeightNoise, draw_from_system
-from rsr_tf.layers.registry import check_functional, inputs_and_outputs, is_functional
+from rsr_tf.layers.registry import check_functional, copy_tf_variables, inputs_and_outputs, is_functional
 
 
 def copy_model(model, convert):
@@ -69,10 +69,11 @@ def copy_model(model, convert):
 def _keep_inner_state(source, new):
     """Freeze the layers inside a copy that are frozen in its source, and let those with fresh noise draw it there too.
 
-    The config of a layer tells of itself alone.
+    The config of a layer tells of itself alone, and its weights tell nothing of variables of TensorFlow.
     """
     if type(source) is not type(new):
         return
+    copy_tf_variables(source, new)
     for old, copy in zip(nested_layers(source), nested_layers(new), strict=True):
         if copy.trainable != old.trainable:
             copy.trainable = old.trainable

@@ -6,6 +6,7 @@ import warnings
 from types import FunctionType
 
 import keras
+import tensorflow as tf
 
 from rsr_tf.keras_internals import copy_operation, lambda_arguments, nested_layers
 from rsr_tf.layers import convolutions
@@ -144,6 +145,42 @@ def copy_vocabularies(source, new):
             with tempfile.TemporaryDirectory() as folder:
                 old.save_assets(folder)
                 copy.load_assets(folder)
+
+
+def tf_variables(layer):
+    """List the TensorFlow variables that a layer has as attributes, which Keras takes for none of its weights.
+
+    Args:
+        layer: a Keras layer. Those inside it are not searched.
+
+    Returns:
+        A list of `tf.Variable`, also of those in lists and dicts.
+    """
+
+    def found(value):
+        if isinstance(value, tf.Variable):
+            return [value]
+        entries = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        return [variable for entry in entries for variable in found(entry)]
+
+    return list({id(variable): variable for variable in found(vars(layer))}.values())
+
+
+def copy_tf_variables(source, new):
+    """Copy the values of `tf_variables` to a layer of the same class, that is built, and to the layers inside it.
+
+    Raises:
+        ValueError: if the new layer has other ones.
+    """
+    for old, copy in zip(nested_layers(source), nested_layers(new), strict=False):
+        values, targets = tf_variables(old), tf_variables(copy)
+        if [value.shape for value in values] != [target.shape for target in targets]:
+            raise ValueError(
+                f"Layer `{old.name}` must have the same TensorFlow variables whenever it is built, to be copied. "
+                f"Received: {len(values)} variables, and {len(targets)} of the copy, or other shapes"
+            )
+        for value, target in zip(values, targets, strict=True):
+            target.assign(value)
 
 
 def is_functional(model):

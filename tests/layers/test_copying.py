@@ -5,6 +5,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import enclosing_network, silence, tiny_network
 
 import rsr_tf
@@ -68,6 +69,47 @@ def test_operations_may_have_arguments_of_numpy(change, images):
     x = keras.ops.reshape(x, (-1, np.prod(x.shape[1:])))
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
     np.testing.assert_allclose(change(model)(images), model(images), atol=1e-6)
+
+
+def served(model):
+    rsr_tf.export_saved_model(model, "served")
+    loaded = tf.saved_model.load("served")
+    return lambda inputs: loaded.serve(tf.constant(inputs))
+
+
+def in_tflite(model):
+    rsr_tf.export_tflite(model, "network.tflite")
+    return rsr_tf.export.TFLiteNetwork("network.tflite")
+
+
+@pytest.mark.parametrize("change", [rsr_tf.strip, in_float32, rsr_tf.rebuild, served, in_tflite])
+def test_variables_of_tensorflow_keep_their_values(change, tmp_path, monkeypatch):
+    class Scale(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.scale, self.others = tf.Variable(1.0), [tf.Variable(1.0)]
+
+        def call(self, inputs):
+            return inputs * self.scale * self.others[0]
+
+    monkeypatch.chdir(tmp_path)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), Scale(name="scale")])
+    for variable, value in ((model.layers[1].scale, 2.0), (model.layers[1].others[0], 3.0)):
+        variable.assign(value)
+    inputs = np.ones((2, 4), "float32")
+    expected = 6 * (inputs @ np.array(model.layers[0].kernel))
+    np.testing.assert_allclose(change(model)(inputs), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="`scale` must have its state in weights of Keras"):
+        rsr_tf.save_compact(model, "network.rsrz")
+
+
+def test_layer_whose_variables_of_tensorflow_differ_is_refused():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="own")])
+    model.layers[0].later = tf.Variable(1.0)
+    with pytest.raises(
+        ValueError, match=r"`own` must have the same TensorFlow variables .* Received: 1 variables, and 0"
+    ):
+        rsr_tf.layers.conversion.in_float32(model)
 
 
 def test_nested_model_keeps_the_structure_of_its_inputs_and_outputs():
