@@ -78,15 +78,20 @@ def load(directory, *, test=0.2, resize=None, cache="auto"):
     return DataSet(path.name, splits["train"], splits.get("validation"), splits["test"], tuple(files["train"]))
 
 
+def _visible(path):
+    """Return the entries of a folder whose names do not begin with a dot."""
+    return [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
+
+
 def _subfolders(path):
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in _visible(path) if entry.is_dir())
 
 
 def _class_files(path):
     """Return the sorted paths of the images of each class as a dict."""
     files = {}
     for name in _subfolders(path):
-        entries = sorted(entry.name for entry in os.scandir(path / name) if entry.is_file())
+        entries = sorted(entry.name for entry in _visible(path / name) if entry.is_file())
         files[name] = [str(path / name / entry) for entry in entries if entry.lower().endswith(SUFFIXES)]
         if not files[name]:
             raise ValueError(f"the class folder {path / name} must hold PNG, JPEG or BMP files. Received: none")

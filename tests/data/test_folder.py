@@ -33,6 +33,14 @@ def test_files_of_three_splits_become_images_with_the_labels_of_sorted_classes(t
         assert (split.images.dtype, split.labels.dtype, split.labels.tolist()) == (np.uint8, np.int32, [0, 1])
 
 
+def test_files_whose_name_begins_with_a_dot_are_left_out(tmp_path):
+    """macOS writes `._1.png` beside `1.png` on foreign disks and in archives; it is no image."""
+    write_classes(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "a" / "._001.png").write_bytes(b"\0\5\x16\7 AppleDouble")
+    found = load("folder", directory=tmp_path, validation=0.25)
+    assert sum(map(len, (found.train, found.validation, found.test))) == 6
+
+
 def test_without_validation_folder_training_images_are_held_out(tmp_path):
     for split in ("train", "test"):
         write_classes(tmp_path / split, {"a": 10, "b": 10})
