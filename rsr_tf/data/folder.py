@@ -91,6 +91,8 @@ def _class_files(path):
     """Return the sorted paths of the images of each class as a dict."""
     files = {}
     for name in _subfolders(path):
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # so Python marks the bytes of other encodings
+            raise ValueError(f"the class folders of {path} must have names in UTF-8. Received: {os.fsencode(name)}")
         entries = sorted(entry.name for entry in _visible(path / name) if entry.is_file())
         files[name] = [str(path / name / entry) for entry in entries if entry.lower().endswith(SUFFIXES)]
         if not files[name]:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -145,6 +147,14 @@ def test_splits_that_do_not_fit_are_refused(tmp_path, splits, message):
     for split, classes in splits.items():
         write_classes(tmp_path / split, dict.fromkeys(classes, 2))
     with pytest.raises(ValueError, match=message):
+        load("folder", directory=tmp_path)
+
+
+def test_class_folder_whose_name_is_no_text_is_refused(tmp_path):
+    """Archives of Windows hold names in its own encodings; results could be written with them, but not read."""
+    write_classes(tmp_path, {"a": 3, "b": 3})
+    os.rename(os.fsencode(tmp_path / "b"), os.fsencode(tmp_path) + b"/caf\xe9")
+    with pytest.raises(ValueError, match=r"must have names in UTF-8\. Received: b'caf\\xe9'"):
         load("folder", directory=tmp_path)
 
 
