@@ -1,5 +1,6 @@
 """Images of the user in folders, one for each class."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -13,8 +14,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 """Ends of the names of image files, in small or capital letters; other files are left alone."""
 SPLITS = {"train", "validation", "test"}
 """Names of subfolders with class folders of their own; a set without validation images has two of them."""
-TEST_SEED = 0
-"""The test images do not depend on the seed of a run, so that runs of several seeds can be compared."""
 
 
 class ImageFiles:
@@ -116,18 +115,24 @@ def _check_same_classes(files, path):
 
 
 def _with_test_images(files, share):
-    """Take the same share of each class for the test, at least one image."""
-    generator = np.random.default_rng(TEST_SEED)
+    """Take the same share of each class for the test, at least one image.
+
+    Which ones depends on their names alone: runs of several seeds can be compared, and a file that comes or goes moves
+    at most one other between training and test, so that a network is not tested on what it was trained on.
+    """
     splits = {"train": {}, "test": {}}
     for name, found in files.items():
         if len(found) < 2:
             raise ValueError(f"{os.path.dirname(found[0])} must hold two images, to train and to test. Received: 1")
         count = min(len(found) - 1, max(1, round(share * len(found))))
-        taken = np.zeros(len(found), bool)
-        taken[generator.permutation(len(found))[:count]] = True
-        for split, wanted in (("train", False), ("test", True)):
-            splits[split][name] = [file for file, is_test in zip(found, taken, strict=True) if is_test == wanted]
+        taken = set(sorted(found, key=_hash_of_name)[:count])
+        splits["train"][name] = [file for file in found if file not in taken]
+        splits["test"][name] = [file for file in found if file in taken]
     return splits
+
+
+def _hash_of_name(path):
+    return hashlib.sha256(os.fsencode(os.path.basename(path))).digest()
 
 
 def _splits(store, files, cache):

@@ -70,6 +70,18 @@ def test_another_seed_holds_out_others_but_tests_on_the_same_images(tmp_path):
     assert set(names_of(first.validation.images)) != set(names_of(second.validation.images))
 
 
+def test_file_that_comes_or_goes_makes_no_test_images_of_training_images(tmp_path):
+    """A broken image that is removed, or one that is added, must not let a trained network see what it is tested on."""
+    write_classes(tmp_path, {"a": 40, "b": 40})
+    before = set(names_of(load("folder", directory=tmp_path, cache="stream").test.images))
+    first = min(name for name in before if name.startswith("a/"))
+    for change in (lambda: write_image(tmp_path / "a" / "!.png", random_images(1)[0]), (tmp_path / first).unlink):
+        change()
+        after = set(names_of(load("folder", directory=tmp_path, cache="stream").test.images))
+        assert len(after) == 16
+        assert len(after - before) <= 1
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_channels_are_those_of_the_file(tmp_path, suffix, channels):
