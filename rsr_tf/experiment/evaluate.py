@@ -24,6 +24,7 @@ from rsr_tf.experiment.run_folder import RunFolder, suite_name
 from rsr_tf.identity import content_hash
 from rsr_tf.layers import reseed_noise
 from rsr_tf.training.shown_images import as_shown
+from rsr_tf.validation import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ HISTOGRAM_EDGES = np.linspace(-0.305, 0.305, 62)
 """Bin edges of Fig. 1; zero is in the middle of a bin."""
 EXAMPLES = 8
 """Number of images that the report shows."""
+TEST_IMAGES = "test_images"
+"""Entry of results that says of which images they are: a fingerprint."""
 GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
 """Thresholds of Fig. 2c."""
 
@@ -52,6 +55,24 @@ def evaluation_images(data_set, config, earlier=None):
         chosen = evaluation.draw_by_class(test.labels, count or len(test), seed=config.seed)
     chosen = Split(test.images[chosen], test.labels[chosen])
     return chosen.pixels(), chosen.labels
+
+
+def continued_images(data_set, config, earlier):
+    """Return the test images of an evaluation, and the earlier results that are of the same ones.
+
+    Args:
+        data_set, config, earlier: as for `evaluation_images`. Results without the entry `TEST_IMAGES`, as those of earlier
+            versions, are taken to be of the same images.
+
+    Returns:
+        Images and labels as `evaluation_images` returns them, their fingerprint for the entry `TEST_IMAGES`, and
+        `earlier`, or `None` if the data has changed since.
+    """
+    images, labels = evaluation_images(data_set, config, earlier)
+    found = fingerprint(images, labels)
+    if earlier and earlier.get(TEST_IMAGES, found) != found:
+        return continued_images(data_set, config, None)
+    return images, labels, found, earlier
 
 
 def attack_network(model_fn, images, labels, config, title):

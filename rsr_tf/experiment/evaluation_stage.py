@@ -3,7 +3,13 @@
 import logging
 
 from rsr_tf.errors import disk_errors, user_errors
-from rsr_tf.experiment.evaluate import attack_examples, attack_network, evaluation_images, weight_statistics
+from rsr_tf.experiment.evaluate import (
+    TEST_IMAGES,
+    attack_examples,
+    attack_network,
+    continued_images,
+    weight_statistics,
+)
 from rsr_tf.experiment.load import variants
 from rsr_tf.experiment.network_facts import network_facts
 from rsr_tf.experiment.provenance import describe
@@ -28,9 +34,8 @@ def evaluate_networks(networks, data_set, config, folder, identities):
         UserError: if earlier results cannot be read, or the disk is full.
     """
     with user_errors(), disk_errors(folder.path), folder.writing():
+        images, labels, blank = _head(folder, data_set, config)
         earlier = _without_replaced(folder, identities)
-    images, labels = evaluation_images(data_set, config, earlier)
-    blank = describe(config, data_set, num_images=len(labels))
     about = _new_facts(networks, earlier, identities)
     variants_of = {name: variants(network, config.evaluation.ensemble) for name, network in networks.items()}
     pieces = {f"{name}, {variant}": (name, variant) for name, each in variants_of.items() for variant in each}
@@ -71,6 +76,17 @@ def evaluate_networks(networks, data_set, config, folder, identities):
 
     with user_errors(), disk_errors(folder.path):
         work_through([*pieces, EXAMPLES], folder.path, is_done=is_done, work=work, waiting=tell)
+
+
+def _head(folder, data_set, config):
+    """Return test images, labels and what precedes their results; remove earlier results of other images."""
+    stored = folder.read_evaluation()
+    images, labels, found, earlier = continued_images(data_set, config, stored)
+    blank = describe(config, data_set, num_images=len(labels)) | {TEST_IMAGES: found}
+    if earlier is None:
+        log.info("the test images have changed since %s was written: attacking all networks again", folder.evaluation)
+        folder.write_evaluation(blank)
+    return images, labels, blank
 
 
 def _without_replaced(folder, identities):

@@ -9,11 +9,12 @@ import numpy as np
 
 from rsr_tf import progress, pruning
 from rsr_tf.errors import first_line
-from rsr_tf.experiment.evaluate import evaluation_images
+from rsr_tf.experiment.evaluate import TEST_IMAGES, evaluation_images
 from rsr_tf.experiment.provenance import attack_parameters, describe_machine
 from rsr_tf.export import benchmark, formats
 from rsr_tf.files import replacing
 from rsr_tf.identity import content_hash
+from rsr_tf.validation import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def measure_network(model, entry, folder, *, data_set, config, save):
 
     entry |= {"sparsity": pruning.sparsity(model), "dense_bytes": benchmark.dense_bytes(model)}
     measured, loaders = entry.setdefault("artefacts", {}), {}
+    _drop_scores_of_others(entry, fingerprint(images, labels))
     found = formats.export_formats(model, calibration=data_set.train.first(CALIBRATION).pixels())
     told = progress.track(found, "format", title="artefacts", note=lambda export_format: export_format.title)
     for export_format in told:
@@ -128,6 +130,15 @@ def _is_written(export_format, model, file):
         except ValueError as error:
             log.warning("%s: left out. %s", export_format.title, first_line(error))
     return file.exists()
+
+
+def _drop_scores_of_others(entry, images):
+    """Remove the accuracies in the entry of a network if they are of other test images; `images` is a fingerprint."""
+    if entry.setdefault(TEST_IMAGES, images) != images:
+        log.info("the test images have changed since the exported files were attacked: attacking them again")
+        entry[TEST_IMAGES] = images
+        for found in entry["artefacts"].values():
+            found.pop("scores", None)
 
 
 def measure_latencies(content, loaders, images, save, *, again=False):

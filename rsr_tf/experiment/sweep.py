@@ -11,7 +11,7 @@ import keras
 from rsr_tf import progress, pruning
 from rsr_tf.errors import UserError, disk_errors, require, user_errors
 from rsr_tf.experiment.builders import load_data
-from rsr_tf.experiment.evaluate import attack_network, evaluation_images, weight_statistics
+from rsr_tf.experiment.evaluate import TEST_IMAGES, attack_network, continued_images, weight_statistics
 from rsr_tf.experiment.experiment import Experiment
 from rsr_tf.experiment.load import load_network, variants
 from rsr_tf.experiment.network_facts import sizes
@@ -88,9 +88,11 @@ class Sweep:
         if (self.folder.exists() or self.folder.is_symlink()) and not self.folder.is_dir():
             raise UserError(f"{self.folder} must be a folder, or absent")
         self.data_set = load_data(self.config)
-        earlier = self._read()
-        self.images, self.labels = evaluation_images(self.data_set, self.config, earlier)
-        self.content = self._continued(earlier)
+        stored = self._read()
+        self.images, self.labels, found, earlier = continued_images(self.data_set, self.config, stored)
+        if stored and not earlier:
+            log.info("the test images have changed since %s was written: attacking all networks again", self.file)
+        self.content = {**self._continued(earlier), TEST_IMAGES: found}
 
     def _read(self):
         """Return the earlier results, or `None`."""
@@ -100,7 +102,7 @@ class Sweep:
             stored = read_result(self.file)
         except ValueError as error:
             raise UserError(f"{error}. Remove it to start the sweep again") from error
-        return {key: stored[key] for key in (*KEPT, "attack")} if stored else None
+        return {key: stored[key] for key in (*KEPT, "attack", TEST_IMAGES) if key in stored} or None
 
     def _continued(self, earlier):
         about = describe(self.config, self.data_set, num_images=len(self.labels))
@@ -178,10 +180,11 @@ class Sweep:
 
     def _refresh(self):
         """Take over what other processes have found."""
-        earlier = self._read()
-        if earlier:
-            self.content["lambdas"] = earlier["lambdas"]
-        if earlier and earlier["network"] == self.content["network"]:
+        earlier, ours = self._read(), self.content[TEST_IMAGES]
+        if not earlier or earlier.get(TEST_IMAGES, ours) != ours:
+            return
+        self.content["lambdas"] = earlier["lambdas"]
+        if earlier["network"] == self.content["network"]:
             self.content["points"] = earlier["points"]
 
     def _measure(self, network, target, value):

@@ -1,6 +1,7 @@
 """The attacks of `rsr evaluate` on the networks of a run, as pieces that several processes share."""
 
 import copy
+import dataclasses
 
 import pytest
 from helpers import parse, tiny_network
@@ -110,6 +111,25 @@ def test_network_whose_file_was_replaced_is_attacked_again(
     assert content["networks"][replaced]["weights"] < before["networks"][replaced]["weights"]
     assert examples == ["new"]
     assert f"{replaced} has changed since {folder.evaluation} was written" in caplog.text
+
+
+def test_all_networks_are_attacked_again_on_changed_test_images(networks, folder, settings, attacked, caplog):
+    """A file of data that was replaced must not leave scores of two test sets in one table."""
+    caplog.set_level("INFO")
+    data_set, config = settings
+    evaluate_networks({"pruned": networks["pruned"]}, data_set, config, folder, IDENTITIES)
+    changed = dataclasses.replace(data_set, test=data_set.test.first(15))
+    attacked.clear()
+    evaluate_networks(networks, changed, config, folder, IDENTITIES)
+    content = folder.read_evaluation()
+    assert attacked == PIECES
+    assert (content["attack"]["num_images"], content["examples"]) == (15, {"of": ["pruned"]})
+    assert f"the test images have changed since {folder.evaluation} was written" in caplog.text
+    attacked.clear()
+    evaluate_networks(networks, changed, config, folder, IDENTITIES)
+    del content["test_images"]  # as of an earlier version
+    evaluate_networks(networks, data_set, config, folder, IDENTITIES)
+    assert attacked == []
 
 
 def test_results_without_identities_are_kept(networks, folder, settings, attacked):

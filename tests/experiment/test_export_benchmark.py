@@ -1,5 +1,6 @@
 """The stage of a run that exports its networks in every format and measures them."""
 
+import dataclasses
 import json
 import shutil
 
@@ -128,6 +129,17 @@ def test_stopped_stage_goes_on(folder, timed):
     folder.write_artefacts(content)
     assert measure(folder)["networks"]["pruned"]["artefacts"]["SavedModel"]["scores"]["clean"]["num_images"] == 60
     assert timed == []  # the latencies are those of the same files
+
+
+def test_accuracies_are_measured_again_on_changed_test_images(folder, measured_once, timed, monkeypatch):
+    loaded = load_data(load_config(folder.path))
+    changed = dataclasses.replace(loaded, test=loaded.test.first(50))
+    monkeypatch.setattr("rsr_tf.experiment.builders.load_data", lambda config: changed)
+    content = measure(folder)
+    for network in content["networks"].values():
+        assert {entry["scores"]["clean"]["num_images"] for entry in network["artefacts"].values()} == {50}
+    assert timed == []  # the latencies are those of the same files
+    assert content["speedup"] == measured_once[1]["speedup"]
 
 
 @pytest.mark.parametrize("missing", ["speedup", "latency"])

@@ -1,5 +1,6 @@
 """`rsr sweep` on small networks for digits; the page is tested in tests/report/test_sweep_page.py."""
 
+import dataclasses
 import hashlib
 import json
 import tomllib
@@ -213,6 +214,21 @@ def test_another_network_is_attacked_anew(trained, tmp_path, attacks):
     assert [point["value"] for point in after["points"]] == [0.5]
     assert after["points"][0]["layers"] != before["points"][1]["layers"]
     assert after["network"] == hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_other_test_images_are_attacked_anew(trained, tmp_path, attacks, monkeypatch):
+    folder = copied(trained, tmp_path / "run")
+    before = sweep(folder, sparsities=[0.2, 0.5])
+    loaded = load_data(settings())
+    changed = dataclasses.replace(loaded, test=loaded.test.take(np.arange(len(loaded.test))[::-1]))
+    monkeypatch.setattr("rsr_tf.experiment.sweep.load_data", lambda config: changed)
+    after = sweep(folder, sparsities=[0.5])
+    assert [point["value"] for point in after["points"]] == [0.5]
+    assert after["test_images"] != before["test_images"]
+    attacks.clear()
+    assert sweep(folder, sparsities=[0.5]) == after
+    assert attacks == []
 
 
 @pytest.mark.slow
