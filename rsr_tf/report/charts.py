@@ -56,7 +56,9 @@ def heading(axes, title):
 
 def legend(axes, **options):
     """Add a small legend on a half-transparent background, so that lines behind it do not hide its text."""
-    axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8.5, **options)
+    shown = axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8.5, **options)
+    for text in shown.get_texts():
+        text.set_parse_math(False)  # in names, a dollar is a dollar
 
 
 def percent_axis(axis):

@@ -70,7 +70,8 @@ def markdown_tables(content):
 
 def _table(heading, names, rows):
     """Return the lines of a table of text under its heading."""
-    first, *others = (f"| {' | '.join(cells)} |" for cells in (names, *rows))
+    escaped = ([cell.replace("|", r"\|") for cell in cells] for cells in (names, *rows))
+    first, *others = (f"| {' | '.join(cells)} |" for cells in escaped)
     return [f"**{heading}**", "", first, f"|{'---|' * len(names)}", *others, ""]
 
 

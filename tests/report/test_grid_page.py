@@ -54,6 +54,18 @@ def test_page_without_any_run_says_so():
     assert csv_table(empty) == ""
 
 
+def test_label_is_shown_as_it_is_written():
+    """A dollar is no mathematics in a chart, and a bar ends no cell of a table."""
+    content = grid_content(**figures())
+    for part in (*content["rows"], *content["curves"].values(), *content["weights"].values()):
+        part["labels"] = {axis: "$ a_b^$ |x|" for axis in part["labels"]}
+    page = grid_page(content)
+    assert "$ a_b^$ |x|</text>" in page
+    table = [line for line in markdown_tables(content).splitlines() if line.startswith("|")]
+    assert any(r"$ a_b^$ \|x\|" in line for line in table)
+    assert not any("$ |x|" in line for line in table)
+
+
 def test_figures_have_a_line_for_each_cell():
     page = grid_page(grid_content(**figures()))
     assert page.count("<svg") == 4
