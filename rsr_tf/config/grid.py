@@ -39,6 +39,7 @@ from rsr_tf.errors import UserError, explain_validation, user_errors
 MAX_EXTENDS = 5
 """Files that build on each other."""
 MAX_RUNS = 10_000
+SEEDS = "a grid takes `seeds` of its file, one for each run"
 
 
 class Value(Section):
@@ -111,6 +112,19 @@ class Grid(Section):
                 raise ValueError(f"measure.{part} must name cells such as {cells[0]}. Received: {unknown[0]}")
         return self
 
+    @model_validator(mode="after")
+    def _a_folder_for_each_run(self):
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must differ. Received: {self.seeds}")
+        cells = ["-".join(names) for names in self.combinations()]
+        for cell, following in itertools.pairwise(sorted(cells)):
+            if cell == following:
+                raise ValueError(f"two cells are called {cell}")
+        for name in {name for names in self.combinations() for name in names}:
+            if "/" in name or "\\" in name:
+                raise ValueError(f"names of values must be names of folders. Received: {name}")
+        return self
+
     def combinations(self):
         """Return the names of the values of each cell, in the order of `axes`, as a list of tuples."""
         return list(itertools.product(*(self.values.get(axis, list(self.axis[axis])) for axis in self.axes)))
@@ -162,6 +176,9 @@ def load_grid(path, scale=None, overrides=()):
         grid = Grid.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{source}: {explain_validation(error)}") from error
+    for override in overrides:
+        if override.partition("=")[0].strip() == "seed":
+            raise UserError(f"--set {override}: {SEEDS}")
     return grid, [_cell(grid, names, overrides, source) for names in grid.combinations()]
 
 
@@ -187,6 +204,8 @@ def _cell(grid, names, overrides, source):
     values = grid.config
     for value in chosen:
         values = merged(values, value.config)
+    if "seed" in values:
+        raise UserError(f"{source}, cell {name}: {SEEDS}")
     configs = {
         seed: parse_config({**copy.deepcopy(values), "seed": seed}, overrides, source=f"{source}, cell {name}")
         for seed in grid.seeds

@@ -60,6 +60,31 @@ def test_values_choose_among_those_of_an_axis(load):
     assert [cell.name for cell in cells] == ["small-on", "large-on"]
 
 
+def test_seed_of_all_runs_at_once_is_refused(load):
+    """Runs of one seed under the names of several would be a mean without a spread."""
+    with pytest.raises(UserError, match=whole_line("--set seed=3: a grid takes `seeds` of its file, one for each run")):
+        load(FILE, None, ["training.epochs=2", "seed=3"])
+    with pytest.raises(UserError, match="cell small-off: a grid takes `seeds` of its file, one for each run"):
+        load(FILE.replace('data.name = "digits"', 'data.name = "digits"\nseed = 3'))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FILE.replace("seeds = [0, 4]", "seeds = [4, 0, 4]"), r"seeds must differ. Received: \[4, 0, 4\]"),
+        (FILE + '[axis.noise."8/255"]\n', "names of values must be names of folders. Received: 8/255"),
+        (
+            FILE + "[axis.network.a]\n[axis.network.a-b]\n[axis.noise.b-c]\n[axis.noise.c]\n",
+            "two cells are called a-b-c",
+        ),
+        (FILE + '[values]\nnoise = ["on", "on"]\n', "two cells are called large-on"),
+    ],
+)
+def test_runs_that_would_share_a_folder_are_refused(load, text, message):
+    with pytest.raises(UserError, match=message):
+        load(text)
+
+
 def test_scale_changes_any_part_of_the_file(load):
     text = (
         FILE + "[scale.tiny]\nseeds = [7]\nconfig.training.epochs = 2\naxis.network.small.config.model.width = 0.25\n"
