@@ -69,8 +69,8 @@ def load(name, *, directory=None, validation=0.1, seed=0, **options):
         A `DataSet`.
 
     Raises:
-        ValueError: if `name` is unknown, `validation` is outside (0, 1), the source does not use an option, or a file
-            has invalid arrays.
+        ValueError: if `name` is unknown, `validation` is outside (0, 1) or leaves no training image, the source does
+            not use an option, or a file has invalid arrays or a single class.
         FileNotFoundError: if the data is missing; the message says how to get it.
 
     Example:
@@ -86,9 +86,15 @@ def load(name, *, directory=None, validation=0.1, seed=0, **options):
             used = [key for key, each in LOADERS.items() if option in _used_options(each)]
             raise ValueError(f"`{option}` is used by {', '.join(used) or 'no source'}. Received: {value!r} with {name}")
     data_set = loader(directory, **options)
+    if len(data_set.class_names) < 2:
+        raise ValueError(f"`{name}` must have two classes or more. Received: {data_set.class_names}")
     if data_set.validation is None:
         order = np.random.default_rng(seed).permutation(len(data_set.train))
         held_out = max(1, round(validation * len(order)))
+        if held_out == len(order):
+            raise ValueError(
+                f"`validation` must leave some of the {len(order)} training images. Received: validation={validation}"
+            )
         splits = {"validation": order[:held_out], "train": order[held_out:]}
         splits = {split: data_set.train.take(chosen) for split, chosen in splits.items()}
         data_set = dataclasses.replace(data_set, **splits)

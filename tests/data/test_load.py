@@ -47,6 +47,18 @@ def test_unknown_name_is_refused_with_the_known_ones():
         load("mnist")
 
 
+def test_single_class_is_refused(tmp_path):
+    images, labels = np.full((20, 8, 8, 1), 9, "uint8"), np.zeros(20, int)
+    np.savez(tmp_path / "one.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(ValueError, match=r"`npz` must have two classes or more\. Received: \('0',\)"):
+        load("npz", directory=tmp_path / "one.npz")
+
+
+def test_share_that_leaves_no_training_image_is_refused():
+    with pytest.raises(ValueError, match=r"`validation` must leave .* of the 1347 .*\. Received: validation=0.9999"):
+        load("digits", validation=0.9999)
+
+
 def toys(directory, *, size=2):
     split = Split(np.zeros((10, size, size, 1), "uint8"), np.arange(10))
     return DataSet(f"toys of {directory}", split, None, split, tuple("0123456789"))
@@ -69,7 +81,7 @@ def test_a_new_source_is_one_row_and_its_keywords_are_its_options(monkeypatch):
 
 def test_validation_images_of_a_source_are_kept(monkeypatch):
     own = Split(np.ones((4, 2, 2, 1), "uint8"), np.arange(4))
-    monkeypatch.setitem(LOADERS, "toys", lambda directory: DataSet("toys", own, own, own, ()))
+    monkeypatch.setitem(LOADERS, "toys", lambda directory: DataSet("toys", own, own, own, tuple("0123")))
     assert load("toys").validation is own
     assert len(load("toys").train) == 4
 
