@@ -46,7 +46,7 @@ def zoo(path, *, overrides=(), given=None, output=None, tier=1, images=200, colu
     name = Path(path).stem if Path(path).suffix == ".keras" else "pruned"
     folder = Path(output or finished.folder / "zoo" / name)
     data_set = load_data(finished.config)
-    check_fits(finished.networks, data_set, path)
+    check_fits(finished.networks, data_set, path, finished.classes)
     with user_errors(), disk_errors(folder), FolderLock(folder, shared=True):
         table = evaluation.run_zoo(
             finished.networks,
@@ -126,7 +126,7 @@ def transfer(
     networks, attacks = _rows(finished, ball, steps=steps, eot_samples=eot_samples)
     data_set = load_data(config)
     for each in finished:
-        check_fits(each.networks, data_set, each.name)
+        check_fits(each.networks, data_set, each.name, each.classes)
     chosen = evaluation.draw_test_images(len(data_set.test.labels), images, seed=config.seed)
     identity, folder = [[each.name, each.identity] for each in finished], Path(output)
 

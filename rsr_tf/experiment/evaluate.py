@@ -61,8 +61,8 @@ def continued_images(data_set, config, earlier):
     """Return the test images of an evaluation, and the earlier results that are of the same ones.
 
     Args:
-        data_set, config, earlier: as for `evaluation_images`. Results without the entry `TEST_IMAGES`, as those of earlier
-            versions, are taken to be of the same images.
+        data_set, config, earlier: as for `evaluation_images`. Results without the entry `TEST_IMAGES`, as those of
+            earlier versions, are taken to be of the same images.
 
     Returns:
         Images and labels as `evaluation_images` returns them, their fingerprint for the entry `TEST_IMAGES`, and
@@ -243,7 +243,7 @@ def evaluate_saved_model(
             raise UserError(f"{path} was not exported by `rsr`. Pass data and attack with --config")
         config = parse_config(exported, overrides, source=path)
     data_set = load_data(config)
-    check_fits(endpoints, data_set, path)
+    check_fits(endpoints, data_set, path, metadata.get("classes", ()))
     shown = data_set.test.first(100).pixels()
     endpoints = {name: evaluation.with_logits(model_fn, shown) for name, model_fn in endpoints.items()}
     draws = draws_of_exported(config, metadata)

@@ -16,6 +16,7 @@ from rsr_tf import evaluation
 from rsr_tf.attacks import average_over_draws
 from rsr_tf.config import Config, load_config, parse_config
 from rsr_tf.errors import UserError, first_line, user_errors
+from rsr_tf.experiment.classes import check_classes
 from rsr_tf.experiment.draws import averaged, draws_of_exported, named, twins_of_mean
 from rsr_tf.experiment.result_schema import check_result
 from rsr_tf.experiment.run_folder import RunFolder
@@ -40,6 +41,7 @@ class FinishedNetwork:
             scores.
         identity: string, a hash of its files, with the precision if it is not that of the file.
         reseed: function of an integer that restarts its noise; it does nothing for a SavedModel.
+        classes: list of the names of its classes in their order; empty if they are unknown.
     """
 
     name: str
@@ -48,6 +50,7 @@ class FinishedNetwork:
     networks: dict
     identity: str
     reseed: Callable
+    classes: list
 
 
 def open_finished(path, overrides=(), given=None):
@@ -78,6 +81,7 @@ def open_finished(path, overrides=(), given=None):
     file = path if path.suffix == ".keras" else folder.pruned
     with user_errors():
         model = in_float32(load_network(file))
+        classes = RunFolder(own).read_evaluation().get("class_names", [])
     name, draws = own.resolve().name, config.evaluation.ensemble
     return FinishedNetwork(
         name if own != folder.path or file.name == folder.pruned.name else f"{name}/{file.stem}",
@@ -86,6 +90,7 @@ def open_finished(path, overrides=(), given=None):
         variants(model, draws),
         named(f"{content_hash(file)} in float32", draws),
         functools.partial(reseed_noise, model),
+        classes,
     )
 
 
@@ -95,8 +100,8 @@ def _open_exported(path, overrides):
         raise UserError(f"{path} was not exported by `rsr`, so its data is unknown")
     config = parse_config(metadata["config"], overrides, source=path)
     name, draws = "/".join(path.resolve().parts[-2:]), draws_of_exported(config, metadata)
-    networks = networks_of(endpoints, metadata, draws)
-    return FinishedNetwork(name, path, config, networks, named(content_hash(path), draws), lambda seed: None)
+    networks, classes = networks_of(endpoints, metadata, draws), metadata.get("classes", [])
+    return FinishedNetwork(name, path, config, networks, named(content_hash(path), draws), lambda seed: None, classes)
 
 
 def load_network(path, data_set=None):
@@ -149,7 +154,8 @@ def check_own(model, data_set, path):
         path: `Path` of the file, for messages.
 
     Raises:
-        UserError: if its input, its outputs or its kinds of layers are others, or a weight is not finite.
+        UserError: if its input, its outputs or its kinds of layers are others, a weight is not finite, or the run has
+            results for other numbers of the classes.
     """
     expected = [(None, *data_set.image_shape)], [(None, len(data_set.class_names))]
     found = tuple(
@@ -166,6 +172,9 @@ def check_own(model, data_set, path):
     for weight in model.weights:
         if not np.all(np.isfinite(weight.numpy())):
             raise UserError(f"{path} is damaged: its weight {weight.path} is not finite")
+    with user_errors():
+        known = RunFolder(path.parent).read_evaluation().get("class_names", [])
+    check_classes(known, data_set, path.parent)
 
 
 def variants(model, draws=1):
@@ -252,27 +261,30 @@ def networks_of(endpoints, metadata, draws):
     return {name: endpoints[endpoint] for name, endpoint in names.items() if endpoint in endpoints}
 
 
-def check_fits(networks, data_set, path):
+def check_fits(networks, data_set, path, classes=()):
     """Check that networks classify the images of a data set.
 
     Args:
         networks: dict from name to `model_fn`.
         data_set: a `DataSet`; each network is called with one of its test images, twice and three times.
         path: name of the networks in messages.
+        classes: names of the classes that they were trained with, see `check_classes`. Defaults to none.
 
     Raises:
-        UserError: if a network does not take the images, or returns too few logits, or too few rows of them.
+        UserError: if a network does not take the images, or returns too few logits, or too few rows of them, or its
+            classes have other numbers.
     """
-    image, classes = data_set.test.first(1).pixels(), len(data_set.class_names)
+    check_classes(list(classes), data_set, path)
+    image, least = data_set.test.first(1).pixels(), len(data_set.class_names)
     for model_fn, count in itertools.product(networks.values(), (2, 3)):
         images = np.repeat(image, count, axis=0)
         try:
             logits = model_fn(tf.constant(images))
         except Exception as error:  # TensorFlow and Keras raise many kinds for images of another shape
             raise UserError(f"{path} does not take images of shape {images.shape}: {first_line(error)}") from error
-        if logits.shape.rank != 2 or logits.shape[-1] < classes:
+        if logits.shape.rank != 2 or logits.shape[-1] < least:
             raise UserError(
-                f"{path} must return logits of at least the {classes} classes of the data. Received: {logits.shape[1:]}"
+                f"{path} must return logits of at least the {least} classes of the data. Received: {logits.shape[1:]}"
             )
         if logits.shape[0] != count:
             raise UserError(f"{path} must return a row of logits for each of {count} images. Received: {logits.shape}")

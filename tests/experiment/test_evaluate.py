@@ -114,6 +114,15 @@ def test_saved_model_in_half_precision_has_a_warning_that_its_keras_model_has_no
     assert "Networks in half precision have such gradients" in caplog.text
 
 
+def test_saved_model_whose_classes_have_other_numbers_is_refused(config, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Dense(11)(keras.layers.Flatten()(inputs)))
+    metadata = {"config": drop_none(config.model_dump()), "classes": ["none", *"0123456789"]}
+    rsr_tf.export_saved_model(model, tmp_path / "model", metadata=metadata)
+    with pytest.raises(UserError, match=r"numbers of its training, where 0 was 1\. Received: data in which it is 0"):
+        evaluate_saved_model(tmp_path / "model")
+
+
 @pytest.fixture
 def exported_ensemble(config, tmp_path):
     """A SavedModel whose network draws noise on features and predicts by the mean of 16 draws."""
