@@ -47,6 +47,7 @@ class RunFolder:
         self.transfer = self.path / "transfer"
         self.report = self.path / "report.html"
         self._lock = FolderLock(self.path, shared=shared)
+        self._complete = lambda stored: stored
 
     def check(self, values, complete=lambda stored: stored):
         """Check that the folder is absent, empty or of the same config, and lock a folder of the same config.
@@ -59,6 +60,7 @@ class RunFolder:
         Raises:
             ValueError: if the folder belongs to another config, holds something else, or is locked.
         """
+        self._complete = complete
         if not self.path.exists():
             return
         if not self.config.exists():
@@ -92,13 +94,15 @@ class RunFolder:
             versions: dict from package to version.
 
         Raises:
-            ValueError: if another process holds the lock.
+            ValueError: if another process holds the lock, or has claimed the folder for another config since `check`.
         """
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
-        if not self.config.exists():
+        if self.config.exists():
+            self.check_config(values, self._complete)
+        else:
             with replacing(self.config) as temporary:
                 temporary.write_bytes(tomli_w.dumps({**drop_none(values), "versions": versions}).encode())
 

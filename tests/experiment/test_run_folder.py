@@ -98,7 +98,7 @@ def test_check_creates_nothing(tmp_path):
 
 def test_claim_does_not_touch_a_config_that_is_there(folder):
     before = folder.config.read_bytes()
-    folder.claim({**VALUES, "seed": 1}, {"keras": "4"})
+    folder.claim(VALUES, {"keras": "4"})
     assert folder.config.read_bytes() == before
     assert names_in(folder.path) == ["config.toml"]
 
@@ -205,3 +205,19 @@ def test_stored_config_is_completed_before_it_is_compared(tmp_path):
     assert not is_locked(folder)
     folder.check({"seed": 0, "new": 1}, complete=lambda stored: {"new": 1} | stored)
     assert is_locked(folder)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_folder_that_another_config_claimed_since_the_check_is_refused(tmp_path, shared):
+    """Loading data lies between check and claim, long enough for another process."""
+    first, second = (RunFolder(tmp_path / "run", shared=shared) for _ in range(2))
+    for folder in (first, second):
+        folder.check({"seed": 1})
+    first.claim({"seed": 0}, {})
+    if not shared:
+        first.release()
+    with pytest.raises(ValueError, match="belongs to another config: `seed` is 0 there and 1 here"):
+        second.claim({"seed": 1}, {})
+    second.claim({"seed": 0}, {})
+    for folder in (first, second):
+        folder.release()
