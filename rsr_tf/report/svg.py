@@ -6,6 +6,7 @@ No chart goes through pyplot, so the Matplotlib backend of the user is left unch
 import html
 import io
 import re
+import warnings
 
 import matplotlib
 
@@ -25,11 +26,12 @@ def svg(figure, title, description):
     Returns:
         The element as text. Its ids are unique among themselves; `with_unique_ids` makes them so on a page.
     """
-    figure.tight_layout()
     for part in (figure, *figure.axes):
         part.patch.set_visible(False)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rsr_tf"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rsr_tf"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser, which draws it, has others
+        figure.tight_layout()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from rsr_tf.report.charts import histogram_chart, power_of_ten, share_below
+from rsr_tf.report.svg import svg
 
 STYLE = {"color": "#123456"}
 
@@ -27,3 +29,10 @@ def test_thresholds_are_labelled_in_plain_text():
 def test_numbers_of_weights_within_a_decade_are_labelled_too():
     found = texts(histogram_chart({"RSR": ({"edges": [-1, 0, 1], "counts": [3, 4]}, STYLE)}))
     assert {"3", "4"} <= set(found)
+
+
+def test_names_in_any_script_need_no_font_here():
+    """The text of a chart is drawn by the browser, so a letter that no font of this machine has is no warning."""
+    axes = Figure().subplots()
+    axes.set_title("日本語")
+    assert "日本語</text>" in svg(axes.figure, "title", "description")

@@ -58,7 +58,7 @@ def test_label_is_shown_as_it_is_written():
     """A dollar is no mathematics in a chart, and a bar ends no cell of a table."""
     content = grid_content(**figures())
     for part in (*content["rows"], *content["curves"].values(), *content["weights"].values()):
-        part["labels"] = {axis: "$ a_b^$ |x|" for axis in part["labels"]}
+        part["labels"] = dict.fromkeys(part["labels"], "$ a_b^$ |x|")
     page = grid_page(content)
     assert "$ a_b^$ |x|</text>" in page
     table = [line for line in markdown_tables(content).splitlines() if line.startswith("|")]
