@@ -66,7 +66,7 @@ def _check_headers(headers, path):
 
 
 def _checked(images, labels, path):
-    """Return images and labels as a `Split`; raise `ValueError` for wrong labels, or images of nothing but 0 and 1."""
+    """Return images and labels as a `Split`; raise `ValueError` for wrong labels, or images in another range."""
     if not (labels.min() >= 0 and labels.max() < MAX_CLASSES):
         raise ValueError(
             f"`{path}`: labels must be in [0, {MAX_CLASSES}). Received: labels from {labels.min()} to {labels.max()}"
@@ -75,5 +75,9 @@ def _checked(images, labels, path):
         raise ValueError(
             f"`{path}`: images of uint8 are pixels from 0 to 255; save images in [0, 1] as floats. Received: no pixel "
             "above 1"
+        )
+    if images.dtype.kind == "f" and images.max() <= (1 + 1e-6) / 255:
+        raise ValueError(
+            f"`{path}`: images of floats are pixels from 0 to 1. Received: none above 1/255; divide by 255 only once"
         )
     return Split(images if images.dtype == np.uint8 else images.astype(np.float32), labels.astype(np.int32))

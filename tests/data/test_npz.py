@@ -114,3 +114,14 @@ def test_images_of_zeros_and_ones_are_no_pixels_of_uint8(tmp_path):
     np.savez(tmp_path / "own.npz", **arrays() | {"x_train": x, "x_test": x[:4]})
     with pytest.raises(ValueError, match=r"own\.npz`: images of uint8 are .* Received: no pixel above 1"):
         load("npz", directory=tmp_path / "own.npz")
+
+
+def test_floats_that_were_divided_by_255_twice_are_refused(tmp_path):
+    content = arrays()
+    for name in ("x_train", "x_test"):
+        content[name] = content[name] / 255
+    np.savez(tmp_path / "own.npz", **content)
+    with pytest.raises(
+        ValueError, match=r"own\.npz`: images of floats are pixels from 0 to 1\. Received: none above 1/255"
+    ):
+        load("npz", directory=tmp_path / "own.npz")
