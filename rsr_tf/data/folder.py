@@ -12,6 +12,8 @@ from rsr_tf.files import expanded
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 """Ends of the names of image files, in small or capital letters; other files are left alone."""
+BMP_HEADERS = 1200
+"""Bytes at the start of a BMP file that hold its headers and a palette of 256 colors."""
 SPLITS = {"train", "validation", "test"}
 """Names of subfolders with class folders of their own; a set without validation images has two of them."""
 
@@ -35,10 +37,21 @@ class ImageFiles:
     def read(self, number):
         """Return an image as uint8 `(h, w, c)`, with as many channels as the file has: 1 for gray, 3 for RGB."""
         content = tf.io.read_file(self.paths[number])
+        _check_palette(content.numpy()[:BMP_HEADERS])
         image = tf.io.decode_image(content, expand_animations=False).numpy()
         if image.shape[-1] not in (1, 3):
             raise ValueError(f"expected gray (1 channel) or RGB (3). Received: {image.shape[-1]} channels")
         return resized(image, self.size)
+
+
+def _check_palette(start):
+    """Raise `ValueError` for a BMP file with a palette of colors, whose numbers TensorFlow takes for pixels."""
+    if start[:2] != b"BM" or start[28:30] != b"\x08\0":  # 8 bits for each pixel
+        return
+    first = 14 + int.from_bytes(start[14:18], "little")
+    colors = start[first : first + 4 * (int.from_bytes(start[46:50], "little") or 256)]
+    if any(colors[4 * number : 4 * number + 3] != bytes([number] * 3) for number in range(len(colors) // 4)):
+        raise ValueError(f"expected a BMP without a palette of colors. Received: {len(colors) // 4} colors")
 
 
 def load(directory, *, test=0.2, resize=None, cache="auto"):

@@ -99,6 +99,22 @@ def test_bmp_is_read(tmp_path):
     assert ImageFiles([tmp_path / "two.bmp"], None).read(0).tolist() == [[[0, 0, 255], [255, 0, 0]]]
 
 
+@pytest.mark.parametrize("gray", [True, False])
+def test_bmp_whose_bytes_are_numbers_of_colors_is_refused(tmp_path, gray):
+    """TensorFlow gives these numbers for the pixels, which is right for a palette of grays alone. One pixel by hand."""
+    header = b"BM" + (1082).to_bytes(4, "little") + bytes(4) + (1078).to_bytes(4, "little")
+    info = [(40, 4), (1, 4), (1, 4), (1, 2), (8, 2), (0, 4), (4, 4), (0, 4), (0, 4), (256, 4), (0, 4)]
+    palette = b"".join(bytes([number, number if gray else 7, number, 0]) for number in range(256))
+    content = header + b"".join(value.to_bytes(size, "little") for value, size in info) + palette
+    (tmp_path / "one.bmp").write_bytes(content + bytes([100, 0, 0, 0]))
+    files = ImageFiles([tmp_path / "one.bmp"], None)
+    if gray:
+        assert files.read(0).tolist() == [[[100]]]
+    else:
+        with pytest.raises(ValueError, match=r"expected a BMP without a palette of colors\. Received: 256 colors"):
+            files.read(0)
+
+
 def test_images_of_different_sizes_are_resized_by_the_stated_definition(tmp_path):
     for place, size in (("train/a", 8), ("train/b", 12), ("test/a", 20), ("test/b", 7)):
         write_image(tmp_path / place / "1.png", random_images(1, (size, size + 1, 3))[0])
