@@ -24,7 +24,7 @@ from rsr_tf.experiment.report import write_report_page
 from rsr_tf.experiment.run_folder import RunFolder, drop_none, suite_name
 from rsr_tf.experiment.stage_times import timed
 from rsr_tf.experiment.start import load_start
-from rsr_tf.experiment.training_checks import check_training
+from rsr_tf.experiment.training_checks import check_training, warn_of_absent_classes
 from rsr_tf.experiment.workers import check_shared, is_there
 from rsr_tf.export.saved_model import export_saved_model
 from rsr_tf.files import replacing
@@ -104,6 +104,7 @@ class Experiment:
         section, baseline = self.config.training, self.config.undefended
         log.info("%s: %d training images", self._data_set.title, len(self._data_set.train))
         check_training(self.config, self._steps_per_epoch)
+        warn_of_absent_classes(self._data_set)
         network = pruner = None
         if not (is_there(self.folder.model) and self.config.model.file_of_weights):  # else the file may be gone
             with user_errors(), self.strategy.scope():

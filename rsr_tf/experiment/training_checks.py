@@ -2,7 +2,9 @@
 
 import logging
 
-from rsr_tf.errors import UserError
+import numpy as np
+
+from rsr_tf.errors import UserError, shortened
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,22 @@ def check_training(config, steps_per_epoch):
     """
     _check_average(config, config.training.epochs * steps_per_epoch)
     _check_best_epoch(config)
+
+
+def warn_of_absent_classes(data_set):
+    """Warn of classes without training images, as of class 0 where labels begin with 1.
+
+    Args:
+        data_set: a `DataSet`.
+    """
+    names = data_set.class_names
+    counts = np.bincount(data_set.train.labels, minlength=len(names))
+    absent = [name for name, count in zip(names, counts, strict=True) if not count]
+    if absent:
+        log.warning(
+            "%d of %d classes have no training image: %s. The network has an output for each",
+            *(len(absent), len(names), shortened(", ".join(absent))),
+        )
 
 
 def _check_best_epoch(config):

@@ -1,10 +1,13 @@
+import dataclasses
 import logging
 
+import numpy as np
 import pytest
 from helpers import parse
 
+import rsr_tf
 from rsr_tf.errors import UserError
-from rsr_tf.experiment.training_checks import check_training
+from rsr_tf.experiment.training_checks import check_training, warn_of_absent_classes
 
 AVERAGED = "training.ema_momentum=0.9"
 PRUNED_IN_TRAINING = "pruning.schedule=polynomial"
@@ -53,3 +56,13 @@ def test_average_that_still_holds_the_initial_weights_is_warned_of(caplog):
     with caplog.at_level(logging.WARNING):
         check_training(parse("", "training.ema_momentum=0.999", "training.epochs=40"), steps_per_epoch=9)
     assert "70 % of the average are the initial weights. 0.99 would leave 1 %" in caplog.text
+
+
+def test_class_without_training_images_is_named(caplog):
+    """Such as class 0 where labels begin with 1, or one whose only image was held out for validation."""
+    digits = rsr_tf.data.load("digits")
+    warn_of_absent_classes(digits)
+    assert caplog.text == ""
+    some = digits.train.take(np.flatnonzero(digits.train.labels > 1))
+    warn_of_absent_classes(dataclasses.replace(digits, train=some))
+    assert "2 of 10 classes have no training image: 0, 1. The network has an output for each" in caplog.text
