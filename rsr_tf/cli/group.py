@@ -23,6 +23,8 @@ LEVEL = "rsr_tf.level"
 """Where the context of a command keeps what it logs: one of `QUIET`, `NORMAL` and `VERBOSE`."""
 RESUMES = "rsr_tf.resumes"
 """Where the context of a command keeps whether the same command resumes it."""
+FOLDER = click.Path(file_okay=False)
+"""Type of an option that names a folder, which may be absent."""
 
 
 def level_option(long, short, level, help_text):
@@ -124,13 +126,6 @@ def set_option(function):
     return option(import_option(function))
 
 
-output_option = click.option(
-    "--output",
-    type=click.Path(file_okay=False),
-    help="Run folder [runs/NAME of the config, or CONFIG if it is a folder].",
-)
-
-
 def images_option(default):
     """Return the option `--images`.
 
@@ -143,9 +138,12 @@ def images_option(default):
     )
 
 
-def stage_options(function):
-    """Add the argument CONFIG and the options of every stage to a command."""
-    return click.argument("config", type=click.Path())(set_option(output_option(function)))
+def stage_options(function, output=FOLDER):
+    """Add the argument CONFIG and the options of every stage to a command; `output` is the type of `--output`."""
+    option = click.option(
+        "--output", type=output, help="Run folder [runs/NAME of the config, or CONFIG if it is a folder]."
+    )
+    return click.argument("config", type=click.Path())(set_option(option(function)))
 
 
 @contextlib.contextmanager

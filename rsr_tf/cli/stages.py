@@ -1,5 +1,6 @@
 """Commands for one run: its stages, and the attacks on its networks."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def train(config, overrides, output):
 
 
 @main.command(short_help="Prune the trained network, or a .keras file.")
-@stage_options
+@functools.partial(stage_options, output=click.Path())
 @click.option(
     "--sparsity", metavar="SHARE", help="Share of the weights of a .keras file to prune; needs --output FILE."
 )

@@ -5,7 +5,7 @@ import click
 from rsr_tf.choices import ZOO_NOISES, ZOO_TIERS
 from rsr_tf.cli.balls import ball_options, refuse_ball
 from rsr_tf.cli.given import data_options, given_settings
-from rsr_tf.cli.group import images_option, main, open_experiment, set_option, stage_options, start_tensorflow
+from rsr_tf.cli.group import FOLDER, images_option, main, open_experiment, set_option, stage_options, start_tensorflow
 
 SPARSITIES = "0,0.2,0.4,0.6,0.7,0.8,0.9,0.95"
 """Default of `rsr sweep`."""
@@ -57,7 +57,7 @@ def sweep(config, overrides, output, sparsities, gammas, lambdas):
 @click.argument("grid", type=click.Path())
 @click.option("--scale", help="Size of the grid, one of those in the file [the file without its scales].")
 @set_option
-@click.option("--output", type=click.Path(file_okay=False), help="Folder of the run folders [runs/FOLDER/SCALE].")
+@click.option("--output", type=FOLDER, help="Folder of the run folders [runs/FOLDER/SCALE].")
 def grid(grid, scale, overrides, output):
     """Train, prune and judge every run of a grid, and write one page with all results.
 
@@ -99,7 +99,7 @@ def grid(grid, scale, overrides, output):
 @refuse_ball("ZOO searches for the nearest image in l2; its table has the share within l2 0.5 and linf 8/255")
 @click.option("--group", type=click.IntRange(min=1), default=8, show_default=True, help="Images attacked together.")
 @set_option
-@click.option("--output", type=click.Path(file_okay=False), help="Folder of the result [zoo/pruned in the run folder].")
+@click.option("--output", type=FOLDER, help="Folder of the result [zoo/pruned in the run folder].")
 @data_options
 def zoo(network, tier, images, columns, group, overrides, output, data, data_directory):
     """Attack a finished network by ZOO, which uses its scores only.
@@ -146,7 +146,7 @@ def zoo(network, tier, images, columns, group, overrides, output, data, data_dir
 @set_option
 @click.option(
     "--output",
-    type=click.Path(file_okay=False),
+    type=FOLDER,
     default="runs/transfer",
     show_default=True,
     help="Folder for matrix, heat map and state.",
@@ -183,7 +183,7 @@ def transfer(networks, images, steps, eot_samples, norm, epsilon, overrides, out
 @click.argument("runs", type=click.Path(), nargs=-1, required=True)
 @click.option(
     "--output",
-    type=click.Path(file_okay=False),
+    type=FOLDER,
     default="runs/compare",
     show_default=True,
     help="Folder for compare.html and compare.csv.",

@@ -22,6 +22,8 @@ GRIDS = Path(__file__).parent.parent / "grids"
 """Folder of its grids."""
 MAX_BYTES = 100_000
 """Largest config file that is read; a config with every key has about 2,000 bytes."""
+NETWORKS = (".keras", ".h5", ".hdf5")
+"""Ends of the names of files that Keras writes, which are no configs."""
 
 
 def load_config(path, overrides=()):
@@ -69,6 +71,11 @@ def parse_file(file):
 
 def _config_file(path):
     """Return the path of the config file that `load_config` reads."""
+    if Path(path).suffix.lower() in NETWORKS:
+        raise UserError(
+            f"CONFIG must be a config or run folder here. Received: the network {path}. `rsr evaluate`, `prune`, "
+            "`export` and `artefacts` take networks, as `.keras` files, and a config names one by `model.file`"
+        )
     if not Path(path).is_dir():
         return find_config(path)
     file = Path(path) / CONFIG_FILE

@@ -157,9 +157,12 @@ def export_given(path, output=None):
         output: path of the folder, which must not exist. Defaults to `runs/NAME/saved_model`.
 
     Raises:
-        UserError: if the file cannot be read, or the network cannot be exported.
+        UserError: if the file cannot be read, the network cannot be exported, or the folder exists.
     """
-    model, output = _open(path), Path(output or _default_folder(path) / "saved_model")
+    output = Path(output or _default_folder(path) / "saved_model")
+    if output.exists():
+        raise UserError(f"--output must be a new folder. Received: {output}")
+    model = _open(path)
     metadata = {"sparsity": _sparsity(model), "versions": versions()}
     with user_errors(), disk_errors(output):
         export_saved_model(model, output, metadata=metadata)

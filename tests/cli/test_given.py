@@ -42,8 +42,13 @@ def one_line(*arguments):
         (["prune", "my.keras", "--sparsity", "2", "--output", "p.keras"], "`--sparsity` should be less than or equal"),
         (["prune", "my.keras", "--sparsity", "0.1,0.2", "--output", "p.keras"], "--sparsity must be one number"),
         (["prune", "my.keras", "--sparsity", "0.5", "--output", "p.h5"], "must be a new file that ends with .keras"),
+        (["prune", "my.keras", "--sparsity", "0.5", "--output", "my.keras"], "must be a new file that ends with"),
         (["prune", "quickstart", "--sparsity", "0.5"], "use --set pruning.sparsity=SHARE"),
         (["export", "my.keras", "--set", "seed=1"], "--set does not go with a .keras file"),
+        (["export", "my.keras", "--output", "my.keras"], "Directory 'my.keras' is a file"),
+        (["export", "my.keras", "--output", "."], "--output must be a new folder. Received: ."),
+        (["run", "my.keras"], "must be a config or run folder here. Received: the network my.keras"),
+        (["evaluate", "my.h5"], "must be a config or run folder here. Received: the network my.h5"),
     ],
 )
 @pytest.mark.usefixtures("file")

@@ -176,7 +176,7 @@ def test_network_is_exported_with_its_sparsity(noisy, tmp_path, monkeypatch):
     export_given(noisy)
     folder = tmp_path / "runs" / "noisy" / "saved_model"
     assert json.loads((folder / "rsr_tf.json").read_text())["sparsity"] == 0.0
-    with pytest.raises(UserError, match="must not exist yet"):
+    with pytest.raises(UserError, match=r"--output must be a new folder\. Received: runs/noisy/saved_model"):
         export_given(noisy)
 
 
