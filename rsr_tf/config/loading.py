@@ -22,7 +22,7 @@ GRIDS = Path(__file__).parent.parent / "grids"
 """Folder of its grids."""
 MAX_BYTES = 100_000
 """Largest config file that is read; a config with every key has about 2,000 bytes."""
-NETWORKS = (".keras", ".h5", ".hdf5")
+NETWORK_FILES = (".keras", ".h5", ".hdf5")
 """Ends of the names of files that Keras writes, which are no configs."""
 
 
@@ -71,7 +71,7 @@ def parse_file(file):
 
 def _config_file(path):
     """Return the path of the config file that `load_config` reads."""
-    if Path(path).suffix.lower() in NETWORKS:
+    if Path(path).suffix.lower() in NETWORK_FILES:
         raise UserError(
             f"CONFIG must be a config or run folder here. Received: the network {path}. `rsr evaluate`, `prune`, "
             "`export` and `artefacts` take networks, as `.keras` files, and a config names one by `model.file`"

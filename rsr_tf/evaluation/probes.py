@@ -84,8 +84,7 @@ def logit_scale(logits):
     Masked classes are left out, see `unmasked`: divided by their size, the logits of the others would be all the same.
     """
     finite = np.nan_to_num(np.asarray(logits, np.float64), posinf=1e30, neginf=-1e30)
-    logits = unmasked(finite[np.newaxis], 0)[0]
-    return max(float(np.median(np.std(logits, axis=1))), 1e-12)
+    return max(float(np.median(np.std(unmasked(finite, ()), axis=1))), 1e-12)
 
 
 def zero_gradients(model_fn, images, labels):

@@ -28,7 +28,9 @@ def twins_of_mean(model_fn, draws):
 
 
 def draws_of_exported(config, metadata):
-    """Return of how many draws the mean is the network that a SavedModel was exported from, whose `serve` draws once.
+    """Return how many draws an exported network has to average, to predict as it did before its export.
+
+    The endpoint `serve` of its SavedModel draws once.
 
     Args:
         config: a `Config`.

@@ -33,7 +33,7 @@ HISTOGRAM_EDGES = np.linspace(-0.305, 0.305, 62)
 EXAMPLES = 8
 """Number of images that the report shows."""
 TEST_IMAGES = "test_images"
-"""Entry of results that says of which images they are: a fingerprint."""
+"""Key of the fingerprint of the test images in the results."""
 GAMMAS = [mantissa * 10.0**power for power in range(-6, 0) for mantissa in (1, 2, 5)]
 """Thresholds of Fig. 2c."""
 

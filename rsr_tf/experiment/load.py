@@ -206,10 +206,11 @@ def twins(model, draws=1):
         twins without rounding and with a wider gradient, for an ensemble the mean of the gradients. All twins of an
         ensemble average as many draws as it does.
     """
-    rounded, draws = {}, draws if draws_noise(model) else 1
+    found, draws = {}, draws if draws_noise(model) else 1
     if quantized_activations(model):
-        rounded = {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
-    found = {name: averaged(evaluation.as_model_fn(twin), draws, average_over_draws) for name, twin in rounded.items()}
+        twin_models = {"without rounding": float_twin(model), "with a wider gradient": wide_twin(model)}
+        for name, twin in twin_models.items():
+            found[name] = averaged(evaluation.as_model_fn(twin), draws, average_over_draws)
     return found | twins_of_mean(evaluation.as_model_fn(model), draws)
 
 

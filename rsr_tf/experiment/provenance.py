@@ -119,11 +119,13 @@ def versions():
 
 
 def is_exported(file, saved_model):
-    """Return whether a SavedModel is there and, as far as it tells, is that of a network's file.
+    """Return whether a SavedModel exists and was exported from the present file of a network.
+
+    A SavedModel without a hash, as earlier versions wrote it, counts as exported from the present file.
 
     Args:
         file: `Path` of the `.keras` file of the network, which may be gone.
-        saved_model: `Path` of the folder, which has the hash of the file in its metadata unless it is older.
+        saved_model: `Path` of the folder, with the hash of the network's file in its metadata.
 
     Raises:
         UserError: if the metadata cannot be read.

@@ -271,7 +271,7 @@ def _numpy(value):
 
 
 def _check_readable(path):
-    """Raise `ValueError` for an archive that `load_compact` would refuse for its size, while the network is there."""
+    """Raise `ValueError` if an archive is too large for `load_compact`."""
     with zipfile.ZipFile(path) as archive:
         try:
             read_header(archive)

@@ -138,7 +138,7 @@ def per_image_loss(loss):
     def loss_fn(labels, outputs):
         labels, outputs = (keras.ops.convert_to_tensor(each, loss.dtype) for each in (labels, outputs))
         values, count = loss.call(labels, outputs), tf.shape(outputs)[0]
-        if values.shape.rank == 0:  # a function's mean of the batch, of which each image has a gradient of its own, too
+        if values.shape.rank == 0:  # the mean of the batch: its gradients have the directions of each image's own
             return tf.fill((count,), values)
         return tf.reduce_sum(tf.reshape(values, (count, -1)), axis=-1)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf.json_format import MessageToDict
 from linear_networks import SHAPE, linear_classifier, random_images, rooted_classifier
 
 from rsr_tf.attacks.eot import ENSEMBLES, BestSoFar, LossAndGradient, average_over_draws, ensemble, eot_gradient
@@ -76,16 +77,16 @@ def test_eot_gradient_of_one_sample_is_the_input_gradient(noisy_model, images, l
 def test_eot_gradient_computes_no_gradient_of_a_weight(noisy_model, images, labels):
     """No operation that the results of the loop over draws depend on is the weight gradient of a convolution."""
     traced = tf.function(lambda x: eot_gradient(noisy_model, cross_entropy, x, tf.constant(labels), eot_samples=2))
-    library = traced.get_concrete_function(tf.constant(images)).graph.as_graph_def().library.function
-    (body,) = (function for function in library if "while_body" in function.signature.name)
-    nodes = {node.name: node for node in body.node_def}
-    needed, waiting = set(), list(body.ret.values())
+    graph = MessageToDict(traced.get_concrete_function(tf.constant(images)).graph.as_graph_def())
+    (body,) = (each for each in graph["library"]["function"] if "while_body" in each["signature"]["name"])
+    nodes = {node["name"]: node for node in body["nodeDef"]}
+    needed, waiting = set(), list(body["ret"].values())
     while waiting:
         name = waiting.pop().lstrip("^").split(":")[0]
         if name in nodes and name not in needed:
             needed.add(name)
-            waiting += nodes[name].input
-    kinds = {nodes[name].op for name in needed}
+            waiting += nodes[name].get("input", [])
+    kinds = {nodes[name]["op"] for name in needed}
     assert "Conv2DBackpropInput" in kinds
     assert "Conv2DBackpropFilter" not in kinds
 
