@@ -4,6 +4,7 @@ There is one file per source folder and variant, in `$XDG_CACHE_HOME/rsr_tf` or 
 any time.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsr_tf.files import replacing
+from rsr_tf.files import InUseError, replacing, step_lock
 from rsr_tf.files.arrays import check_headers, read_arrays
 
 log = logging.getLogger(__name__)
@@ -41,17 +42,17 @@ def read(source, expected=None, *, variant=""):
 
 
 def write(source, arrays, *, variant=""):
-    """Cache the arrays decoded from a folder. If the disk refuses, log the reason and return.
+    """Cache the arrays decoded from a folder, unless another process is at it. If the disk refuses, log the reason.
 
     Args:
         source: `Path` of the folder with the encoded files.
         arrays: dict from string to array, not of dtype object.
         variant: as for `read`.
     """
-    path = _path(source, variant)
+    path, arrays = _path(source, variant), {FINGERPRINT: np.array(fingerprint(source)), **arrays}
     try:
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **{FINGERPRINT: np.array(fingerprint(source))}, **arrays)
+        with contextlib.suppress(InUseError), step_lock(path.parent, path.name), replacing(path) as temporary:
+            np.savez(temporary, **arrays)
     except OSError as error:
         log.info("decoded images are not kept for the next run: cannot write %s: %s", path, error.strerror)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rsr_tf.data import decoded_cache
+from rsr_tf.files import step_lock
 
 ARRAYS = {"images": np.arange(12, dtype="uint8").reshape(1, 2, 2, 3), "labels": np.array([7], "int32")}
 
@@ -89,6 +90,20 @@ def test_failure_to_write_the_cache_is_logged_and_not_raised(source, tmp_path, c
         decoded_cache.write(source, ARRAYS)
     assert "decoded images are not kept for the next run: cannot write" in caplog.text
     assert decoded_cache.read(source) is None
+
+
+def test_cache_that_another_process_is_writing_is_left_to_it(source, tmp_path, caplog):
+    decoded_cache.write(source, ARRAYS)
+    path = cached_file(tmp_path)
+    path.unlink()
+    (path.parent / f"partial-{path.name}").write_bytes(b"half of the other's")
+    with step_lock(path.parent, path.name), caplog.at_level("INFO"):
+        decoded_cache.write(source, ARRAYS)
+        assert (path.parent / f"partial-{path.name}").read_bytes() == b"half of the other's"
+    assert not path.exists()
+    assert caplog.text == ""
+    decoded_cache.write(source, ARRAYS)
+    assert cached_file(tmp_path) == path
 
 
 EXPECTED = {"images": ("u", (None, None, None, 3)), "labels": ("i", (None,))}
