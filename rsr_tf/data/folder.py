@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rsr_tf.data.base import DataSet, Split
 from rsr_tf.data.stored import StoredImages, is_kept, resized
-from rsr_tf.files import expanded
+from rsr_tf.files import expanded, is_utf8
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 """Ends of the names of image files, in small or capital letters; other files are left alone."""
@@ -103,7 +103,7 @@ def _class_files(path):
     """Return the sorted paths of the images of each class as a dict."""
     files = {}
     for name in _subfolders(path):
-        if any("\ud800" <= letter <= "\udfff" for letter in name):  # so Python marks the bytes of other encodings
+        if not is_utf8(name):
             raise ValueError(f"the class folders of {path} must have names in UTF-8. Received: {os.fsencode(name)}")
         entries = sorted(entry.name for entry in _visible(path / name) if entry.is_file())
         files[name] = [str(path / name / entry) for entry in entries if entry.lower().endswith(SUFFIXES)]

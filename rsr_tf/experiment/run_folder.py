@@ -1,12 +1,13 @@
 """The folder of a run: the paths of its files, and the lock that keeps other processes out."""
 
+import os
 from pathlib import Path
 
 import tomli_w
 
 from rsr_tf.config import CONFIG_FILE, parse_toml
 from rsr_tf.experiment.result_schema import read_history_rows, read_result, write_result
-from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, read_text, replacing
+from rsr_tf.files import LOCK_FILE, FolderLock, is_partial, is_utf8, read_text, replacing
 from rsr_tf.identity import first_difference
 
 WRITING = ".results.lock"
@@ -58,9 +59,12 @@ class RunFolder:
                 the identity.
 
         Raises:
-            ValueError: if the folder belongs to another config, holds something else, or is locked.
+            ValueError: if the folder belongs to another config, holds something else, or is locked, or its name is not
+                in UTF-8.
         """
         self._complete = complete
+        if not is_utf8(str(self.path)):
+            raise ValueError(f"the name of a run folder must be in UTF-8. Received: {os.fsencode(self.path)}")
         if not self.path.exists():
             return
         if not self.config.exists():

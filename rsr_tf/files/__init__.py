@@ -4,7 +4,7 @@
 """
 
 from rsr_tf.files.locks import LOCK_FILE, FolderLock, InUseError, step_lock, work_through
-from rsr_tf.files.reading import MAX_DEPTH, expanded, is_deeper, read_json, read_text
+from rsr_tf.files.reading import MAX_DEPTH, expanded, is_deeper, is_utf8, read_json, read_text
 from rsr_tf.files.writing import PARTIAL, is_partial, replacing, write_text
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "expanded",
     "is_deeper",
     "is_partial",
+    "is_utf8",
     "read_json",
     "read_text",
     "replacing",

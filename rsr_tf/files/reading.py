@@ -9,6 +9,15 @@ MAX_DEPTH = 100
 """Deepest nesting of lists and dicts that is read; a file of a run has about ten levels."""
 
 
+def is_utf8(name):
+    """Return whether the name of a file is in UTF-8; TensorFlow takes no other.
+
+    Args:
+        name: string; Python marks the bytes of other encodings by lone surrogates.
+    """
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def read_text(path, *, limit=MAX_BYTES, kind=""):
     """Read a text file in UTF-8.
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -156,6 +157,12 @@ def test_folder_whose_making_was_cut_short_is_taken(tmp_path):
     folder.check({"seed": 0})
     folder.claim({"seed": 0}, {})
     assert names_in(tmp_path) == ["config.toml"]
+
+
+def test_folder_whose_name_is_not_in_utf_8_is_refused(tmp_path):
+    folder = RunFolder(tmp_path / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(ValueError, match=r"the name of a run folder must be in UTF-8\. Received: b'.*caf\\xe9'"):
+        folder.check({"seed": 0})
 
 
 def test_folder_in_use_is_refused_until_it_is_released(tmp_path):
