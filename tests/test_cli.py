@@ -206,7 +206,7 @@ main()
     assert stopped.returncode == code, stopped.stderr
     assert stopped.stderr.splitlines()[-1] == "rsr: stopped after epoch 1 of 3; the same command resumes"
     assert "Traceback" not in stopped.stderr
-    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["train-0001.keras"]
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").glob("*.keras")] == ["train-0001.keras"]
     again = rsr(*arguments)
     assert again.returncode == 0, again.stderr
     assert "resuming after epoch 1 of 3" in again.stdout

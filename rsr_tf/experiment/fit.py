@@ -13,6 +13,7 @@ from rsr_tf.experiment.best_epoch import build_best_epoch, save_best_and_last
 from rsr_tf.experiment.builders import build_overfitting_watch, build_training_batches, compile_model
 from rsr_tf.experiment.epoch_progress import EpochProgress
 from rsr_tf.experiment.run_folder import drop_none, flattened
+from rsr_tf.experiment.training_checks import check_same_images
 from rsr_tf.experiment.workers import agree, explained, written_by_chief
 from rsr_tf.files import replacing
 from rsr_tf.pruning.callback import SparsityLogger
@@ -44,7 +45,8 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
             the sparsity alone.
 
     Raises:
-        UserError: if the checkpoint cannot be read, the loss is not finite, or the disk is full.
+        UserError: if the checkpoint cannot be read, the training images have changed since, the loss is not finite, or
+            the disk is full.
     """
     steps = data.steps_per_epoch(data_set.train, config.training.batch_size)
     compile_model(model, config, learning_rate, averaged=stage == "train")
@@ -57,6 +59,7 @@ def fit(model, stage, path, *, config, data_set, folder, epochs, learning_rate, 
         epoch = position[0]
         is_trained = epoch >= epochs or any(callback.is_over(epoch) for callback in best)
         if not is_trained:
+            check_same_images(data_set, folder)
             callbacks = [
                 TerminateOnNonFinite(),
                 AveragedValidation(),

@@ -31,6 +31,7 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.checkpoints = self.path / "checkpoints"
+        self.training_images = self.checkpoints / "training_images.txt"
         self.model = self.path / "model.keras"
         self.best_epoch = self.path / "model_best.keras"
         self.last_epoch = self.path / "model_last.keras"

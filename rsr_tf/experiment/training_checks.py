@@ -1,10 +1,12 @@
 """Check settings of a training that do not go together, before anything is written."""
 
 import logging
+import zlib
 
 import numpy as np
 
-from rsr_tf.errors import UserError, shortened
+from rsr_tf.errors import UserError, disk_errors, shortened, user_errors
+from rsr_tf.files import read_text, write_text
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,34 @@ def warn_of_absent_classes(data_set):
             "%d of %d classes have no training image: %s. The network has an output for each",
             *(len(absent), len(names), shortened(", ".join(absent))),
         )
+
+
+def check_same_images(data_set, folder):
+    """Note the training images of a run, and check that they are the same when it goes on from a checkpoint.
+
+    Their number, shape and labels tell; pixels are not read.
+
+    Args:
+        data_set: a `DataSet`.
+        folder: a `RunFolder`.
+
+    Raises:
+        UserError: if the images have changed.
+    """
+    images = data_set.train
+    shape = "x".join(map(str, data_set.image_shape))
+    found = f"{len(images):,} of {shape} pixels, checksum of the labels {zlib.crc32(images.labels.tobytes()):08x}"
+    if folder.training_images.exists() and any(folder.checkpoints.glob("*.keras")):
+        with user_errors():
+            noted = read_text(folder.training_images).strip()
+        if noted != found:
+            raise UserError(
+                f"the training images have changed since the run {folder.path} began with {noted}. Restore them, or "
+                f"choose another --output. Received: {found}"
+            )
+    elif folder.writes:
+        with disk_errors(folder.path):
+            write_text(folder.training_images, f"{found}\n")
 
 
 def _check_best_epoch(config):

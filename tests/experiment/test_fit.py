@@ -1,6 +1,7 @@
 """Trainings that a kill stops, and that go on; the command's own tests see the rest of them."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
@@ -85,6 +86,14 @@ def test_killed_training_resumes_bitwise(config, digits, tmp_path):
     assert pruner.state is None
     assert not hasattr(model, "admm")
     assert (tmp_path / "whole" / "model.keras").stat().st_size == pytest.approx(saved, rel=0.01)
+
+
+def test_killed_training_does_not_go_on_with_other_images(config, digits, tmp_path):
+    with pytest.raises(KilledError):
+        train(config, digits, tmp_path, KilledPruning)
+    fewer = dataclasses.replace(digits, train=digits.train.first(len(digits.train) - 1))
+    with pytest.raises(UserError, match=r"the training images have changed since the run .* began with "):
+        train(config, fewer, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,19 @@ from helpers import parse
 
 import rsr_tf
 from rsr_tf.errors import UserError
-from rsr_tf.experiment.training_checks import check_training, warn_of_absent_classes
+from rsr_tf.experiment.run_folder import RunFolder
+from rsr_tf.experiment.training_checks import check_same_images, check_training, warn_of_absent_classes
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """Create a run folder with a checkpoint that was trained on the digits; return it with them."""
+    digits = rsr_tf.data.load("digits", validation=0.2)
+    folder = RunFolder(tmp_path / "run")
+    check_same_images(digits, folder)
+    (folder.checkpoints / "train-0001.keras").touch()
+    return folder, digits
+
 
 AVERAGED = "training.ema_momentum=0.9"
 PRUNED_IN_TRAINING = "pruning.schedule=polynomial"
@@ -66,3 +78,38 @@ def test_class_without_training_images_is_named(caplog):
     some = digits.train.take(np.flatnonzero(digits.train.labels > 1))
     warn_of_absent_classes(dataclasses.replace(digits, train=some))
     assert "2 of 10 classes have no training image: 0, 1. The network has an output for each" in caplog.text
+
+
+def test_run_goes_on_with_the_training_images_that_it_began_with(begun):
+    folder, digits = begun
+    noted = folder.training_images.read_text()
+    check_same_images(digits, folder)
+    assert folder.training_images.read_text() == noted
+
+
+@pytest.mark.parametrize("change", ["fewer", "labels", "order"])
+def test_run_refuses_to_go_on_with_other_training_images(begun, change):
+    folder, digits = begun
+    train = digits.train
+    if change == "fewer":
+        train = train.first(len(train) - 1)
+    elif change == "labels":
+        train = dataclasses.replace(train, labels=(train.labels + 1) % 10)
+    else:
+        train = train.take(np.arange(len(train))[::-1])
+    with pytest.raises(UserError, match=r"the training images have changed since the run .* began with .* Received: "):
+        check_same_images(dataclasses.replace(digits, train=train), folder)
+
+
+def test_process_that_is_not_the_chief_notes_no_training_images(begun, tmp_path):
+    folder = RunFolder(tmp_path / "other", writes=False)
+    check_same_images(begun[1], folder)
+    assert not folder.path.exists()
+
+
+def test_run_stopped_before_its_first_checkpoint_begins_anew_with_other_images(begun):
+    folder, digits = begun
+    (folder.checkpoints / "train-0001.keras").unlink()
+    other = dataclasses.replace(digits, train=digits.train.first(100))
+    check_same_images(other, folder)
+    assert folder.training_images.read_text().startswith("100 of 8x8x1 pixels, checksum of the labels ")
