@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from rsr_tf import progress, pruning
+from rsr_tf.attacks import ensemble
 from rsr_tf.errors import first_line
 from rsr_tf.experiment.evaluate import TEST_IMAGES, evaluation_images
 from rsr_tf.experiment.provenance import attack_parameters, describe_machine
@@ -110,8 +111,9 @@ def measure_network(model, entry, folder, *, data_set, config, save):
         found |= benchmark.file_sizes(file)
         loaders[export_format.title] = functools.partial(export_format.load, file)
         if "scores" not in found:
-            function = export_format.load(file)
-            repeats = section.draws if export_format.noisy else 1
+            function, repeats = export_format.load(file), 1
+            if export_format.noisy:
+                function, repeats = ensemble(function, section.ensemble), section.draws
             sets = {"clean": [images] * repeats, "pgd": attacked()}
             found["scores"] = {
                 name: benchmark.accuracy(function, inputs, labels, batch_size=section.batch_size).as_dict()

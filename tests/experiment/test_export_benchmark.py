@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers import TINY
+from helpers import TINY, parse
 
 import rsr_tf
 from rsr_tf.cli import main
@@ -39,6 +39,23 @@ def count_latencies(patch, titles=TITLES):
 
     patch.setattr(benchmark, "latencies", latencies)
     patch.setattr(formats, "export_formats", chosen)
+    return seen
+
+
+def count_calls(patch):
+    """A dict that fills with the batches that the loaded file of each format is called with, by title of the format."""
+    seen, all_formats = {}, formats.export_formats
+
+    def counted(entry):
+        def load(file):
+            function = entry.load(file)
+            return lambda images: seen.setdefault(entry.title, []).append(images) or function(images)
+
+        return dataclasses.replace(entry, load=load)
+
+    patch.setattr(
+        formats, "export_formats", lambda *args, **options: [counted(one) for one in all_formats(*args, **options)]
+    )
     return seen
 
 
@@ -140,6 +157,19 @@ def test_accuracies_are_measured_again_on_changed_test_images(folder, measured_o
         assert {entry["scores"]["clean"]["num_images"] for entry in network["artefacts"].values()} == {50}
     assert timed == []  # the latencies are those of the same files
     assert content["speedup"] == measured_once[1]["speedup"]
+
+
+def test_files_with_noise_predict_by_as_many_draws_as_the_run(tmp_path, monkeypatch):
+    config = parse("", *(f"evaluation.{line}" for line in ("images=20", "draws=1", "ensemble=3")))
+    data_set = load_data(config)
+    calls = count_calls(monkeypatch)
+    network = rsr_tf.add_noise(
+        keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    )
+    export_benchmark.measure_network(network, {}, tmp_path, data_set=data_set, config=config, save=lambda: None)
+    noisy = {title for title in calls if "noisy" in title or "as trained" in title}
+    assert len(noisy) == 4
+    assert {title: len(images) for title, images in calls.items()} == {t: 6 if t in noisy else 2 for t in calls}
 
 
 @pytest.mark.parametrize("missing", ["speedup", "latency"])
