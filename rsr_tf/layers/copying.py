@@ -62,14 +62,18 @@ def copy_model(model, convert):
     new_model = copy_between(*inputs_and_outputs(model), model.name)
     for source, new in pairs_to_copy:
         _copy_weights(source, new)
-        _keep_inner_state(source, new)
+        keep_inner_state(source, new)
     return new_model
 
 
-def _keep_inner_state(source, new):
+def keep_inner_state(source, new):
     """Freeze the layers inside a copy that are frozen in its source, and let those with fresh noise draw it there too.
 
     The config of a layer tells of itself alone, and its weights tell nothing of variables of TensorFlow.
+
+    Args:
+        source: a layer.
+        new: a layer built from its config; one of another class is unchanged.
     """
     if type(source) is not type(new):
         return

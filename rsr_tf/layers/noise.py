@@ -80,9 +80,10 @@ def kernel_std(kernel):
         kernel: float variable, tensor or array of any shape.
 
     Returns:
-        A NumPy scalar of the kernel's dtype.
+        A NumPy scalar of the kernel's dtype, of a bfloat16 kernel float32.
     """
-    return np.std(kernel)
+    value = np.asarray(kernel)
+    return np.std(value.astype("float32") if value.dtype.name == "bfloat16" else value)  # NumPy would sum in bfloat16
 
 
 def noisy_kernel(kernel, std, mask, standard_normal):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsr_tf.layers import prunable_kernels, unpruned_layers
-from rsr_tf.layers.registry import is_functional
+from rsr_tf.layers.registry import check_functional, is_functional
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ def sparsity_table(model):
     Returns:
         A `SparsityTable`. Its attribute `left` names the layers with weights that pruning does not cover.
 
+    Raises:
+        ValueError: for a subclassed model or one that is not built, whose kernels cannot be found.
+
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="hidden")], name="net")
         >>> gammas = rsr_tf.prune(model, sparsity=0.5)
@@ -101,6 +104,8 @@ def sparsity_table(model):
     for path, kernel in prunable_kernels(model).items():
         value = kernel.value()
         rows.append(LayerSparsity(path, value.shape, value.size, value.size - int(np.count_nonzero(value))))
+    if not rows:
+        check_functional(model)
     left = unpruned_layers(model) if is_functional(model) else []
     return SparsityTable(rows, [f"{layer.name} ({type(layer).__name__})" for layer in left])
 

@@ -34,6 +34,12 @@ def test_kernel_std_in_numpy_agrees_with_the_noise_in_tensorflow():
     np.testing.assert_allclose(noise.kernel_std(kernel), noise.noise_std(kernel, tf.constant(1.0)), rtol=1e-6)
 
 
+def test_kernel_std_of_bfloat16_is_that_of_its_values():
+    """Summed in bfloat16, which has 8 bits, it would be 0.016 in place of 0.05."""
+    kernel = tf.cast(tf.random.stateless_normal((3, 3, 64, 64), seed=(1, 2), stddev=0.05), "bfloat16")
+    np.testing.assert_allclose(noise.kernel_std(kernel), np.std(tf.cast(kernel, "float64")), rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_noise_has_mean_zero_and_std_alpha_times_kernel_std_per_filter():
     """Eq. 4, statistically: 4,000 draws of 90 weights a filter; bounds are five standard errors."""

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 from pruning_networks import network_of
 
 import rsr_tf
@@ -30,3 +31,25 @@ def test_what_is_not_pruned_is_named(images):
     rsr_tf.prune(model, sparsity=0.5)
     assert str(rsr_tf.sparsity_table(model)).splitlines()[-1] == "not prunable: words (Embedding), lstm (LSTM)"
     assert rsr_tf.sparsity_table(model).weights == 12
+
+
+class Subclassed(keras.Model):
+    """A network whose kernels nobody can find."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3, kernel_initializer="zeros")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_model_whose_kernels_cannot_be_found_is_refused():
+    model = Subclassed()
+    model(np.zeros((1, 4)))
+    with pytest.raises(ValueError, match=r"`model` must be a built functional or Sequential .* Received: Subclassed"):
+        rsr_tf.sparsity(model)
+
+
+def test_network_without_kernels_has_no_zeros():
+    assert rsr_tf.sparsity(keras.Sequential([keras.Input((4,)), keras.layers.Softmax()])) == 0

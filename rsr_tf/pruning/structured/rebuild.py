@@ -5,10 +5,10 @@ import numpy as np
 
 from rsr_tf.keras_internals import input_name
 from rsr_tf.layers import prunable_kernels
+from rsr_tf.layers.copying import keep_inner_state
 from rsr_tf.layers.noise import kernel_std
 from rsr_tf.layers.registry import (
     clone_layer,
-    copy_tf_variables,
     inputs_and_outputs,
     is_functional,
     live_config,
@@ -119,7 +119,7 @@ class _Rebuilder:
             target.assign(value)
         if not isinstance(old, keras.layers.Layer):
             return
-        copy_tf_variables(old, new)
+        keep_inner_state(old, new)
         if hasattr(new, "finalize_state"):  # preprocessing layers compute with constants derived from their weights
             new.finalize_state()
         for source, target in zip(prunable_kernels(old).values(), prunable_kernels(new).values(), strict=True):

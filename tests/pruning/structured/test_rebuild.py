@@ -47,6 +47,28 @@ def test_several_inputs_and_outputs_keep_their_names_and_order():
         np.testing.assert_allclose(after[name], before[name], atol=1e-5)
 
 
+class Inner(L.Layer):
+    """A layer of a user around another one."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = L.Conv2D(4, 1)
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_frozen_layer_in_a_layer_of_the_user_stays_frozen():
+    model = functional((8, 8, 2), lambda x: head(Inner(name="own")(conv(6, "two")(conv(6, "one")(x)))))
+    model.get_layer("own").inner.trainable = False
+    small = shrunk(model)
+    assert filters_of(small)["one"] == 3
+    assert not small.get_layer("own").inner.trainable
+
+
 def test_layers_that_began_as_arrays_are_rebuilt():
     """Arrays of the old shape in their initializers do not fit fewer filters."""
     kernel, ones = (keras.initializers.Constant(array) for array in (np.ones((3, 3, 2, 6)), np.ones(6)))
