@@ -223,5 +223,5 @@ def _import_modules(names):
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # it is the user's code
+        except (Exception, SystemExit) as error:  # it is the user's code, maybe a script
             raise UserError(f"--import {name}: {type(error).__name__}: {error}") from error

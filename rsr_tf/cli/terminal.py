@@ -1,6 +1,7 @@
 """What the command writes: lines of the log, and in a terminal the tasks with their time left, below them."""
 
 import contextlib
+import io
 import logging
 import sys
 
@@ -30,6 +31,10 @@ class Lines(logging.StreamHandler):
             super().emit(record)
         else:
             self.bars.write(self.format(record))
+
+    def handleError(self, record):  # noqa: N802 - the name of logging
+        """Raise the error of a stream that nobody reads or of a full disk, which would be printed and forgotten."""
+        raise  # `logging` calls this while it handles the error
 
 
 class Bars(progress.Display):
@@ -129,7 +134,7 @@ def reporting(level, stream=None):
             the time.
         stream: a text file. Defaults to standard output.
     """
-    stream = stream or sys.stdout
+    stream = stream or sys.stdout or io.StringIO()  # Python has none if the caller closed it
     lines, logger = Lines(stream), logging.getLogger("rsr_tf")
     logging.basicConfig(
         level=logging.INFO,

@@ -103,11 +103,21 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
             pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
         epoch = checkpoint.restore(model)
         history = [row for row in rows if row["stage"] == stage][:epoch]
+        _check_history(history, epoch, folder)
         for callback in best:
             callback.restore(history)
     if epoch or checkpoint.steps_done:
         log.info("resuming after epoch %d of %d%s", epoch, epochs, _and_steps(checkpoint))
     return (epoch, checkpoint.steps_done), history
+
+
+def _check_history(history, epochs, folder):
+    """Check that no finished epoch is missing; the best one of the others would replace the best network."""
+    if [row["epoch"] for row in history] != [str(number) for number in range(epochs)]:
+        raise UserError(
+            f"{folder.history} must have the {epochs} epochs of the checkpoint. Restore it, or remove "
+            f"{folder.checkpoints} to start again. Received: {len(history)} epochs"
+        )
 
 
 def _checkpoint(folder, stage, epochs, section):
@@ -166,8 +176,8 @@ def _write(model, path, folder):
 
 
 def verbosity():
-    """Return what Keras prints: nothing if somebody shows the epochs or wants none, else what suits the output."""
-    if progress.is_shown() or not peers().cluster.is_chief:
+    """Return what Keras prints: nothing if somebody shows the epochs or nobody reads, else what suits the output."""
+    if progress.is_shown() or not peers().cluster.is_chief or sys.stdout is None:
         return 0
     return 1 if sys.stdout.isatty() else 2
 

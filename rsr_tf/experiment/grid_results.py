@@ -93,7 +93,7 @@ def _rows(cell, grid, root):
                 | {"units": (passes(cell.configs[seed], network), None)}
                 for seed, content in done.items()
             ]
-            images = next(iter(done.values()))["attack"]["num_images"]
+            attack = next(iter(done.values()))["attack"]
             on_all = all(cell.configs[seed].evaluation.images == 0 for seed in done)
             rows.append(
                 {
@@ -102,7 +102,8 @@ def _rows(cell, grid, root):
                     "note": cell.note,
                     "network": network,
                     "seeds": list(done),
-                    "num_images": images,
+                    "num_images": attack["num_images"],
+                    "attack": attack,
                     "failed_checks": _failed_checks([_verdict(grid, folder_of(root, cell, s), network) for s in done]),
                     "scheme": next(iter(done.values()))["scheme"],
                     "source": cell.reference.source,

@@ -4,7 +4,7 @@ import json
 
 from rsr_tf.report.charts import draw_heat_map
 from rsr_tf.report.grid_charts import accuracy_by_sparsity, small_weights, weight_histogram
-from rsr_tf.report.grid_tables import constant, shown, tables, varying, zoo_row
+from rsr_tf.report.grid_tables import constant, rows_apart, shown, tables, varying, zoo_row
 from rsr_tf.report.labels import GRID_COLUMNS, cell_title
 from rsr_tf.report.render import render
 from rsr_tf.report.sweep_charts import accuracy_by_lambda
@@ -28,6 +28,7 @@ def grid_page(content):
         tables=tables(content),
         axes=varying(content),
         constant=constant(content),
+        apart=rows_apart(content),
         compared=any("reference" in value for row in content["rows"] for value in row["values"].values()),
         column_labels=GRID_COLUMNS,
         show=shown,

@@ -7,6 +7,8 @@ from rsr_tf.report.labels import GRID_COLUMNS, NETWORKS, cell_title, percent_val
 
 COUNTS = ("parameters", "units")
 """Columns that are no shares."""
+COLUMN_ENDS = ("", "_low", "_high", "_reference")
+"""Ends of the names of a column's numbers in CSV."""
 TITLES = {"trained": "Before pruning", "pruned": "After pruning"}
 GAMMAS = ("0.0001", "0.001", "0.01", "0.1")
 SCORES = {name: GRID_COLUMNS[name] for name in ("clean", "pgd", "fgsm")}
@@ -157,27 +159,47 @@ def _markdown_cell(column, row):
 
 
 def _remark(content):
-    attack = content["attack"]
-    if attack is None:
+    if content["attack"] is None:
         return "No run is done yet."
     missing = f" Not done yet: {', '.join(content['missing'])}." if content["missing"] else ""
-    first, *others = map(str, content["seeds"])
-    seeds = f"Mean over the seeds {', '.join([first, *others])}" if others else f"Seed {first}"
-    return (
-        f"{seeds} with a 95 % interval, {attack['num_images']} test images each; "
-        f"PGD-{attack['steps']} and FGSM at epsilon {attack['epsilon']:.4g}, noise on.{missing}"
-    )
+    failed = "".join(f" {run} failed: {message}." for run, message in content.get("failures", {}).items())
+    apart = "".join(f" {sentence}" for sentence in rows_apart(content))
+    seeds, tested = _trained(content["seeds"]), _tested(content["attack"])
+    return f"{seeds} with a 95 % interval, {tested}, noise on.{apart}{missing}{failed}"
+
+
+def rows_apart(content):
+    """Return a sentence for each cell with fewer seeds than the grid, or with another attack than its first row."""
+    sentences = {}
+    for row in content["rows"]:
+        seeds = [] if row["seeds"] == content["seeds"] else [_trained(row["seeds"])]
+        attacked = _tested(row.get("attack") or content["attack"])  # files of before had one attack for all rows
+        attacked = [] if attacked == _tested(content["attack"]) else [attacked]
+        if seeds or attacked:
+            sentences[row["cell"]] = f"{cell_title(row['labels'])}: {', '.join([*seeds, *attacked])}."
+    return list(sentences.values())
+
+
+def _trained(seeds):
+    first, *others = map(str, seeds)
+    return f"Mean over the seeds {', '.join([first, *others])}" if others else f"Seed {first}"
+
+
+def _tested(attack):
+    return f"{attack['num_images']} test images each; PGD-{attack['steps']} and FGSM at epsilon {attack['epsilon']:.4g}"
 
 
 def csv_table(content):
     """Return the table of a grid as CSV, with a row for each network of each cell.
 
     Args:
-        content: as for `grid_page`.
+        content: as for `grid_page`. An axis that has the name of a column is called `axis_NAME`.
     """
     rows = []
+    taken = {"cell", "network", "seeds", *(f"{c}{end}" for c in content["columns"] for end in COLUMN_ENDS)}
     for row in content["rows"]:
-        line = {"cell": row["cell"], **row["labels"], "network": NETWORKS[row["network"]], "seeds": len(row["seeds"])}
+        labels = {f"axis_{axis}" if axis in taken else axis: label for axis, label in row["labels"].items()}
+        line = {"cell": row["cell"], **labels, "network": NETWORKS[row["network"]], "seeds": len(row["seeds"])}
         for column in content["columns"]:
             value = row["values"].get(column)
             low, high = value["interval"] if value else ("", "")

@@ -96,3 +96,23 @@ def test_quiet_shows_no_task_and_logs_warnings_only():
             pass
     assert logger.level == before
     assert stream.getvalue() == ""
+
+
+class Gone(io.StringIO):
+    """A stream whose reader has ended."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_log_that_nobody_reads_is_an_error_and_no_traceback(capsys):
+    record = logging.makeLogRecord({"msg": "report written", "levelno": logging.INFO})
+    with pytest.raises(BrokenPipeError):
+        Lines(Gone()).emit(record)
+    assert capsys.readouterr().err == ""
+
+
+def test_closed_standard_output_takes_everything(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    with reporting(NORMAL):
+        logging.getLogger("rsr_tf").info("report written")

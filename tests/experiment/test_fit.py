@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -88,9 +89,27 @@ def test_killed_training_resumes_bitwise(config, digits, tmp_path):
     assert (tmp_path / "whole" / "model.keras").stat().st_size == pytest.approx(saved, rel=0.01)
 
 
-def test_killed_training_does_not_go_on_with_other_images(config, digits, tmp_path):
+@pytest.fixture(scope="module")
+def killed_once(config, digits, tmp_path_factory):
+    """The folder of a training that was killed after two epochs."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
     with pytest.raises(KilledError):
-        train(config, digits, tmp_path, KilledPruning)
+        train(config, digits, folder, KilledPruning)
+    return folder
+
+
+def test_killed_training_does_not_go_on_without_its_history(config, digits, killed_once, tmp_path):
+    """Its rows tell which epoch was the best; the network of that epoch would be removed."""
+    shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
+    before = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    (tmp_path / "history.csv").unlink()
+    with pytest.raises(UserError, match=r"history.csv must have the 2 epochs of the checkpoint.* Received: 0 epochs"):
+        train(config, digits, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == before
+
+
+def test_killed_training_does_not_go_on_with_other_images(config, digits, killed_once, tmp_path):
+    shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
     fewer = dataclasses.replace(digits, train=digits.train.first(len(digits.train) - 1))
     with pytest.raises(UserError, match=r"the training images have changed since the run .* began with "):
         train(config, fewer, tmp_path)

@@ -199,8 +199,15 @@ def test_module_that_cannot_be_imported_is_one_line(own, name, monkeypatch):
     assert stopped_with_one_line("--import", name, "train", "run.toml").startswith(f"rsr: --import {name}: ")
 
 
-def test_error_in_a_module_of_the_user_is_one_line(own, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("broken_garden", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("leaving_garden", "import sys; sys.exit(0)", "SystemExit: 0"),
+    ],
+)
+def test_error_in_a_module_of_the_user_is_one_line(own, monkeypatch, name, code, message):
     monkeypatch.setattr(sys, "path", sys.path[:])
-    (own / "broken_garden.py").write_text("1 / 0")
-    line = stopped_with_one_line("train", "run.toml", "--import", "broken_garden")
-    assert line == "rsr: --import broken_garden: ZeroDivisionError: division by zero"
+    (own / f"{name}.py").write_text(code)
+    line = stopped_with_one_line("train", "run.toml", "--import", name)
+    assert line == f"rsr: --import {name}: {message}"

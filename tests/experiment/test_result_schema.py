@@ -264,6 +264,14 @@ def test_published_files_of_both_schemas_fit_their_model(tmp_path, kind):
         assert read_result(copied)["schema"] == SCHEMA
 
 
+def test_damaged_accuracy_with_frozen_noise_is_refused(tmp_path):
+    content = json.loads((RESULTS / "paper_resnet20_rsr_verdict_paper.json").read_text())
+    content["frozen"]["worst_case"]["mean"] = "0.5"
+    (tmp_path / "verdict_paper.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"`frozen\.worst_case\.mean` should be .* Received: '0.5'"):
+        read_result(tmp_path / "verdict_paper.json")
+
+
 def test_message_has_the_key_and_the_received_value(old, tmp_path):
     content = changed(json.loads((old / "evaluation.json").read_text()), "networks/after pruning/sparsity", "x" * 1000)
     (tmp_path / "evaluation.json").write_text(json.dumps(content))

@@ -3,9 +3,9 @@
 import csv
 import io
 
-from grid_contents import figures, grid_content
+from grid_contents import figures, grid_content, row
 
-from rsr_tf.report.grid_tables import csv_table, markdown_tables
+from rsr_tf.report.grid_tables import csv_table, markdown_tables, rows_apart
 
 HALF = {"mean": 0.5, "interval": [0.4, 0.6]}
 
@@ -47,3 +47,27 @@ def test_markdown_has_the_success_of_zoo_in_its_headline_column():
     columns = {"shared": {"success": {"of_attacked": HALF, "of_all": None}}, "off": {}}
     zoo = {"rsr": {"labels": {"scheme": "RSR"}, "headline": "shared", "columns": columns}}
     assert "| RSR | shared | 50.0 [40.0, 60.0] |  |" in markdown_tables(grid_content(zoo=zoo))
+
+
+def test_cell_with_fewer_seeds_or_another_attack_is_told_apart():
+    content = grid_content()
+    weaker = {"epsilon": 0.01, "steps": 1, "num_images": 40}
+    content["rows"].append(row("pgd", "trained") | {"seeds": [1], "attack": weaker})
+    content["rows"].append(row("cni", "trained") | {"attack": content["attack"]})
+    text = "PGD: Seed 1, 40 test images each; PGD-1 and FGSM at epsilon 0.01."
+    assert rows_apart(content) == [text]
+    assert text in markdown_tables(content)
+
+
+def test_markdown_names_what_failed():
+    assert "pgd, seed 1 failed: out of memory." in markdown_tables(
+        grid_content(failures={"pgd, seed 1": "out of memory"})
+    )
+
+
+def test_axis_with_the_name_of_a_column_has_its_own_column_in_csv():
+    content = grid_content()
+    content["rows"] = [row("a", "trained", sparsity=HALF) | {"labels": {"sparsity": "60 %", "network": "small"}}]
+    (line,) = csv.DictReader(io.StringIO(csv_table(content)))
+    assert (line["axis_sparsity"], line["sparsity"]) == ("60 %", "0.5")
+    assert (line["axis_network"], line["network"]) == ("small", "trained")

@@ -121,6 +121,7 @@ class Verdict(Part):
     claim: Claim
     failed_checks: Count
     by_noise: dict[Noise, Cases]
+    frozen: Cases | None = None
     attacks: Annotated[list[AttackRow], Rows]
     kinds: list[Annotated[tuple[str, str], Field(strict=False)]]
     checks: Annotated[list[CheckRow], Rows]
