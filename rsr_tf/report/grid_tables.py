@@ -172,7 +172,7 @@ def rows_apart(content):
     """Return a sentence for each cell with fewer seeds than the grid, or with another attack than its first row."""
     sentences = {}
     for row in content["rows"]:
-        seeds = [] if row["seeds"] == content["seeds"] else [_trained(row["seeds"])]
+        seeds = [] if row["seeds"] == content["seeds"] else [_trained(row["seeds"]).lower()]
         attacked = _tested(row.get("attack") or content["attack"])  # files of before had one attack for all rows
         attacked = [] if attacked == _tested(content["attack"]) else [attacked]
         if seeds or attacked:

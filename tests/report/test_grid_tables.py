@@ -54,7 +54,7 @@ def test_cell_with_fewer_seeds_or_another_attack_is_told_apart():
     weaker = {"epsilon": 0.01, "steps": 1, "num_images": 40}
     content["rows"].append(row("pgd", "trained") | {"seeds": [1], "attack": weaker})
     content["rows"].append(row("cni", "trained") | {"attack": content["attack"]})
-    text = "PGD: Seed 1, 40 test images each; PGD-1 and FGSM at epsilon 0.01."
+    text = "PGD: seed 1, 40 test images each; PGD-1 and FGSM at epsilon 0.01."
     assert rows_apart(content) == [text]
     assert text in markdown_tables(content)
 
