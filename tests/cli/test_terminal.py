@@ -116,3 +116,4 @@ def test_closed_standard_output_takes_everything(monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     with reporting(NORMAL):
         logging.getLogger("rsr_tf").info("report written")
+        assert not progress.is_shown()
