@@ -103,7 +103,8 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
             pruner.set_model(model)  # before the checkpoint, which may hold variables that it adds
         epoch = checkpoint.restore(model)
         history = [row for row in rows if row["stage"] == stage][:epoch]
-        _check_history(history, epoch, folder)
+        if best:
+            _check_history(history, epoch, folder)
         for callback in best:
             callback.restore(history)
     if epoch or checkpoint.steps_done:
@@ -112,7 +113,7 @@ def _resume(model, stage, folder, checkpoint, pruner, best, epochs):
 
 
 def _check_history(history, epochs, folder):
-    """Check that no finished epoch is missing; the best one of the others would replace the best network."""
+    """Check that the history has every finished epoch: without its row, the best one would lose its file."""
     if [row["epoch"] for row in history] != [str(number) for number in range(epochs)]:
         raise UserError(
             f"{folder.history} must have the {epochs} epochs of the checkpoint. Restore it, or remove "

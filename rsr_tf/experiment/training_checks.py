@@ -1,4 +1,4 @@
-"""Check settings of a training that do not go together, before anything is written."""
+"""Check the settings and the images of a training before it begins or goes on."""
 
 import logging
 import zlib
@@ -42,9 +42,9 @@ def warn_of_absent_classes(data_set):
 
 
 def check_same_images(data_set, folder):
-    """Note the training images of a run, and check that they are the same when it goes on from a checkpoint.
+    """Check that a run resumes from its checkpoint on the images that it began with; without a checkpoint, record them.
 
-    Their number, shape and labels tell; pixels are not read.
+    Number, shape and labels of the images are compared; pixels are not read.
 
     Args:
         data_set: a `DataSet`.

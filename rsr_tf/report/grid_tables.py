@@ -7,8 +7,6 @@ from rsr_tf.report.labels import GRID_COLUMNS, NETWORKS, cell_title, percent_val
 
 COUNTS = ("parameters", "units")
 """Columns that are no shares."""
-COLUMN_ENDS = ("", "_low", "_high", "_reference")
-"""Ends of the names of a column's numbers in CSV."""
 TITLES = {"trained": "Before pruning", "pruned": "After pruning"}
 GAMMAS = ("0.0001", "0.001", "0.01", "0.1")
 SCORES = {name: GRID_COLUMNS[name] for name in ("clean", "pgd", "fgsm")}
@@ -196,16 +194,16 @@ def csv_table(content):
         content: as for `grid_page`. An axis that has the name of a column is called `axis_NAME`.
     """
     rows = []
-    taken = {"cell", "network", "seeds", *(f"{c}{end}" for c in content["columns"] for end in COLUMN_ENDS)}
     for row in content["rows"]:
-        labels = {f"axis_{axis}" if axis in taken else axis: label for axis, label in row["labels"].items()}
-        line = {"cell": row["cell"], **labels, "network": NETWORKS[row["network"]], "seeds": len(row["seeds"])}
+        line = {"network": NETWORKS[row["network"]], "seeds": len(row["seeds"])}
         for column in content["columns"]:
             value = row["values"].get(column)
             low, high = value["interval"] if value else ("", "")
             line |= {column: value["mean"] if value else "", f"{column}_low": low, f"{column}_high": high}
             line[f"{column}_reference"] = value.get("reference", "") if value else ""
-        rows.append(line)
+        taken = {"cell", *line}
+        labels = {f"axis_{axis}" if axis in taken else axis: label for axis, label in row["labels"].items()}
+        rows.append({"cell": row["cell"], **labels, **line})
     if not rows:
         return ""
     text = io.StringIO()
