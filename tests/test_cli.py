@@ -727,9 +727,9 @@ def test_full_disk_is_one_line_and_the_previous_checkpoint_survives(finished_run
     )
     folder.mkdir()
     (folder / "config.toml").write_text((source / "config.toml").read_text())
-    (folder / "checkpoints").mkdir()
-    kept = (source / "checkpoints" / "train-0003.keras").read_bytes()
-    (folder / "checkpoints" / "train-0003.keras").write_bytes(kept)
+    shutil.copytree(source / "checkpoints", folder / "checkpoints")
+    shutil.copy(source / "history.csv", folder)
+    kept = (folder / "checkpoints" / "train-0003.keras").read_bytes()
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.returncode == 2, result.stderr
     assert "cannot write to" in result.stderr.splitlines()[-1]
